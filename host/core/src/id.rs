@@ -1,0 +1,356 @@
+//! Names and ids. Each has its own type, so that they cannot be mixed up.
+//!
+//! Names are short shared texts. Ids ([`InstanceId`], [`EventId`]) are kept as 16 bytes where
+//! they are UUIDs (those made by the host) and as shared text otherwise, so that the common case
+//! allocates nothing. An id has exactly one representation; equality and hash follow it.
+
+use std::{borrow::Borrow, fmt, sync::Arc};
+
+/// The longest id a caller may choose, in bytes.
+pub const ID_BYTES_MAX: usize = 128;
+
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Wraps a text as it is; what may stand in it is checked where it comes from.
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+    };
+}
+
+text!(
+    /// A tenant: the outermost part of every key. One is always there: `default`.
+    TenantId
+);
+text!(
+    /// A component's name, unique within its tenant.
+    ComponentName
+);
+text!(
+    /// A component's version label, unique within its component.
+    Version
+);
+text!(
+    /// A machine's name, unique within its component.
+    MachineName
+);
+text!(
+    /// A state's name, unique within its machine.
+    StateName
+);
+text!(
+    /// An event's name.
+    EventName
+);
+text!(
+    /// A guard's or action's name, as the definition writes it.
+    MethodName
+);
+
+impl TenantId {
+    /// The one tenant of a host without tenants.
+    pub fn default_tenant() -> Self {
+        Self::new("default")
+    }
+}
+
+/// SHA-256 of an artifact or a source text.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Either 16 bytes or a text that is not a canonical UUID.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Repr {
+    Uuid(u128),
+    Text(Arc<str>),
+}
+
+impl Repr {
+    fn parse(text: &str) -> Self {
+        parse_uuid(text).map_or_else(|| Self::Text(text.into()), Self::Uuid)
+    }
+
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uuid(bits) => f.write_str(write_uuid(*bits, &mut [0; 36])),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// An id that is not `[A-Za-z0-9._~-]{1,128}`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an id has 1 to {ID_BYTES_MAX} characters of A-Z a-z 0-9 . _ ~ -")]
+pub struct InvalidId;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Repr);
+
+        impl $name {
+            /// An id made by the host.
+            pub fn from_uuid(bits: u128) -> Self {
+                Self(Repr::Uuid(bits))
+            }
+
+            /// An id chosen by a caller.
+            ///
+            /// # Errors
+            ///
+            /// If it is not `[A-Za-z0-9._~-]{1,128}`.
+            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+                let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
+                if text.is_empty() || text.len() > ID_BYTES_MAX || !text.bytes().all(legal) {
+                    return Err(InvalidId);
+                }
+                Ok(Self(Repr::parse(text)))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id!(
+    /// An instance's id, unique within its tenant: a UUIDv8 whose first 16 bits decide the
+    /// partition, or the caller's own, which hashes to one.
+    InstanceId
+);
+id!(
+    /// An event's id: the caller's own, the host's, or `<id of the cause>.<n>`.
+    EventId
+);
+
+impl EventId {
+    /// The id of the `n`th effect of this event. Longer than a caller's id may be, since chains
+    /// are bounded by depth.
+    #[must_use]
+    pub fn derive(&self, n: u32) -> Self {
+        Self(Repr::Text(format!("{self}.{n}").into()))
+    }
+
+    /// The id under which the `n`th replay of this event runs.
+    #[must_use]
+    pub fn replay(&self, n: u32) -> Self {
+        Self(Repr::Text(format!("{self}.r{n}").into()))
+    }
+
+    /// An id read back from where this program wrote it: any text.
+    pub fn from_stored(text: &str) -> Self {
+        Self(Repr::parse(text))
+    }
+}
+
+impl InstanceId {
+    /// An id read back from where this program wrote it: any text.
+    pub fn from_stored(text: &str) -> Self {
+        Self(Repr::parse(text))
+    }
+
+    /// The instance id that the `n`th creation of an event makes: a UUIDv8 of the event's id, in
+    /// the partition that `routing` hashes to, so that a redelivered creation finds the first.
+    pub fn derive(cause: &EventId, n: u32, routing: Option<u16>) -> Self {
+        let seed = format!("{cause}.{n}");
+        let low = stable_hash(seed.as_bytes());
+        let high = stable_hash(&[seed.as_bytes(), b"#"].concat());
+        Self::from_uuid(uuid_v8(u128::from(high) << 64 | u128::from(low), routing))
+    }
+
+    /// The first 16 bits of the id's place: those of a UUIDv8, else a hash of the text.
+    pub fn route(&self) -> u16 {
+        match &self.0 {
+            Repr::Uuid(bits) if bits >> 76 & 0xF == 8 => high16(*bits),
+            Repr::Uuid(bits) => route_of(write_uuid(*bits, &mut [0; 36])),
+            Repr::Text(text) => route_of(text),
+        }
+    }
+}
+
+/// A slice of the instances; it lives on one shard at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition(pub u16);
+
+/// How many partitions a deployment has: a power of two from 1 to 65 536.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionCount(u32);
+
+impl PartitionCount {
+    /// 256, the default.
+    pub const DEFAULT: Self = Self(256);
+
+    /// A count, if it is a power of two from 1 to 65 536.
+    pub fn new(count: u32) -> Option<Self> {
+        (count.is_power_of_two() && count <= 65_536).then_some(Self(count))
+    }
+
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The partition of an instance: the top bits of its route.
+    pub fn partition(self, id: &InstanceId) -> Partition {
+        self.partition_of_route(id.route())
+    }
+
+    /// The partition of 16 routing bits.
+    pub fn partition_of_route(self, route: u16) -> Partition {
+        let bits = self.0.trailing_zeros();
+        let shifted = u32::from(route) >> (16 - bits);
+        Partition(u16::try_from(shifted).expect("16 bits shifted right fit 16 bits"))
+    }
+}
+
+/// The 16 routing bits of a text: the same on every host and in every release.
+pub fn route_of(text: &str) -> u16 {
+    let hash = stable_hash(text.as_bytes());
+    u16::try_from(hash >> 48).expect("the top 16 of 64 bits fit 16 bits")
+}
+
+/// Turns 128 arbitrary bits into a UUIDv8 (RFC 9562, section 5.8), its first 16 bits replaced by
+/// `route` if given.
+pub fn uuid_v8(bits: u128, route: Option<u16>) -> u128 {
+    let bits = route.map_or(bits, |route| bits & (u128::MAX >> 16) | u128::from(route) << 112);
+    bits & !(0xF << 76) & !(0b11 << 62) | 8 << 76 | 0b10 << 62
+}
+
+/// FNV-1a over the bytes, finished with the mixer of SplitMix64. Part of the id format: never
+/// change it.
+pub fn stable_hash(bytes: &[u8]) -> u64 {
+    let fnv = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let mixed = (fnv ^ fnv >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
+}
+
+fn high16(bits: u128) -> u16 {
+    u16::try_from(bits >> 112).expect("the top 16 of 128 bits fit 16 bits")
+}
+
+const DASHES: [usize; 4] = [8, 13, 18, 23];
+
+/// Reads a UUID in its canonical form: 36 characters, lower case.
+fn parse_uuid(text: &str) -> Option<u128> {
+    if text.len() != 36 {
+        return None;
+    }
+    text.bytes().enumerate().try_fold(0_u128, |bits, (position, byte)| {
+        let digit = match byte {
+            b'-' if DASHES.contains(&position) => return Some(bits),
+            _ if DASHES.contains(&position) => return None,
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            _ => return None,
+        };
+        Some(bits << 4 | u128::from(digit))
+    })
+}
+
+fn write_uuid(bits: u128, buffer: &mut [u8; 36]) -> &str {
+    let bytes = bits.to_be_bytes();
+    let mut position = 0;
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 0xF] {
+            if DASHES.contains(&position) {
+                buffer[position] = b'-';
+                position += 1;
+            }
+            buffer[position] = b"0123456789abcdef"[usize::from(digit)];
+            position += 1;
+        }
+    }
+    std::str::from_utf8(buffer).expect("hexadecimal digits and dashes are ASCII")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_is_read_and_written_unchanged() {
+        let text = "b7a9c7de-0000-8000-8000-00000000abcd";
+        assert_eq!(InstanceId::parse(text).unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn upper_case_uuids_stay_the_text_they_are() {
+        let text = "B7A9C7DE-0000-8000-8000-00000000ABCD";
+        assert_eq!(EventId::parse(text).unwrap().to_string(), text);
+    }
+
+    #[test]
+    fn a_caller_cannot_choose_an_id_with_other_characters() {
+        for bad in ["", "a b", "ä", "a/b", &"x".repeat(129)] {
+            assert_eq!(InstanceId::parse(bad), Err(InvalidId));
+        }
+    }
+
+    #[test]
+    fn the_routing_bits_decide_the_partition() {
+        let id = InstanceId::from_uuid(uuid_v8(u128::MAX / 3, Some(0xAB12)));
+        assert_eq!(PartitionCount::DEFAULT.partition(&id), Partition(0xAB));
+        assert_eq!(PartitionCount::new(1).unwrap().partition(&id), Partition(0));
+        assert_eq!(PartitionCount::new(65_536).unwrap().partition(&id), Partition(0xAB12));
+    }
+
+    #[test]
+    fn the_hash_of_a_text_never_changes() {
+        assert_eq!(route_of("ORD-1"), route_of("ORD-1"));
+        assert_eq!(stable_hash(b""), 0xf52a_15e9_a9b5_e89b);
+    }
+}
