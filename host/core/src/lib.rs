@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs, clippy::wildcard_enum_match_arm)]
 
+pub mod call;
 pub mod definition;
 pub mod id;
 pub mod json;

@@ -1,0 +1,428 @@
+//! JSON as the text it is. Values are parsed where a rule looks into them, nowhere else: a
+//! context that nobody looks into is carried by reference from the guest to the store.
+
+use std::{borrow::Cow, fmt, sync::Arc};
+
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Value, value::RawValue};
+
+use crate::{
+    id::route_of,
+    limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX},
+};
+
+/// JSON text (RFC 8259) that has been checked: at most [`JSON_BYTES_MAX`] bytes and
+/// [`JSON_DEPTH_MAX`] levels, no U+0000, no lone surrogate, every number within a double.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Json(Arc<str>);
+
+/// Why a text is not accepted as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// More bytes than allowed.
+    #[error("{bytes} bytes of JSON, at most {JSON_BYTES_MAX} are accepted")]
+    TooLarge {
+        /// How many there are.
+        bytes: usize,
+    },
+    /// Not JSON, or with something in it that could not be stored.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl Json {
+    /// The empty object.
+    pub fn empty() -> Self {
+        Self("{}".into())
+    }
+
+    /// Checks a text.
+    ///
+    /// # Errors
+    ///
+    /// If it is too large, not JSON, nested too deep, or holds U+0000, a lone surrogate or a
+    /// number outside a double; the message gives line and column.
+    pub fn parse(text: &str) -> Result<Self, JsonError> {
+        check(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The text of a value that was built here.
+    pub fn from_value(value: &Value) -> Self {
+        Self(value.to_string().into())
+    }
+
+    /// Wraps text that this program wrote itself.
+    pub fn from_trusted(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// How many bytes the text has.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it is an object without members.
+    pub fn is_empty(&self) -> bool {
+        &*self.0 == "{}" || self.members().is_some_and(|members| members.is_empty())
+    }
+
+    /// Whether it is an object.
+    pub fn is_object(&self) -> bool {
+        self.0.trim_start().starts_with('{')
+    }
+
+    /// Whether both are the very same text in memory: then nothing has changed.
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// The parsed value.
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.0).expect("checked when it was made")
+    }
+
+    /// The value at a path, if there is one.
+    pub fn get(&self, path: &Path) -> Option<Value> {
+        let (first, rest) = path.segments.split_first().expect("a path has a segment");
+        let raw = self.member(first)?;
+        if rest.is_empty() {
+            return serde_json::from_str(raw.get()).ok();
+        }
+        let value: Value = serde_json::from_str(raw.get()).ok()?;
+        Path::walk(rest, &value).cloned()
+    }
+
+    /// The 16 routing bits of the scalar at a path.
+    pub fn route(&self, path: &Path) -> Option<u16> {
+        match self.get(path)? {
+            Value::String(text) => Some(route_of(&text)),
+            scalar @ (Value::Number(_) | Value::Bool(_)) => Some(route_of(&scalar.to_string())),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// This object with the members of another laid over it: shallow. Anything that is not an
+    /// object changes nothing. New members come last, in their own order.
+    #[must_use]
+    pub fn merge(&self, over: &Self) -> Self {
+        if &*over.0 == "{}" {
+            return self.clone();
+        }
+        let (Some(base), Some(over)) = (self.members(), over.members()) else {
+            return self.clone();
+        };
+        if over.is_empty() {
+            return self.clone();
+        }
+        let mut merged = String::with_capacity(self.len() + over.iter().map(|(_, raw)| raw.get().len() + 16).sum::<usize>());
+        merged.push('{');
+        let replaced = |name: &str| over.iter().rev().find(|(other, _)| other == name);
+        for (name, raw) in &base {
+            if replaced(name).is_none() {
+                push_member(&mut merged, name, raw.get());
+            } else if let Some((_, raw)) = replaced(name) {
+                push_member(&mut merged, name, raw.get());
+            }
+        }
+        for (name, raw) in over.iter().filter(|(name, _)| !base.iter().any(|(other, _)| other == name)) {
+            push_member(&mut merged, name, raw.get());
+        }
+        merged.push('}');
+        Self(merged.into())
+    }
+
+    /// The members of an object, in order, unparsed.
+    pub fn members(&self) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+        serde_json::from_str::<Members<'_>>(&self.0).ok().map(|members| members.0)
+    }
+
+    fn member(&self, name: &str) -> Option<&RawValue> {
+        let mut json = serde_json::Deserializer::from_str(&self.0);
+        json.deserialize_map(FindMember(name)).ok().flatten()
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn push_member(object: &mut String, name: &str, raw: &str) {
+    if object.len() > 1 {
+        object.push(',');
+    }
+    object.push_str(&Value::from(name).to_string());
+    object.push(':');
+    object.push_str(raw);
+}
+
+/// A dotted path into a JSON value: `customer.tier`. Segments that are numbers reach into arrays.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Path {
+    segments: Vec<Box<str>>,
+}
+
+impl Path {
+    /// Reads a path; none if a segment is empty.
+    pub fn parse(text: &str) -> Option<Self> {
+        let segments: Vec<Box<str>> = text.split('.').map(Into::into).collect();
+        (!segments.iter().any(|segment| segment.is_empty())).then_some(Self { segments })
+    }
+
+    /// The path without its first segment, if that is `name` and something is left.
+    #[must_use]
+    pub fn without_prefix(&self, name: &str) -> Option<Self> {
+        let (first, rest) = self.segments.split_first()?;
+        (&**first == name && !rest.is_empty()).then(|| Self { segments: rest.to_vec() })
+    }
+
+    /// The segments, at least one.
+    pub fn segments(&self) -> &[Box<str>] {
+        &self.segments
+    }
+
+    /// What the path leads to, if there is something.
+    pub fn lookup<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        Self::walk(&self.segments, value)
+    }
+
+    fn walk<'v>(segments: &[Box<str>], value: &'v Value) -> Option<&'v Value> {
+        segments.iter().try_fold(value, |value, segment| match value {
+            Value::Object(members) => members.get(&**segment),
+            Value::Array(items) => items.get(segment.parse::<usize>().ok()?),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+        })
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.segments.join("."))
+    }
+}
+
+/// Checks that a text is JSON that every store can hold.
+fn check(text: &str) -> Result<(), JsonError> {
+    if text.len() > JSON_BYTES_MAX {
+        return Err(JsonError::TooLarge { bytes: text.len() });
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let result = Checked { depth: 0 }.deserialize(&mut json).and_then(|()| json.end());
+    result.map_err(|error| JsonError::Malformed(error.to_string()))
+}
+
+/// Visits a whole value without keeping any of it.
+#[derive(Clone, Copy)]
+struct Checked {
+    depth: usize,
+}
+
+impl Checked {
+    fn deeper<E: de::Error>(self) -> Result<Self, E> {
+        if self.depth == JSON_DEPTH_MAX {
+            return Err(E::custom(format_args!("nested deeper than {JSON_DEPTH_MAX} levels")));
+        }
+        Ok(Self { depth: self.depth + 1 })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Checked {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Checked {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        if text.as_bytes().contains(&0) {
+            return Err(E::custom("U+0000 is not accepted in a text"));
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        while items.next_element_seed(inner)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let inner = self.deeper()?;
+        while members.next_key_seed(inner)?.is_some() {
+            members.next_value_seed(inner)?;
+        }
+        Ok(())
+    }
+}
+
+/// The members of an object, unparsed.
+struct Members<'de>(Vec<(Cow<'de, str>, &'de RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(name) = map.next_key::<Name<'de>>()? {
+                    members.push((name.0, map.next_value()?));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+/// A member's name, borrowed where it has no escapes.
+struct Name<'de>(Cow<'de, str>);
+
+impl<'de> Deserialize<'de> for Name<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Borrow;
+        impl<'de> Visitor<'de> for Borrow {
+            type Value = Name<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a member's name")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Name(Cow::Owned(name.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(Borrow)
+    }
+}
+
+/// Finds one member, the last of that name.
+struct FindMember<'n>(&'n str);
+
+impl<'de> Visitor<'de> for FindMember<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = map.next_key::<Name<'de>>()? {
+            let raw: &RawValue = map.next_value()?;
+            if name.0 == self.0 {
+                found = Some(raw);
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Json {
+        Json::parse(text).unwrap()
+    }
+
+    fn refusal(text: &str) -> String {
+        Json::parse(text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_no_store_could_hold_is_refused_at_the_door() {
+        assert!(refusal(r#"{"a":"x\u0000y"}"#).contains("U+0000"));
+        assert!(refusal(r#"{"a\u0000":1}"#).contains("U+0000"));
+        assert!(refusal(r#"["\ud800"]"#).contains("surrogate"));
+        assert!(refusal("[1e999]").contains("out of range"));
+        assert!(refusal("{} {}").contains("trailing"));
+        assert!(refusal(&"[".repeat(65)).contains("nested deeper than 64"));
+        assert!(refusal(&"[".repeat(10_000)).contains("nested deeper than 64"));
+        assert!(refusal(&format!("\"{}\"", "x".repeat(JSON_BYTES_MAX))).contains("at most"));
+    }
+
+    #[test]
+    fn sixty_four_levels_are_accepted() {
+        json(&format!("{}{}", "[".repeat(64), "]".repeat(64)));
+    }
+
+    #[test]
+    fn merging_is_shallow_and_keeps_the_order() {
+        let merged = json(r#"{"a":1,"b":{"x":1},"c":3}"#).merge(&json(r#"{"b":{"y":2},"d":4}"#));
+        assert_eq!(merged.as_str(), r#"{"a":1,"b":{"y":2},"c":3,"d":4}"#);
+    }
+
+    #[test]
+    fn merging_nothing_shares_the_text() {
+        let context = json(r#"{"a":1}"#);
+        assert!(context.merge(&Json::empty()).same(&context));
+        assert!(context.merge(&json("[1]")).same(&context));
+        assert!(context.merge(&json(" { } ")).same(&context));
+    }
+
+    #[test]
+    fn paths_reach_into_objects_and_arrays() {
+        let value = json(r#"{"customer":{"orders":[{"id":"A"},{"id":"B"}]},"x":null}"#);
+        let get = |path: &str| value.get(&Path::parse(path).unwrap());
+        assert_eq!(get("customer.orders.1.id"), Some("B".into()));
+        assert_eq!(get("customer.orders.2.id"), None);
+        assert_eq!(get("x"), Some(Value::Null));
+        assert_eq!(get("x.y"), None);
+    }
+
+    #[test]
+    fn escaped_names_are_found() {
+        assert_eq!(json(r#"{"na\u006de":1}"#).get(&Path::parse("name").unwrap()), Some(1.into()));
+    }
+}
