@@ -321,6 +321,16 @@ pub enum OnFault {
     Goto(StateIdx),
 }
 
+/// What happens to live instances when another version becomes the active one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLive {
+    /// Each moves as part of its next transition, if it fits.
+    #[default]
+    NextEvent,
+    /// Each stays on its version until it finishes.
+    Pin,
+}
+
 /// What a method is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MethodKind {

@@ -263,7 +263,9 @@ pub fn route_of(text: &str) -> u16 {
 /// Turns 128 arbitrary bits into a UUIDv8 (RFC 9562, section 5.8), its first 16 bits replaced by
 /// `route` if given.
 pub fn uuid_v8(bits: u128, route: Option<u16>) -> u128 {
-    let bits = route.map_or(bits, |route| bits & (u128::MAX >> 16) | u128::from(route) << 112);
+    let bits = route.map_or(bits, |route| {
+        bits & (u128::MAX >> 16) | u128::from(route) << 112
+    });
     bits & !(0xF << 76) & !(0b11 << 62) | 8 << 76 | 0b10 << 62
 }
 
@@ -289,16 +291,18 @@ fn parse_uuid(text: &str) -> Option<u128> {
     if text.len() != 36 {
         return None;
     }
-    text.bytes().enumerate().try_fold(0_u128, |bits, (position, byte)| {
-        let digit = match byte {
-            b'-' if DASHES.contains(&position) => return Some(bits),
-            _ if DASHES.contains(&position) => return None,
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        Some(bits << 4 | u128::from(digit))
-    })
+    text.bytes()
+        .enumerate()
+        .try_fold(0_u128, |bits, (position, byte)| {
+            let digit = match byte {
+                b'-' if DASHES.contains(&position) => return Some(bits),
+                _ if DASHES.contains(&position) => return None,
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                _ => return None,
+            };
+            Some(bits << 4 | u128::from(digit))
+        })
 }
 
 fn write_uuid(bits: u128, buffer: &mut [u8; 36]) -> &str {
@@ -345,7 +349,10 @@ mod tests {
         let id = InstanceId::from_uuid(uuid_v8(u128::MAX / 3, Some(0xAB12)));
         assert_eq!(PartitionCount::DEFAULT.partition(&id), Partition(0xAB));
         assert_eq!(PartitionCount::new(1).unwrap().partition(&id), Partition(0));
-        assert_eq!(PartitionCount::new(65_536).unwrap().partition(&id), Partition(0xAB12));
+        assert_eq!(
+            PartitionCount::new(65_536).unwrap().partition(&id),
+            Partition(0xAB12)
+        );
     }
 
     #[test]

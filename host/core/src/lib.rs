@@ -8,9 +8,12 @@
 
 pub mod call;
 pub mod definition;
+pub mod effect;
 pub mod id;
+pub mod input;
 pub mod json;
 pub mod limits;
+pub mod record;
 pub mod schema;
 pub mod template;
 pub mod time;
