@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use crate::{
     call::{Call, Deployment, Fault, Lease, Refusal},
-    id::{EventId, InstanceId, MachineName, Partition, StateName, TenantId, Version},
+    definition::StateIdx,
+    id::{
+        ComponentName, EventId, InstanceId, MachineName, Partition, StateName, TenantId, Version,
+    },
     input::Ticket,
     record::{AppendSeq, Disposition, Outgoing, Reason, Record, Snapshot},
+    schema::Violation,
     time::Timestamp,
 };
 
@@ -120,16 +124,29 @@ pub struct HandledReply {
     pub fault: Option<Fault>,
     /// When it is tried again.
     pub retry_at: Option<Timestamp>,
-    /// State before.
-    pub from: Option<StateName>,
-    /// State after.
-    pub to: StateName,
+    /// State before, in terms of the instance's present version; none for a creation.
+    pub from: Option<StateIdx>,
+    /// State after, likewise.
+    pub to: StateIdx,
     /// The record's number in the instance's history.
     pub seq: u64,
     /// The instance as it is now.
     pub instance: Snapshot,
     /// Whether this answer was given before.
     pub replayed: bool,
+}
+
+impl HandledReply {
+    /// Name of the state before; none for a creation.
+    pub fn from_name(&self) -> Option<&StateName> {
+        self.from
+            .map(|state| &self.instance.machine().state(state).name)
+    }
+
+    /// Name of the state after.
+    pub fn to_name(&self) -> &StateName {
+        &self.instance.machine().state(self.to).name
+    }
 }
 
 /// How a broadcast ended; the last five add up to `matched`.
@@ -181,7 +198,7 @@ impl Tally {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Count {
     /// The tenant and component are those asked for; the component's name.
-    pub component: crate::id::ComponentName,
+    pub component: ComponentName,
     /// On which version.
     pub version: Version,
     /// Of which machine.
@@ -232,7 +249,7 @@ pub enum Refused {
     /// The machine is a singleton and has its instance.
     SingletonExists(InstanceId),
     /// The context breaks the schema.
-    Schema(Vec<crate::schema::Violation>),
+    Schema(Vec<Violation>),
     /// A method of the initial state said no.
     Refusal(Refusal),
     /// A method of the initial state faulted.

@@ -182,6 +182,12 @@ impl EventId {
         Self(Repr::Text(format!("{self}.{n}").into()))
     }
 
+    /// The id under which the `n`th timer that this event armed fires.
+    #[must_use]
+    pub fn timer(&self, n: u32) -> Self {
+        Self(Repr::Text(format!("{self}.t{n}").into()))
+    }
+
     /// The id under which the `n`th replay of this event runs.
     #[must_use]
     pub fn replay(&self, n: u32) -> Self {
@@ -252,6 +258,20 @@ impl PartitionCount {
         let shifted = u32::from(route) >> (16 - bits);
         Partition(u16::try_from(shifted).expect("16 bits shifted right fit 16 bits"))
     }
+}
+
+/// The id of the one instance of a singleton machine.
+pub fn singleton_id(
+    tenant: &TenantId,
+    component: &ComponentName,
+    machine: &MachineName,
+) -> InstanceId {
+    let seed = format!("{tenant}/{component}/{machine}");
+    let (high, low) = (
+        stable_hash(seed.as_bytes()),
+        stable_hash(format!("{seed}#").as_bytes()),
+    );
+    InstanceId::from_uuid(uuid_v8(u128::from(high) << 64 | u128::from(low), None))
 }
 
 /// The 16 routing bits of a text: the same on every host and in every release.

@@ -116,12 +116,10 @@ pub enum Request {
         /// Which.
         instance: InstanceId,
     },
-    /// An event that was parked is tried again, on the active version.
+    /// An event that was parked is tried again, on the active version, as `<id>.r<attempts>`.
     Replay {
         /// The dead letter, from the store.
         letter: Box<DeadLetter>,
-        /// How often it has been replayed before.
-        replays: u32,
     },
     /// A parked event is given up.
     Discard {

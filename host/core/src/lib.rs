@@ -9,8 +9,10 @@
 pub mod call;
 pub mod definition;
 pub mod effect;
+pub mod engine;
 pub mod id;
 pub mod input;
+mod instance;
 pub mod json;
 pub mod limits;
 pub mod record;

@@ -13,6 +13,7 @@ use crate::{
     definition::{Machine, MachineIdx, MatchingRule, State, StateIdx, TransitionIdx},
     id::{ComponentName, EventId, EventName, InstanceId, MachineName, StateName, TenantId},
     json::Json,
+    schema::Violation,
     time::Timestamp,
 };
 
@@ -39,6 +40,10 @@ pub enum Body {
     Handled(Box<Handled>),
     /// A shard chose the instances that an event goes to.
     Selected(Box<Selected>),
+    /// A delayed send left its instance. Not part of the instance's history.
+    Departed(Box<Departed>),
+    /// An instance was moved to another version by request; its `seq` is unchanged.
+    Moved(Box<Snapshot>),
     /// An event that no instance took was parked.
     Parked(Box<DeadLetter>),
     /// A dead letter was discarded by a person.
@@ -69,7 +74,7 @@ pub struct Handled {
     pub after: Snapshot,
     /// What caused the event.
     pub cause: Option<Cause>,
-    /// What goes out, in order.
+    /// What goes out, in order; delayed sends are among the timers instead.
     pub deliveries: Vec<Outgoing>,
     /// What went wrong, if something did.
     pub fault: Option<Fault>,
@@ -83,6 +88,15 @@ pub struct Handled {
     pub parked: Option<Box<DeadLetter>>,
     /// The dead letter that this settles: it was its replay.
     pub settles: Option<EventId>,
+}
+
+/// A delayed send left its instance.
+#[derive(Clone, Debug)]
+pub struct Departed {
+    /// The instance without that timer; its `seq` is unchanged.
+    pub after: Snapshot,
+    /// What left.
+    pub outgoing: Outgoing,
 }
 
 /// What became of an event.
@@ -139,6 +153,8 @@ pub enum Reason {
     UnexpectedState(StateName),
     /// A method said no.
     Refused(Refusal),
+    /// The payload, merged into the context, breaks the schema.
+    Schema(Vec<Violation>),
     /// The instance a creation names exists already.
     Exists,
 }
@@ -168,6 +184,8 @@ pub struct Snapshot {
     pub updated: Timestamp,
     /// When the state was entered.
     pub entered: Timestamp,
+    /// Hash of the machine and context it was created with, to recognise a repeated creation.
+    pub origin: u64,
     /// Whether it was created at load: it stays visible and in memory after finishing.
     pub entry_point: bool,
     /// Who made it.
@@ -266,6 +284,8 @@ pub struct Timer {
     pub id: EventId,
     /// The chain it belongs to.
     pub cause: Cause,
+    /// Whether it fired and its event waits in the mailbox. False when read from a store.
+    pub fired: bool,
 }
 
 /// What happens at a deadline.
@@ -278,9 +298,9 @@ pub enum TimerKind {
         /// Which entry of the state; a later one makes it void.
         entry: u64,
     },
-    /// The delayed `auto` transitions of the state entered as number `entry`.
+    /// The `auto` transitions of the state entered as number `entry` that share a delay.
     Auto {
-        /// Which transition.
+        /// The first of them.
         transition: TransitionIdx,
         /// Which entry of the state.
         entry: u64,
@@ -298,7 +318,9 @@ pub struct Cause {
     pub instance: Option<InstanceId>,
     /// The event from outside that everything began with.
     pub root: EventId,
-    /// Steps from the root.
+    /// The steps from the root to this one, the nearest first.
+    pub chain: Option<Arc<Link>>,
+    /// Steps from the root, or from the last deadline in between.
     pub depth: u16,
     /// Work that may still be caused.
     pub credits: u32,
@@ -306,6 +328,17 @@ pub struct Cause {
     pub spread: bool,
     /// W3C `traceparent` of the root request.
     pub trace_parent: Option<Arc<str>>,
+}
+
+/// One step of a chain of causes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The instance whose transition was a step.
+    pub instance: InstanceId,
+    /// The event it took.
+    pub event: EventName,
+    /// The step before.
+    pub before: Option<Arc<Link>>,
 }
 
 /// What a transition sends.
@@ -319,8 +352,6 @@ pub struct Outgoing {
     pub event: Event,
     /// The chain it belongs to.
     pub cause: Cause,
-    /// When it leaves; none = at once.
-    pub due: Option<Timestamp>,
 }
 
 /// Where something is sent.
