@@ -63,10 +63,10 @@ fn ten_mistakes_are_ten_findings_with_their_places() {
         ("unknown_value", 8, 15),
         ("duplicate_name", 11, 9),
         ("unknown_value", 13, 22),
-        ("invalid_pattern", 14, 34),
-        ("unknown_state", 16, 28),
+        ("invalid_pattern", 14, 35),
+        ("unknown_state", 16, 29),
         ("timeout_without_time", 17, 9),
-        ("expression", 18, 54),
+        ("expression", 18, 55),
         ("ambiguous", 20, 9),
     ];
     assert_eq!(places, expected);
