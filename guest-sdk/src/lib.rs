@@ -1,1 +1,76 @@
-//! Skeleton.
+//! Write guards and actions for xcomponent state machines as ordinary Rust functions.
+//!
+//! ```ignore
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Deserialize, Serialize)]
+//! pub struct Order { total: f64, shipped: bool }
+//!
+//! #[derive(Deserialize)]
+//! pub struct Ship { carrier: String }
+//!
+//! #[xcomponent_guest::component("component.yaml")]
+//! mod order {
+//!     use super::{Order, Ship};
+//!     use xcomponent_guest::{Call, Event, Failure, info, refuse, sender};
+//!
+//!     /// May the order be shipped? (`guard: isPaid`)
+//!     #[guard]
+//!     fn is_paid(call: &Call<Order>) -> bool {
+//!         call.context.total > 0.0
+//!     }
+//!
+//!     /// Ships it. (`triggeredMethod: ship`)
+//!     #[action]
+//!     fn ship(order: &mut Order, event: &Event<Ship>) -> Result<(), Failure> {
+//!         if event.payload.carrier.is_empty() {
+//!             return Err(refuse("no_carrier", "name a carrier"));
+//!         }
+//!         order.shipped = true;
+//!         sender::to_self("SHIPPED", &event.payload.carrier);
+//!         info!("shipped by {}", event.payload.carrier);
+//!         Ok(())
+//!     }
+//! }
+//! ```
+//!
+//! The file that [`component`] names is the definition. What it does not know is a warning, what
+//! it names and the code lacks is a compile error, as is a definition that is not valid.
+//! `camelCase` names in the definition are `snake_case` functions; `#[action(name = "…")]` says
+//! otherwise. Methods run natively in unit tests: see [`testing`].
+//!
+//! # Shapes of methods
+//!
+//! | kind | parameters | returns |
+//! | --- | --- | --- |
+//! | guard | none, `&C`, `&Call<C, P>` | `bool`, `Result<bool, Failure>` |
+//! | action that changes the context | `&mut C`, or `&mut C` and `&Event<P>` | nothing, `Result<(), Failure>` |
+//! | action that leaves it unchanged | none, `&Call<C, P>` | nothing, `Result<(), Failure>` |
+//!
+//! `C` and `P` are the author's own types; [`Nothing`] is a context or payload that nobody looks
+//! at, and the default.
+
+#![warn(missing_docs)]
+
+mod call;
+pub mod current;
+#[doc(hidden)]
+pub mod export;
+mod failure;
+mod host;
+pub mod log;
+mod method;
+pub mod sender;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+
+pub use xcomponent_guest_macros::component;
+
+#[doc(hidden)]
+#[cfg(target_arch = "wasm32")]
+pub use crate::host::bindings;
+pub use crate::{
+    call::{Call, Event, Instance, Nothing},
+    failure::{Failure, refuse},
+    method::{Action, Guard, Outcome, RawCall, Verdict},
+};

@@ -24,6 +24,8 @@ pub struct Packed {
     pub imports: Vec<String>,
     /// Whether it moves contexts of older versions.
     pub has_migration: bool,
+    /// How many functions its core modules define together.
+    pub functions: u64,
     /// What else is known of it.
     pub metadata: Metadata,
 }
@@ -103,7 +105,11 @@ pub fn read(bytes: &[u8]) -> Result<Packed, ReadError> {
     if !Parser::is_component(bytes) {
         return Err(ReadError::NotWasm);
     }
-    let (imports, exports) = surface(bytes)?;
+    let Surface {
+        imports,
+        exports,
+        functions,
+    } = surface(bytes)?;
     if let Some(refused) = imports.iter().find(|name| !contract::may_import(name)) {
         return Err(ReadError::ImportNotAllowed(refused.clone()));
     }
@@ -123,39 +129,50 @@ pub fn read(bytes: &[u8]) -> Result<Packed, ReadError> {
             .any(|name| name.starts_with(contract::MIGRATION)),
         metadata: metadata(bytes),
         imports,
+        functions,
     })
 }
 
-/// The names that the outermost component imports and exports.
-fn surface(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), ReadError> {
-    let (mut imports, mut exports, mut depth) = (Vec::new(), Vec::new(), 0_usize);
+/// What can be seen of a component from outside, and how much there is inside.
+#[derive(Default)]
+struct Surface {
+    imports: Vec<String>,
+    exports: Vec<String>,
+    functions: u64,
+}
+
+fn surface(bytes: &[u8]) -> Result<Surface, ReadError> {
+    let (mut surface, mut depth) = (Surface::default(), 0_usize);
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(malformed)? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::FunctionSection(section) => surface.functions += u64::from(section.count()),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    imports.push(import.map_err(malformed)?.name.name.to_owned());
+                    surface
+                        .imports
+                        .push(import.map_err(malformed)?.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
                 for export in section {
                     let export = export.map_err(malformed)?;
                     if export.kind == ComponentExternalKind::Instance {
-                        exports.push(export.name.name.to_owned());
+                        surface.exports.push(export.name.name.to_owned());
                     }
                 }
             }
             _ => {}
         }
-        if imports.len().max(exports.len()) > ITEMS_MAX {
+        if surface.imports.len().max(surface.exports.len()) > ITEMS_MAX {
             return Err(ReadError::Malformed {
                 offset: 0,
                 problem: format!("more than {ITEMS_MAX} imports or exports"),
             });
         }
     }
-    Ok((imports, exports))
+    Ok(surface)
 }
 
 fn validate(bytes: &[u8]) -> Result<(), ReadError> {

@@ -1,0 +1,182 @@
+//! How functions of different shapes become methods.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{Call, Event, Failure, Instance};
+
+/// A call as it crosses the boundary: context and payload are JSON text.
+#[derive(Clone, Debug)]
+pub struct RawCall {
+    /// Which method.
+    pub method: String,
+    /// JSON text.
+    pub context: String,
+    /// Its payload is JSON text.
+    pub event: Event<String>,
+    /// Who is asked.
+    pub instance: Instance,
+    /// The state that the transition leads to.
+    pub target_state: String,
+}
+
+impl RawCall {
+    fn context<C: DeserializeOwned>(&self) -> Result<C, Failure> {
+        serde_json::from_str(&self.context).map_err(|error| {
+            Failure::Failed(format!(
+                "the context is not what `{}` expects: {error}",
+                self.method
+            ))
+        })
+    }
+
+    fn payload<P: DeserializeOwned>(&self) -> Result<P, Failure> {
+        let problem = |error| {
+            format!(
+                "the payload of {} is not what `{}` expects: {error}",
+                self.event.name, self.method
+            )
+        };
+        serde_json::from_str(&self.event.payload).map_err(|error| Failure::Failed(problem(error)))
+    }
+
+    fn event<P: DeserializeOwned>(&self) -> Result<Event<P>, Failure> {
+        let payload = self.payload()?;
+        let Event {
+            id,
+            name,
+            timestamp_ms,
+            ..
+        } = &self.event;
+        Ok(Event {
+            id: id.clone(),
+            name: name.clone(),
+            payload,
+            timestamp_ms: *timestamp_ms,
+        })
+    }
+
+    fn typed<C: DeserializeOwned, P: DeserializeOwned>(&self) -> Result<Call<C, P>, Failure> {
+        Ok(Call {
+            context: self.context()?,
+            event: self.event()?,
+            instance: self.instance.clone(),
+            target_state: self.target_state.clone(),
+        })
+    }
+}
+
+/// What a guard may return.
+pub trait Verdict {
+    /// The answer.
+    fn verdict(self) -> Result<bool, Failure>;
+}
+
+impl Verdict for bool {
+    fn verdict(self) -> Result<bool, Failure> {
+        Ok(self)
+    }
+}
+
+impl<E: Into<Failure>> Verdict for Result<bool, E> {
+    fn verdict(self) -> Result<bool, Failure> {
+        self.map_err(Into::into)
+    }
+}
+
+/// What an action may return.
+pub trait Outcome {
+    /// Whether it worked.
+    fn outcome(self) -> Result<(), Failure>;
+}
+
+impl Outcome for () {
+    fn outcome(self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl<E: Into<Failure>> Outcome for Result<(), E> {
+    fn outcome(self) -> Result<(), Failure> {
+        self.map_err(Into::into)
+    }
+}
+
+/// A function that can be a guard; `Shape` tells its parameters.
+pub trait Guard<Shape> {
+    /// Asks it.
+    ///
+    /// # Errors
+    ///
+    /// If context or payload are not what it expects, or it fails itself.
+    fn ask(&self, call: &RawCall) -> Result<bool, Failure>;
+}
+
+impl<F: Fn() -> V, V: Verdict> Guard<()> for F {
+    fn ask(&self, _: &RawCall) -> Result<bool, Failure> {
+        self().verdict()
+    }
+}
+
+impl<F: Fn(&C) -> V, V: Verdict, C: DeserializeOwned> Guard<(C,)> for F {
+    fn ask(&self, call: &RawCall) -> Result<bool, Failure> {
+        self(&call.context()?).verdict()
+    }
+}
+
+/// The shape of a method that takes the whole call.
+#[derive(Debug)]
+pub struct Whole<C, P>(std::marker::PhantomData<(C, P)>);
+
+impl<F: Fn(&Call<C, P>) -> V, V: Verdict, C: DeserializeOwned, P: DeserializeOwned>
+    Guard<Whole<C, P>> for F
+{
+    fn ask(&self, call: &RawCall) -> Result<bool, Failure> {
+        self(&call.typed()?).verdict()
+    }
+}
+
+/// A function that can be an action; `Shape` tells its parameters.
+pub trait Action<Shape> {
+    /// Runs it; the new context as JSON text, or none = unchanged.
+    ///
+    /// # Errors
+    ///
+    /// If context or payload are not what it expects, or it fails itself.
+    fn run(&self, call: &RawCall) -> Result<Option<String>, Failure>;
+}
+
+impl<F: Fn() -> O, O: Outcome> Action<()> for F {
+    fn run(&self, _: &RawCall) -> Result<Option<String>, Failure> {
+        self().outcome().map(|()| None)
+    }
+}
+
+impl<F: Fn(&Call<C, P>) -> O, O: Outcome, C: DeserializeOwned, P: DeserializeOwned>
+    Action<Whole<C, P>> for F
+{
+    fn run(&self, call: &RawCall) -> Result<Option<String>, Failure> {
+        self(&call.typed()?).outcome().map(|()| None)
+    }
+}
+
+impl<F: Fn(&mut C) -> O, O: Outcome, C: DeserializeOwned + Serialize> Action<(C,)> for F {
+    fn run(&self, call: &RawCall) -> Result<Option<String>, Failure> {
+        let mut context: C = call.context()?;
+        self(&mut context).outcome()?;
+        Ok(Some(serde_json::to_string(&context)?))
+    }
+}
+
+impl<F, O, C, P> Action<(C, Event<P>)> for F
+where
+    F: Fn(&mut C, &Event<P>) -> O,
+    O: Outcome,
+    C: DeserializeOwned + Serialize,
+    P: DeserializeOwned,
+{
+    fn run(&self, call: &RawCall) -> Result<Option<String>, Failure> {
+        let mut context: C = call.context()?;
+        self(&mut context, &call.event()?).outcome()?;
+        Ok(Some(serde_json::to_string(&context)?))
+    }
+}
