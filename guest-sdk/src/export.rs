@@ -57,7 +57,10 @@ mod wasm {
     use super::Component;
     use crate::{
         Event, Failure, Instance, RawCall,
-        host::{bindings::exports::xcomponent::component::methods, log},
+        host::{
+            bindings::{exports::xcomponent::component::methods, xcomponent::component::types},
+            log,
+        },
         log::Level,
     };
 
@@ -66,24 +69,24 @@ mod wasm {
     pub struct Exported<T>(PhantomData<T>);
 
     impl<T: Component> methods::Guest for Exported<T> {
-        fn list() -> Vec<methods::Method> {
-            let method = |kind: methods::MethodKind| {
-                move |name: &&str| methods::Method {
+        fn list() -> Vec<types::Method> {
+            let method = |kind: types::MethodKind| {
+                move |name: &&str| types::Method {
                     name: (*name).to_owned(),
                     kind,
                 }
             };
-            let guards = T::GUARDS.iter().map(method(methods::MethodKind::Guard));
+            let guards = T::GUARDS.iter().map(method(types::MethodKind::Guard));
             guards
-                .chain(T::ACTIONS.iter().map(method(methods::MethodKind::Action)))
+                .chain(T::ACTIONS.iter().map(method(types::MethodKind::Action)))
                 .collect()
         }
 
-        fn guard(call: methods::Call) -> Result<bool, methods::Failure> {
+        fn guard(call: types::Call) -> Result<bool, types::Failure> {
             T::guard(&prepare(call)).map_err(failure)
         }
 
-        fn action(call: methods::Call) -> Result<Option<String>, methods::Failure> {
+        fn action(call: types::Call) -> Result<Option<String>, types::Failure> {
             T::action(&prepare(call)).map_err(failure)
         }
     }
@@ -91,7 +94,7 @@ mod wasm {
     static HOOK: Once = Once::new();
 
     /// Takes a call over; the text of a panic goes to the host's log before the trap.
-    fn prepare(call: methods::Call) -> RawCall {
+    fn prepare(call: types::Call) -> RawCall {
         HOOK.call_once(|| {
             std::panic::set_hook(Box::new(|panic| {
                 let text = panic.payload_as_str().unwrap_or("a panic without a text");
@@ -102,7 +105,7 @@ mod wasm {
                 log(Level::Error, &format!("panic: {place}: {text}"));
             }));
         });
-        let methods::Call {
+        let types::Call {
             method,
             instance,
             event,
@@ -128,12 +131,12 @@ mod wasm {
         }
     }
 
-    fn failure(failure: Failure) -> methods::Failure {
+    fn failure(failure: Failure) -> types::Failure {
         match failure {
-            Failure::Refused { code, message } => methods::Failure::Refused(
-                crate::host::bindings::xcomponent::component::types::Refusal { code, message },
-            ),
-            Failure::Failed(message) => methods::Failure::Failed(message),
+            Failure::Refused { code, message } => {
+                types::Failure::Refused(types::Refusal { code, message })
+            }
+            Failure::Failed(message) => types::Failure::Failed(message),
         }
     }
 }

@@ -132,7 +132,6 @@ pub struct Project {
     pub folder: PathBuf,
 }
 
-/// Where a project's definition is.
 impl Project {
     /// The path of its `component.yaml`.
     pub fn definition(&self) -> PathBuf {
@@ -140,8 +139,8 @@ impl Project {
     }
 }
 
-/// Compiles projects that share the workspace (or crate) in `root`, and packs each. `describe`
-/// says what metadata and methods go into a component, given its definition's text.
+/// Compiles projects that share the workspace (or crate) in `root`, and packs each with the
+/// methods that its code declares. `describe` gives the metadata, given the definition's text.
 ///
 /// # Errors
 ///
@@ -150,7 +149,7 @@ impl Project {
 pub fn build(
     root: &Path,
     projects: &[Project],
-    describe: impl Fn(&str) -> (Metadata, Vec<Method>),
+    describe: impl Fn(&str) -> Metadata,
 ) -> Result<Vec<(Project, Vec<u8>)>, BuildError> {
     let toolchain = Toolchain::find()?;
     let target = root.join("target");
@@ -169,8 +168,8 @@ pub fn build(
             fs::read(&module).map_err(|_| BuildError::NoModule(project.package.clone()))?;
         let path = project.definition();
         let yaml = fs::read_to_string(&path).map_err(|source| BuildError::Io { path, source })?;
-        let (metadata, methods) = describe(&yaml);
-        let bytes = pack(&module, &yaml, &metadata, &methods);
+        let methods = declared_methods(&module).unwrap_or_default();
+        let bytes = pack(&module, &yaml, &describe(&yaml), &methods);
         let bytes = bytes.map_err(|source| BuildError::Pack {
             name: project.package.clone(),
             source,
@@ -182,7 +181,7 @@ pub fn build(
 
 /// The methods that a module says it answers: the SDK leaves them in the custom section
 /// `xcomponent:methods` of the core module. None where there is no such section.
-pub fn declared_methods(module: &[u8]) -> Option<Vec<Method>> {
+fn declared_methods(module: &[u8]) -> Option<Vec<Method>> {
     let sections = crate::sections::sections(module).ok()?;
     let data: Vec<&[u8]> = sections
         .iter()

@@ -18,7 +18,14 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
         step("guests", &mut cargo(&["xtask", "guests"]))?;
-        let mut bench = cargo(&["bench", "--package", "xcomponent-host", "--bench", "table", "--"]);
+        let mut bench = cargo(&[
+            "bench",
+            "--package",
+            "xcomponent-host",
+            "--bench",
+            "table",
+            "--",
+        ]);
         bench.args(&self.names);
         if let Some(file) = &self.json {
             bench.args(["--json", file]);

@@ -11,7 +11,11 @@ use anyhow::{Context, Result, ensure};
 /// The root of the workspace.
 pub(crate) fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.ancestors().nth(2).expect("the crate stands two folders below the root").to_path_buf()
+    manifest
+        .ancestors()
+        .nth(2)
+        .expect("the crate stands two folders below the root")
+        .to_path_buf()
 }
 
 /// Where cargo puts what it builds.
@@ -33,14 +37,19 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 /// If it cannot be started or does not succeed.
 pub(crate) fn step(name: &str, command: &mut Command) -> Result<()> {
     say(&format!("── {name}"));
-    let status = command.status().with_context(|| format!("starting {name}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("starting {name}"))?;
     ensure!(status.success(), "{name} failed: {status}");
     Ok(())
 }
 
 /// Whether a program is there and answers.
 pub(crate) fn answers(command: &mut Command) -> bool {
-    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let quiet = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
 

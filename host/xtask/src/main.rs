@@ -3,6 +3,7 @@
 mod bench;
 mod command;
 mod demo;
+mod guests;
 mod sim;
 mod test;
 
@@ -24,6 +25,8 @@ enum Chore {
     Demo(demo::Demo),
     /// Everything CI checks: formatting, lints, guests, tests, docs, dependencies, the demo.
     Test(test::Test),
+    /// Compiles and packs the guests.
+    Guests(guests::Guests),
     /// Measures, and prints a table: `cargo xtask bench [NAME…] [--json FILE]`.
     Bench(bench::Bench),
     /// Runs the simulator over seeds.
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo(demo) => demo.run(),
         Chore::Test(test) => test.run(),
+        Chore::Guests(guests) => guests.run(),
         Chore::Bench(bench) => bench.run(),
         Chore::Sim(sim) => sim.run(),
     };

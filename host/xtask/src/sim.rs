@@ -22,7 +22,11 @@ pub(crate) struct Sim {
 impl Sim {
     pub(crate) fn run(self) -> Result<()> {
         let mut sim = cargo(&["run", "--quiet", "--package", "xcomponent-sim", "--"]);
-        let numbers = [("--seeds", self.seeds), ("--from", self.from), ("--steps", self.steps)];
+        let numbers = [
+            ("--seeds", self.seeds),
+            ("--from", self.from),
+            ("--steps", self.steps),
+        ];
         for (flag, number) in numbers {
             sim.args([flag, &number.to_string()]);
         }

@@ -1,0 +1,113 @@
+//! Everything a guest can do wrong, one method each. The host must survive all of it.
+
+use serde::{Serialize, Serializer, ser::Error as _};
+
+/// A context that takes anything and answers something special.
+#[derive(Debug)]
+pub enum Context {
+    /// As it came: how often it was pinged.
+    Pinged(u64),
+    /// 100 MB of text.
+    Huge,
+    /// Not JSON.
+    Malformed,
+}
+
+impl<'de> serde::Deserialize<'de> for Context {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Ok(Self::Pinged(value["pings"].as_u64().unwrap_or_default()))
+    }
+}
+
+impl Serialize for Context {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Pinged(pings) => serde_json::json!({ "pings": pings }).serialize(serializer),
+            Self::Huge => serializer.serialize_str(&"x".repeat(100_000_000)),
+            Self::Malformed => {
+                let raw = serde_json::value::RawValue::from_string("[1, 2]".to_owned());
+                raw.map_err(S::Error::custom)?.serialize(serializer)
+            }
+        }
+    }
+}
+
+/// The methods that `component.yaml` names.
+#[xcomponent_guest::component("component.yaml")]
+pub mod methods {
+    use std::hint::black_box;
+
+    use xcomponent_guest::{Call, info, sender};
+
+    use super::Context;
+
+    /// The good one.
+    #[action]
+    fn ping(context: &mut Context) {
+        if let Context::Pinged(pings) = context {
+            *pings += 1;
+        }
+    }
+
+    #[action]
+    fn panic() {
+        panic!("this component panics on purpose");
+    }
+
+    #[action]
+    fn loop_forever() {
+        let mut turns = 0_u64;
+        loop {
+            turns = black_box(turns.wrapping_add(1));
+        }
+    }
+
+    #[action]
+    fn eat_memory() {
+        let mut eaten: Vec<Vec<u8>> = Vec::new();
+        loop {
+            eaten.push(black_box(vec![1; 1 << 20]));
+        }
+    }
+
+    #[action]
+    fn recurse() {
+        #[expect(unconditional_recursion, reason = "that is what it is for")]
+        fn deeper(depth: u64) -> u64 {
+            let frame = black_box([depth; 64]);
+            frame[0] + black_box(deeper(black_box(depth + 1)))
+        }
+        black_box(deeper(0));
+    }
+
+    #[action]
+    fn answer_huge(context: &mut Context) {
+        *context = Context::Huge;
+    }
+
+    #[action]
+    fn send_forever() {
+        for _ in 0..1_000_000 {
+            sender::to_self("PING", &serde_json::json!({}));
+        }
+    }
+
+    #[action]
+    fn answer_malformed(context: &mut Context) {
+        *context = Context::Malformed;
+    }
+
+    #[action]
+    fn flood_log() {
+        for line in 0..1_000_000_u32 {
+            info!("line {line} of a flood");
+        }
+    }
+
+    #[guard]
+    fn send_in_guard(_: &Call) -> bool {
+        sender::to_self("PING", &serde_json::json!({}));
+        true
+    }
+}
