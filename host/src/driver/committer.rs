@@ -69,11 +69,12 @@ fn commit(shared: &Shared, entries: &[Entry]) -> Result<(), Error> {
 }
 
 fn publish(shared: &Shared, batch: &Batch, last: Position) {
+    // Before the answers leave, so that whoever got one finds the room that it made.
+    shared.log.settled(batch.entries.len());
+    shared.durable.send_replace(last);
     for (post, through) in shared.posts.iter().zip(&batch.through) {
         post.gate.open(*through);
     }
-    shared.durable.send_replace(last);
-    shared.log.settled(batch.entries.len());
     shared.tell_quiet();
 }
 

@@ -33,7 +33,7 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// The shard's last durable record.
+    /// The shard's last record that is durable, or void with all that depended on it answered.
     pub(super) fn durable(&self) -> AppendSeq {
         AppendSeq(self.durable.load(Ordering::Acquire))
     }
@@ -79,6 +79,11 @@ impl Gate {
                 answer.waiter.answer(Reply::Refused(Refused::NotCommitted));
             }
         }
+    }
+
+    /// Goes on after [`Self::fail`]: nothing waits for the records up to `last` any more.
+    pub(super) fn skip(&self, last: AppendSeq) {
+        self.durable.store(last.0, Ordering::Release);
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Gated>> {

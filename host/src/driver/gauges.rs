@@ -1,14 +1,14 @@
 //! What the driver counts about itself.
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use xcomponent_core::record::Disposition;
-
-/// How many dispositions there are.
-pub const DISPOSITIONS: usize = 6;
+use xcomponent_core::engine::Counters;
 
 /// Buckets of [`Histogram`]; the last has no upper bound.
 pub const BUCKETS: usize = 24;
@@ -23,7 +23,7 @@ pub struct Gauges {
 }
 
 /// Numbers of one shard.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct ShardGauges {
     /// Instances in memory.
     pub live: usize,
@@ -33,8 +33,10 @@ pub struct ShardGauges {
     pub inbox: usize,
     /// Calls that yielded and are not done.
     pub away: usize,
-    /// Records by what became of their events, since the start; see [`index_of`].
-    pub dispositions: [u64; DISPOSITIONS],
+    /// What became of events since the start.
+    pub events: Counters,
+    /// Deliveries dropped after the first dead letter of their root and instance, since the start.
+    pub dropped_over_budget: u64,
 }
 
 /// Numbers of the committer.
@@ -62,25 +64,12 @@ pub struct Histogram {
     pub sum_us: u64,
 }
 
-/// The place of a disposition in [`ShardGauges::dispositions`].
-pub fn index_of(disposition: Disposition) -> usize {
-    match disposition {
-        Disposition::Transitioned => 0,
-        Disposition::Ignored => 1,
-        Disposition::Deferred => 2,
-        Disposition::Retrying => 3,
-        Disposition::Rejected => 4,
-        Disposition::DeadLettered => 5,
-    }
-}
-
 /// The numbers of one shard while they change.
 #[derive(Debug, Default)]
 pub(super) struct ShardCounters {
-    pub(super) live: AtomicUsize,
+    /// Apart from the others, since every request looks at it.
     pub(super) debt: AtomicUsize,
-    pub(super) away: AtomicUsize,
-    pub(super) dispositions: [AtomicU64; DISPOSITIONS],
+    rest: Mutex<ShardGauges>,
 }
 
 /// The numbers of the committer while they change.
@@ -94,18 +83,16 @@ pub(super) struct CommitCounters {
 }
 
 impl ShardCounters {
+    /// Publishes the shard's numbers.
+    pub(super) fn publish(&self, gauges: ShardGauges) {
+        self.debt.store(gauges.debt, Ordering::Relaxed);
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
+    }
+
     /// The numbers at this moment.
     pub(super) fn read(&self, inbox: usize) -> ShardGauges {
-        ShardGauges {
-            live: self.live.load(Ordering::Relaxed),
-            debt: self.debt.load(Ordering::Relaxed),
-            inbox,
-            away: self.away.load(Ordering::Relaxed),
-            dispositions: self
-                .dispositions
-                .each_ref()
-                .map(|count| count.load(Ordering::Relaxed)),
-        }
+        let rest = *self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        ShardGauges { inbox, ..rest }
     }
 }
 

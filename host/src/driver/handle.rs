@@ -13,7 +13,7 @@ use xcomponent_core::{
     input::{Broadcast, Migrate, Request},
     json::Json,
     limits::CASCADE_CREDITS,
-    record::{Cause, DeadLetter, Selector, Target},
+    record::{Cause, DeadLetter, Selector, Snapshot, Target},
     time::Timestamp,
 };
 
@@ -23,7 +23,7 @@ use super::{
     shared::{Phase, Shared},
     waiter::{Batch, Pending, PendingBatch, Waiter},
 };
-use crate::store::Position;
+use crate::store::{Position, Result};
 
 /// Requests of one batch that are in the inboxes at a time; a longer batch follows as these are
 /// answered.
@@ -45,6 +45,31 @@ impl Handle {
         match request {
             Request::Migrate(migrate) => self.migrate(tenant, migrate).await,
             request => self.submit(tenant, request).await,
+        }
+    }
+
+    /// An instance, finished or not: as its shard has it, else as it is stored. What may have
+    /// changed it before is durable.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    pub async fn read(
+        &self,
+        tenant: &TenantId,
+        id: &InstanceId,
+    ) -> Result<Result<Snapshot, Refused>> {
+        let request = Request::Read {
+            instance: id.clone(),
+        };
+        match self.request(tenant, request).await {
+            Reply::Instance(instance) => Ok(Ok(*instance)),
+            Reply::Refused(Refused::UnknownInstance(id)) => {
+                let stored = self.instance(tenant, &id).await?;
+                Ok(stored.ok_or(Refused::UnknownInstance(id)))
+            }
+            Reply::Refused(refused) => Ok(Err(refused)),
+            other => unreachable!("a read is answered with an instance or refused: {other:?}"),
         }
     }
 
@@ -314,7 +339,7 @@ impl Handle {
             Request::Create(create) => create.id.route(),
             Request::Send(send) => send.instance.route(),
             Request::Read { instance } => instance.route(),
-            Request::Replay { letter, .. } | Request::Discard { letter } => route_of_letter(letter),
+            Request::Replay { letter } | Request::Discard { letter } => route_of_letter(letter),
             Request::Broadcast(_)
             | Request::Preview { .. }
             | Request::Migrate(_)

@@ -16,14 +16,14 @@ use xcomponent_core::{
     engine::Engine,
     id::{InstanceId, TenantId},
     input::Input,
-    record::{AppendSeq, Body, Record, Snapshot},
+    record::{AppendSeq, Snapshot},
     time::Timestamp,
 };
 
 use super::{
     feed::Feed,
     gate::Gated,
-    gauges::{DISPOSITIONS, index_of},
+    gauges::ShardGauges,
     guests::Guests,
     inbox::{Message, Order, Patience},
     leases::Leases,
@@ -63,7 +63,6 @@ pub(super) struct Shard<G: Guests> {
     idle: bool,
     /// The last durable record that the engine knows of.
     told: AppendSeq,
-    dispositions: [u64; DISPOSITIONS],
 }
 
 impl<G: Guests> Shard<G> {
@@ -90,7 +89,6 @@ impl<G: Guests> Shard<G> {
             reloads: 0,
             idle: false,
             told: AppendSeq(0),
-            dispositions: [0; DISPOSITIONS],
         }
     }
 
@@ -132,8 +130,9 @@ impl<G: Guests> Shard<G> {
             self.receive(message, now);
         }
         self.idle = self.perform_all(now);
+        self.publish();
         self.outbox.let_out(&self.shared);
-        self.report();
+        self.report_quiet();
     }
 
     /// Tells the engine what a message says.
@@ -202,10 +201,7 @@ impl<G: Guests> Shard<G> {
         match effect {
             Effect::Invoke { lease, call } => self.invoke(lease, *call, now),
             Effect::Release { lease, healthy } => self.leases.release(lease, healthy),
-            Effect::Append { seq, record } => {
-                self.count(&record);
-                self.outbox.record(seq, record);
-            }
+            Effect::Append { seq, record } => self.outbox.record(seq, record),
             Effect::Deliver {
                 tenant,
                 to,
@@ -223,7 +219,7 @@ impl<G: Guests> Shard<G> {
                     reply,
                 });
             }
-            Effect::Reload { instances } => self.reload(instances),
+            Effect::Reload { instances } => self.reload(instances, now),
             Effect::Unused { deployment } => {
                 if self.shared.note_unused(&deployment) {
                     self.guests.unused(&deployment);
@@ -238,8 +234,15 @@ impl<G: Guests> Shard<G> {
         }
     }
 
-    /// Asks the store off the shard, until it answers.
-    fn reload(&mut self, asked: Vec<(TenantId, InstanceId)>) {
+    /// Asks the store: here if it has everything in memory, else off the shard until it answers.
+    fn reload(&mut self, asked: Vec<(TenantId, InstanceId)>, now: Timestamp) {
+        if self.shared.store.is_immediate()
+            && let Ok(instances) = self.shared.store.reload(&asked)
+        {
+            return self
+                .engine
+                .handle(Input::Reloaded { asked, instances }, now);
+        }
         self.reloads += 1;
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         self.lane.spawn(async move {
@@ -257,7 +260,8 @@ impl<G: Guests> Shard<G> {
         let after = self.post().gate.durable();
         let position = self.shared.durable.borrow().0;
         self.feed.drop_void(position);
-        self.told = after;
+        self.told = self.outbox.last();
+        self.post().gate.skip(self.told);
         self.engine.handle(
             Input::Truncated { after, position },
             self.shared.clock.now(),
@@ -289,23 +293,20 @@ impl<G: Guests> Shard<G> {
         self.shared.phase() == Phase::Running
     }
 
-    fn count(&mut self, record: &Record) {
-        if let Body::Handled(handled) = &record.body {
-            self.dispositions[index_of(handled.disposition)] += 1;
-        }
+    /// Publishes the shard's numbers.
+    fn publish(&self) {
+        self.post().counters.publish(ShardGauges {
+            live: self.engine.live(),
+            debt: self.engine.debt() + self.feed.len(),
+            inbox: 0,
+            away: self.leases.away(),
+            events: self.engine.counters(),
+            dropped_over_budget: self.engine.dropped_over_budget(),
+        });
     }
 
-    /// Publishes the shard's numbers.
-    fn report(&self) {
-        let counters = &self.post().counters;
-        counters.live.store(self.engine.live(), Ordering::Relaxed);
-        counters
-            .debt
-            .store(self.engine.debt() + self.feed.len(), Ordering::Relaxed);
-        counters.away.store(self.leases.away(), Ordering::Relaxed);
-        for (counter, count) in counters.dispositions.iter().zip(self.dispositions) {
-            counter.store(count, Ordering::Relaxed);
-        }
+    /// Says so if nothing that came in so far is still being worked on.
+    fn report_quiet(&self) {
         if self.idle && self.feed.is_empty() && self.leases.away() == 0 && self.reloads == 0 {
             self.post().handled.store(self.taken, Ordering::Release);
             self.shared.tell_quiet();

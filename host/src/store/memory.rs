@@ -543,6 +543,6 @@ fn belongs_to(record: &Record, root: &EventId) -> bool {
         Body::Selected(selected) => selected.cause.root == *root,
         Body::Departed(departed) => departed.outgoing.cause.root == *root,
         Body::Parked(letter) => letter.cause.root == *root,
-        Body::Discarded { .. } => false,
+        Body::Moved(_) | Body::Discarded { .. } => false,
     }
 }

@@ -172,6 +172,7 @@ impl<'r> Subject<'r> {
         match body {
             Body::Handled(handled) => Self::of_instance(&handled.after),
             Body::Departed(departed) => Self::of_instance(&departed.after),
+            Body::Moved(instance) => Self::of_instance(instance),
             Body::Selected(selected) => Self {
                 component: Some(&selected.selector.component),
                 machine: selected.selector.machine.as_ref(),
@@ -220,12 +221,14 @@ pub enum Kind {
     Selected,
     /// A delayed send left its instance.
     Departed,
+    /// An instance was moved to another version by request.
+    Moved,
     /// A dead letter was given up.
     Discarded,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Created,
         Self::Transitioned,
         Self::Ignored,
@@ -235,6 +238,7 @@ impl Kind {
         Self::DeadLettered,
         Self::Selected,
         Self::Departed,
+        Self::Moved,
         Self::Discarded,
     ];
 
@@ -252,6 +256,7 @@ impl Kind {
             },
             Body::Selected(_) => Self::Selected,
             Body::Departed(_) => Self::Departed,
+            Body::Moved(_) => Self::Moved,
             Body::Parked(_) => Self::DeadLettered,
             Body::Discarded { .. } => Self::Discarded,
         }
@@ -269,6 +274,7 @@ impl Kind {
             Self::DeadLettered => "dead-lettered",
             Self::Selected => "selected",
             Self::Departed => "departed",
+            Self::Moved => "moved",
             Self::Discarded => "discarded",
         }
     }
@@ -293,10 +299,8 @@ pub struct Tail {
 pub struct Letter {
     /// Where it was parked.
     pub position: Position,
-    /// The parked event.
+    /// The parked event; a replay in vain counts as one of its attempts.
     pub letter: Arc<DeadLetter>,
-    /// How often it has been replayed in vain.
-    pub replays: u32,
 }
 
 /// Which parked events; what is absent does not matter.

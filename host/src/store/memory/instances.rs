@@ -71,6 +71,7 @@ pub(super) fn snapshot_of(record: &Record) -> Option<&Snapshot> {
     match &record.body {
         Body::Handled(handled) => Some(&handled.after),
         Body::Departed(departed) => Some(&departed.after),
+        Body::Moved(snapshot) => Some(snapshot),
         Body::Selected(_) | Body::Parked(_) | Body::Discarded { .. } => None,
     }
 }

@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, mem::size_of, sync::Arc};
 
-use xcomponent_core::record::{Body, Handled, Outgoing, Record};
+use xcomponent_core::record::{Body, Handled, Outgoing, Record, Snapshot};
 
 /// The place of an instance in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +149,7 @@ fn bytes_of(record: &Record) -> u32 {
     let variable = match &record.body {
         Body::Handled(handled) => size_of::<Handled>() + bytes_of_handled(handled),
         Body::Departed(departed) => size_of::<Handled>() + departed.outgoing.event.payload.len(),
+        Body::Moved(snapshot) => size_of::<Snapshot>() + snapshot.context.len(),
         Body::Selected(selected) => {
             size_of_val(&*selected.instances) + selected.event.payload.len()
         }

@@ -32,30 +32,23 @@ impl Letters {
     pub(super) fn note(&mut self, position: u64, record: &Record) {
         match &record.body {
             Body::Handled(handled) => {
-                if handled.settles.is_none() && handled.parked.is_none() {
-                    return;
+                if let Some(id) = &handled.settles {
+                    self.of(&record.tenant).settle(id, Some(&handled.after.id));
                 }
-                let parked = self.tenants.entry_ref(&record.tenant).or_default();
-                let settled = handled
-                    .settles
-                    .as_ref()
-                    .and_then(|id| parked.settle(id, Some(&handled.after.id)));
                 if let Some(letter) = &handled.parked {
-                    let replays = settled.map_or(0, |settled| settled.replays + 1);
-                    parked.park(position, Arc::new((**letter).clone()), replays);
+                    self.of(&record.tenant).park(position, letter);
                 }
             }
-            Body::Parked(letter) => {
-                let parked = self.tenants.entry_ref(&record.tenant).or_default();
-                parked.park(position, Arc::new((**letter).clone()), 0);
-            }
+            Body::Parked(letter) => self.of(&record.tenant).park(position, letter),
             Body::Discarded { id, instance } => {
-                if let Some(parked) = self.tenants.get_mut(&record.tenant) {
-                    parked.settle(id, instance.as_ref());
-                }
+                self.of(&record.tenant).settle(id, instance.as_ref())
             }
-            Body::Selected(_) | Body::Departed(_) => {}
+            Body::Selected(_) | Body::Departed(_) | Body::Moved(_) => {}
         }
+    }
+
+    fn of(&mut self, tenant: &TenantId) -> &mut Parked {
+        self.tenants.entry_ref(tenant).or_default()
     }
 
     /// The parked event with this id: at this instance, or the first.
@@ -82,31 +75,33 @@ impl Letters {
 }
 
 impl Parked {
-    fn park(&mut self, position: u64, letter: Arc<DeadLetter>, replays: u32) {
+    fn park(&mut self, position: u64, letter: &DeadLetter) {
         if self.letters.len() == LETTERS_MAX
             && let Some((_, oldest)) = self.letters.pop_first()
         {
             self.places.remove(&key(&oldest.letter));
         }
-        if let Some(replaced) = self.places.insert(key(&letter), position) {
+        if let Some(replaced) = self.places.insert(key(letter), position) {
             self.letters.remove(&replaced);
         }
+        let letter = Arc::new(letter.clone());
         self.letters.insert(
             position,
             Letter {
                 position: Position(position),
                 letter,
-                replays,
             },
         );
     }
 
     /// Removes a parked event; one that was parked before an instance was chosen is found under
     /// any.
-    fn settle(&mut self, id: &EventId, instance: Option<&InstanceId>) -> Option<Letter> {
+    fn settle(&mut self, id: &EventId, instance: Option<&InstanceId>) {
         let at_instance = self.places.remove(&(id.clone(), instance.cloned()));
-        let position = at_instance.or_else(|| self.places.remove(&(id.clone(), None)))?;
-        self.letters.remove(&position)
+        let position = at_instance.or_else(|| self.places.remove(&(id.clone(), None)));
+        if let Some(position) = position {
+            self.letters.remove(&position);
+        }
     }
 }
 
