@@ -1,1 +1,9 @@
-//! Skeleton.
+//! The shell around the core: what runs guests, keeps records, answers callers.
+
+pub mod driver;
+pub mod store;
+
+/// Records are made on shard threads and freed on the committer's; this allocator keeps such frees
+/// cheap.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

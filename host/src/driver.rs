@@ -1,0 +1,228 @@
+//! Runs engines: a thread for each shard, one that commits, and a few for calls that yield.
+//!
+//! ```text
+//! Handle ──▶ Inbox ──▶ Shard (Engine) ──▶ Outbox ──▶ Log ──▶ Committer ──▶ Store
+//!    ▲                   ▲   │              │                    │
+//!    │                   │   ├─▶ Guests     └──▶ other Inboxes   │
+//!    └──── Waiter ◀──────┼── Gate ◀──────────────────────────────┘
+//! ```
+//!
+//! A record is in the log before anything it causes leaves its shard, and every answer waits at
+//! the gate until what it depends on is durable. What is durable is therefore always a prefix in
+//! which every effect has its cause. Shards never wait for each other; they wait for the committer
+//! only when millions of records are queued.
+//!
+//! What the API asks for is named here, so that it needs no other module.
+
+pub mod clock;
+mod committer;
+mod feed;
+mod gate;
+pub mod gauges;
+pub mod guests;
+pub mod handle;
+mod inbox;
+mod leases;
+mod log;
+mod outbox;
+mod queries;
+mod shard;
+mod shared;
+mod stream;
+mod tickets;
+mod waiter;
+
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::runtime;
+use xcomponent_core::{
+    engine::{self, Engine},
+    id::PartitionCount,
+    input::Input,
+    limits::Limits,
+};
+
+use self::{clock::Clock, guests::Guests, shard::Shard, shared::Shared};
+pub use self::{
+    handle::Handle,
+    stream::Subscription,
+    waiter::{Pending, PendingBatch},
+};
+use crate::store::Store;
+pub use crate::store::{
+    Entry, Error, Position, Result,
+    query::{
+        ComponentVersion, Cursor, InstanceCount, InstanceFilter, Kind, Letter, LetterFilter, Page,
+        PageRequest, RecordFilter, Where,
+    },
+};
+
+/// How the driver is set up.
+pub struct Config {
+    /// Engines, each with a thread of its own; at least one.
+    pub shards: usize,
+    /// Into how many partitions the instances are divided.
+    pub partitions: PartitionCount,
+    /// What the engines and their inboxes accept.
+    pub limits: Limits,
+    /// From which the engines' chance comes.
+    pub seed: u64,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Threads for calls that yield; at least one.
+    pub slow_threads: usize,
+}
+
+/// Why the driver did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store could not be read.
+    #[error("the instances could not be read")]
+    Store(#[source] Error),
+    /// The machine gave no thread.
+    #[error("a thread could not be started")]
+    Thread(#[source] io::Error),
+}
+
+/// Starts the engines with what the store has.
+///
+/// # Errors
+///
+/// If the store cannot be read or the machine gives no threads.
+pub fn start<G: Guests>(
+    config: Config,
+    store: Arc<dyn Store>,
+    guests: G,
+) -> Result<(Handle, Joiner), StartError> {
+    let last = store.last_position().map_err(StartError::Store)?;
+    let shared = Shared::new(
+        config.shards.max(1),
+        config.partitions,
+        config.limits,
+        store,
+        config.clock,
+        last,
+    );
+    let shared = Arc::new(shared);
+    let lane = runtime::Builder::new_multi_thread()
+        .worker_threads(config.slow_threads.max(1))
+        .thread_name("slow-lane")
+        .enable_all()
+        .build()
+        .map_err(StartError::Thread)?;
+    let mut joiner = Joiner {
+        shared: Arc::clone(&shared),
+        threads: Vec::new(),
+        lane: Some(lane),
+    };
+    for number in 0..shared.posts.len() {
+        let engine = load(&shared, number, config.seed).map_err(StartError::Store)?;
+        let shard = Shard::new(
+            number,
+            Arc::clone(&shared),
+            engine,
+            guests.clone(),
+            joiner.lane().clone(),
+        );
+        joiner.spawn(format!("shard-{number}"), move || shard.run())?;
+    }
+    let committing = Arc::clone(&shared);
+    joiner.spawn("committer".to_owned(), move || committer::run(&committing))?;
+    let woken = Arc::downgrade(&shared);
+    shared.clock.on_jump(Arc::new(move || {
+        if let Some(shared) = woken.upgrade() {
+            shared.posts.iter().for_each(|post| post.inbox.nudge());
+        }
+    }));
+    Ok((Handle::new(shared), joiner))
+}
+
+/// An engine with the instances of its shard's partitions.
+fn load(shared: &Shared, number: usize, seed: u64) -> Result<Engine> {
+    let config = engine::Config {
+        seed: seed ^ number as u64,
+        partitions: shared.partitions,
+        limits: shared.limits.clone(),
+    };
+    let mut engine = Engine::new(config);
+    let now = shared.clock.now();
+    for (partition, instances) in shared
+        .store
+        .load(shared.partitions, &shared.owned_by(number))?
+    {
+        engine.handle(
+            Input::Load {
+                partition,
+                instances,
+            },
+            now,
+        );
+    }
+    Ok(engine)
+}
+
+/// Ends the driver. Dropped, it cuts off what is in flight.
+#[must_use = "dropping it ends the driver"]
+pub struct Joiner {
+    shared: Arc<Shared>,
+    threads: Vec<thread::JoinHandle<()>>,
+    /// Taken when the driver ends.
+    lane: Option<runtime::Runtime>,
+}
+
+impl Joiner {
+    /// Admits nothing more from outside, lets finish what is in flight, commits, answers, and ends
+    /// all threads. Blocks, at most about so long; true if nothing had to be cut off.
+    pub fn shutdown(mut self, within: Duration) -> bool {
+        self.shared.stop_admitting();
+        let quiet = self.shared.wait_quiet(Instant::now() + within);
+        self.end();
+        quiet
+    }
+
+    fn end(&mut self) {
+        self.shared.stop_admitting();
+        self.shared.end();
+        for thread in self.threads.drain(..) {
+            // A panic was reported where it happened.
+            drop(thread.join());
+        }
+        self.shared.posts.iter().for_each(|post| post.gate.fail());
+        if let Some(lane) = self.lane.take() {
+            lane.shutdown_background();
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        name: String,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<(), StartError> {
+        let thread = thread::Builder::new()
+            .name(name)
+            .spawn(run)
+            .map_err(StartError::Thread)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    fn lane(&self) -> &runtime::Handle {
+        self.lane
+            .as_ref()
+            .expect("it is taken only at the end")
+            .handle()
+    }
+}
+
+impl Drop for Joiner {
+    fn drop(&mut self) {
+        if self.lane.is_some() {
+            self.end();
+        }
+    }
+}

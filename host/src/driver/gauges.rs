@@ -1,0 +1,131 @@
+//! What the driver counts about itself.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use xcomponent_core::engine::Counters;
+
+/// Buckets of [`Histogram`]; the last has no upper bound.
+pub const BUCKETS: usize = 24;
+
+/// All numbers at one moment.
+#[derive(Clone, Debug)]
+pub struct Gauges {
+    /// By shard.
+    pub shards: Vec<ShardGauges>,
+    /// The committer's.
+    pub commit: CommitGauges,
+}
+
+/// Numbers of one shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ShardGauges {
+    /// Instances in memory.
+    pub live: usize,
+    /// Queued internal deliveries and unperformed effects.
+    pub debt: usize,
+    /// Requests and deliveries that were not looked at.
+    pub inbox: usize,
+    /// Calls that yielded and are not done.
+    pub away: usize,
+    /// What became of events since the start.
+    pub events: Counters,
+    /// Deliveries dropped after the first dead letter of their root and instance, since the start.
+    pub dropped_over_budget: u64,
+}
+
+/// Numbers of the committer.
+#[derive(Clone, Copy, Debug)]
+pub struct CommitGauges {
+    /// Records that are not durable.
+    pub queued: usize,
+    /// Records committed since the start.
+    pub records: u64,
+    /// Batches committed since the start.
+    pub batches: u64,
+    /// Batches that failed since the start.
+    pub failures: u64,
+    /// How long batches took.
+    pub latency: Histogram,
+}
+
+/// How often something took how long: bucket `n` counts what took at most `2^n` microseconds and
+/// is in no earlier one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Histogram {
+    /// The counts.
+    pub buckets: [u64; BUCKETS],
+    /// The sum of all, in microseconds.
+    pub sum_us: u64,
+}
+
+/// The numbers of one shard while they change.
+#[derive(Debug, Default)]
+pub(super) struct ShardCounters {
+    /// Apart from the others, since every request looks at it.
+    pub(super) debt: AtomicUsize,
+    rest: Mutex<ShardGauges>,
+}
+
+/// The numbers of the committer while they change.
+#[derive(Debug, Default)]
+pub(super) struct CommitCounters {
+    records: AtomicU64,
+    batches: AtomicU64,
+    failures: AtomicU64,
+    buckets: [AtomicU64; BUCKETS],
+    sum_us: AtomicU64,
+}
+
+impl ShardCounters {
+    /// Publishes the shard's numbers.
+    pub(super) fn publish(&self, gauges: ShardGauges) {
+        self.debt.store(gauges.debt, Ordering::Relaxed);
+        *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
+    }
+
+    /// The numbers at this moment.
+    pub(super) fn read(&self, inbox: usize) -> ShardGauges {
+        let rest = *self.rest.lock().unwrap_or_else(PoisonError::into_inner);
+        ShardGauges { inbox, ..rest }
+    }
+}
+
+impl CommitCounters {
+    /// Counts a batch that was committed.
+    pub(super) fn committed(&self, records: usize, took: Duration) {
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        let bucket = took_us.max(1).next_power_of_two().trailing_zeros() as usize;
+        self.buckets[bucket.min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(took_us, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+        self.records.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    /// Counts a batch that failed.
+    pub(super) fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The numbers at this moment.
+    pub(super) fn read(&self, queued: usize) -> CommitGauges {
+        CommitGauges {
+            queued,
+            records: self.records.load(Ordering::Relaxed),
+            batches: self.batches.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            latency: Histogram {
+                buckets: self
+                    .buckets
+                    .each_ref()
+                    .map(|count| count.load(Ordering::Relaxed)),
+                sum_us: self.sum_us.load(Ordering::Relaxed),
+            },
+        }
+    }
+}

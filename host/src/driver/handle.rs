@@ -1,0 +1,367 @@
+//! What callers hold: cheap to clone, used from any thread.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use xcomponent_core::{
+    call::Deployment,
+    definition::OnLive,
+    effect::{Migrated, Refused, Reply},
+    id::{
+        ComponentName, EventId, EventName, InstanceId, PartitionCount, TenantId, Version, route_of,
+    },
+    input::{Broadcast, Migrate, Request},
+    json::Json,
+    limits::CASCADE_CREDITS,
+    record::{Cause, DeadLetter, Selector, Snapshot, Target},
+    time::Timestamp,
+};
+
+use super::{
+    gauges::Gauges,
+    inbox::{Message, Order},
+    shared::{Phase, Shared},
+    waiter::{Batch, Pending, PendingBatch, Waiter},
+};
+use crate::store::{Position, Result};
+
+/// Requests of one batch that are in the inboxes at a time; a longer batch follows as these are
+/// answered.
+pub const BATCH_MAX: usize = 8_192;
+
+/// Asks the engines. Every answer is durable when it arrives.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Handle {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Asks, and waits for the answer. What concerns all shards is asked of all and merged.
+    pub async fn request(&self, tenant: &TenantId, request: Request) -> Reply {
+        match request {
+            Request::Migrate(migrate) => self.migrate(tenant, migrate).await,
+            request => self.submit(tenant, request).await,
+        }
+    }
+
+    /// An instance, finished or not: as its shard has it, else as it is stored. What may have
+    /// changed it before is durable.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    pub async fn read(
+        &self,
+        tenant: &TenantId,
+        id: &InstanceId,
+    ) -> Result<Result<Snapshot, Refused>> {
+        let request = Request::Read {
+            instance: id.clone(),
+        };
+        match self.request(tenant, request).await {
+            Reply::Instance(instance) => Ok(Ok(*instance)),
+            Reply::Refused(Refused::UnknownInstance(id)) => {
+                let stored = self.instance(tenant, &id).await?;
+                Ok(stored.ok_or(Refused::UnknownInstance(id)))
+            }
+            Reply::Refused(refused) => Ok(Err(refused)),
+            other => unreachable!("a read is answered with an instance or refused: {other:?}"),
+        }
+    }
+
+    /// Asks; the answer may be waited for later. A `Migrate` submitted like this is asked of every
+    /// shard with its whole limit.
+    pub fn submit(&self, tenant: &TenantId, request: Request) -> Pending {
+        let (waiter, pending) = Waiter::one();
+        self.send(tenant, request, waiter);
+        pending
+    }
+
+    /// Asks many things and waits for all answers, which are in the order of the requests.
+    pub async fn request_batch(&self, tenant: &TenantId, requests: Vec<Request>) -> Vec<Reply> {
+        if requests.len() <= BATCH_MAX {
+            return self.submit_batch(tenant, requests).await;
+        }
+        let mut replies = Vec::with_capacity(requests.len());
+        let mut requests = requests.into_iter().peekable();
+        let mut before: Option<PendingBatch> = None;
+        while requests.peek().is_some() {
+            let slice = requests.by_ref().take(BATCH_MAX / 2).collect();
+            let pending = self.submit_batch(tenant, slice);
+            if let Some(before) = before.replace(pending) {
+                replies.extend(before.await);
+            }
+        }
+        if let Some(last) = before {
+            replies.extend(last.await);
+        }
+        replies
+    }
+
+    /// Asks many things; the answers may be waited for later. Those for which there is no room are
+    /// refused, so give no more than [`BATCH_MAX`] at once.
+    pub fn submit_batch(&self, tenant: &TenantId, requests: Vec<Request>) -> PendingBatch {
+        let (batch, pending) = Batch::new(requests.len());
+        let mut by_shard: Vec<Vec<(usize, Request)>> = vec![Vec::new(); self.shared.posts.len()];
+        for (line, request) in requests.into_iter().enumerate() {
+            match self.owner(&request) {
+                Some(shard) => by_shard[shard].push((line, request)),
+                None => self.send(tenant, request, Waiter::line(&batch, line)),
+            }
+        }
+        for (shard, lines) in by_shard.into_iter().enumerate() {
+            if lines.is_empty() {
+                continue;
+            }
+            let rest = match self.admits() {
+                true => self.shared.posts[shard].inbox.admit_lines(
+                    tenant,
+                    lines,
+                    &batch,
+                    self.shared.room(shard),
+                ),
+                false => lines,
+            };
+            for (line, _) in rest {
+                Waiter::line(&batch, line).answer(self.busy());
+            }
+        }
+        pending
+    }
+
+    /// A broadcast that begins a chain of causes of its own.
+    pub fn broadcast(
+        &self,
+        selector: Arc<Selector>,
+        event: EventName,
+        payload: Json,
+        id: Option<EventId>,
+        trace_parent: Option<Arc<str>>,
+    ) -> Request {
+        let repeatable = id.is_some();
+        let id = id.unwrap_or_else(|| self.new_event_id());
+        let cause = Cause {
+            event: None,
+            instance: None,
+            root: id.clone(),
+            chain: None,
+            depth: 0,
+            credits: CASCADE_CREDITS,
+            spread: self.shards() > 1,
+            trace_parent,
+        };
+        Request::Broadcast(Broadcast {
+            selector,
+            event,
+            payload,
+            id,
+            repeatable,
+            cause,
+        })
+    }
+
+    /// An id for an instance: with these routing bits, or anywhere.
+    pub fn new_instance_id(&self, route: Option<u16>) -> InstanceId {
+        self.shared.ids.instance(route)
+    }
+
+    /// An id for an event.
+    pub fn new_event_id(&self) -> EventId {
+        self.shared.ids.event()
+    }
+
+    /// The time as the engines know it.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// Into how many partitions the instances are divided.
+    pub fn partitions(&self) -> PartitionCount {
+        self.shared.partitions
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shared.posts.len()
+    }
+
+    /// Gives a version to every shard.
+    pub async fn deploy(&self, deployment: Arc<Deployment>) {
+        self.order(&Order::Deploy(deployment)).await;
+    }
+
+    /// Makes a version the active one on every shard.
+    pub async fn activate(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+        on_live: OnLive,
+    ) {
+        let (tenant, component, version) = (tenant.clone(), component.clone(), version.clone());
+        self.order(&Order::Activate {
+            tenant,
+            component,
+            version,
+            on_live,
+        })
+        .await;
+    }
+
+    /// Takes a version, or a whole component, from every shard. Nothing may live on it.
+    pub async fn retire(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: Option<&Version>,
+    ) {
+        let (tenant, component, version) = (tenant.clone(), component.clone(), version.cloned());
+        self.order(&Order::Retire {
+            tenant,
+            component,
+            version,
+        })
+        .await;
+    }
+
+    /// The last position that is durable.
+    pub fn durable_position(&self) -> Position {
+        *self.shared.durable.borrow()
+    }
+
+    /// The driver's numbers at this moment.
+    pub fn gauges(&self) -> Gauges {
+        let shards = self
+            .shared
+            .posts
+            .iter()
+            .map(|post| post.counters.read(post.inbox.waiting()));
+        Gauges {
+            shards: shards.collect(),
+            commit: self.shared.commits.read(self.shared.log.queued()),
+        }
+    }
+
+    /// Whether requests are accepted: all threads are there and the host is not ending.
+    pub fn is_ready(&self) -> bool {
+        self.admits()
+    }
+
+    /// Asks the shards one after the other, so that the limit holds for all together.
+    async fn migrate(&self, tenant: &TenantId, migrate: Migrate) -> Reply {
+        let mut moved: Vec<Migrated> = Vec::new();
+        for shard in 0..self.shards() {
+            let limit = migrate.limit - moved.len();
+            if limit == 0 {
+                break;
+            }
+            let (waiter, pending) = Waiter::one();
+            self.send_to(
+                shard,
+                tenant,
+                Request::Migrate(Migrate {
+                    limit,
+                    ..migrate.clone()
+                }),
+                waiter,
+            );
+            match pending.await {
+                Reply::Migrated(more) => moved.extend(more),
+                other => return other,
+            }
+        }
+        Reply::Migrated(moved)
+    }
+
+    async fn order(&self, order: &Order) {
+        let told = self.shared.posts.iter().map(|post| {
+            let (done, told) = oneshot::channel();
+            post.inbox.put(Message::Order {
+                order: order.clone(),
+                done,
+            });
+            told
+        });
+        for told in told.collect::<Vec<_>>() {
+            // An error means that the driver ended.
+            drop(told.await);
+        }
+    }
+
+    fn send(&self, tenant: &TenantId, request: Request, waiter: Waiter) {
+        match self.owner(&request) {
+            Some(shard) => self.send_to(shard, tenant, request, waiter),
+            None => {
+                for (shard, part) in waiter.split(self.shards()).enumerate() {
+                    self.send_to(shard, tenant, request.clone(), part);
+                }
+            }
+        }
+    }
+
+    fn send_to(&self, shard: usize, tenant: &TenantId, request: Request, waiter: Waiter) {
+        let message = Message::Request {
+            tenant: tenant.clone(),
+            request,
+            waiter,
+        };
+        let refused = match self.admits() {
+            true => self.shared.posts[shard]
+                .inbox
+                .admit(message, self.shared.room(shard)),
+            false => Some(message),
+        };
+        if let Some(Message::Request { waiter, .. }) = refused {
+            waiter.answer(self.busy());
+        }
+    }
+
+    fn admits(&self) -> bool {
+        self.shared.phase() == Phase::Running
+    }
+
+    fn busy(&self) -> Reply {
+        let why = match self.shared.phase() {
+            Phase::Running => "too much work is waiting",
+            Phase::Closing | Phase::Ended => "the host is ending",
+            Phase::Broken => "the host has failed",
+        };
+        Reply::Refused(Refused::Busy(why.into()))
+    }
+
+    /// The shard that a request concerns; none = all.
+    fn owner(&self, request: &Request) -> Option<usize> {
+        let route = match request {
+            Request::Create(create) => create.id.route(),
+            Request::Send(send) => send.instance.route(),
+            Request::Read { instance } => instance.route(),
+            Request::Replay { letter } | Request::Discard { letter } => route_of_letter(letter),
+            Request::Broadcast(_)
+            | Request::Preview { .. }
+            | Request::Migrate(_)
+            | Request::Census { .. } => return None,
+        };
+        Some(
+            self.shared
+                .owner(self.shared.partitions.partition_of_route(route)),
+        )
+    }
+}
+
+/// Where a parked event belongs: to its instance, else to whom it was sent, else anywhere, but
+/// always the same.
+fn route_of_letter(letter: &DeadLetter) -> u16 {
+    let sent_to = match &letter.to {
+        Some(Target::Instance { id, .. } | Target::Create { id, .. }) => Some(id),
+        Some(Target::Selection(_)) | None => None,
+    };
+    letter
+        .instance
+        .as_ref()
+        .or(sent_to)
+        .map_or_else(|| route_of(&letter.event.id.to_string()), InstanceId::route)
+}

@@ -1,0 +1,167 @@
+//! The one queue between the shards and the committer. A record's position is its place here.
+
+use std::sync::{
+    Arc, Condvar, Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use xcomponent_core::record::{AppendSeq, Record};
+
+use crate::store::{Entry, Position};
+
+/// Records that may wait for the committer. A shard that would add to more waits itself; long
+/// before, events from outside are refused.
+const QUEUED_MAX: usize = 2_000_000;
+
+/// Records on their way to the store.
+#[derive(Debug)]
+pub(super) struct Log {
+    queue: Mutex<Queue>,
+    work: Condvar,
+    space: Condvar,
+    /// Records that are not durable, for whoever only wants to know how many.
+    queued: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Queue {
+    entries: Vec<Entry>,
+    /// By shard: the last record that was put in.
+    through: Vec<AppendSeq>,
+    next: u64,
+    /// The committer sleeps and must be woken.
+    asleep: bool,
+    /// What is put in is void: records before it were not committed.
+    halted: bool,
+    /// Nothing more will come.
+    closed: bool,
+}
+
+/// What the committer takes out at once.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// In order of their positions.
+    pub(super) entries: Vec<Entry>,
+    /// By shard: the last record in this batch or an earlier one.
+    pub(super) through: Vec<AppendSeq>,
+}
+
+impl Log {
+    /// An empty queue for so many shards; the log ended at `last`.
+    pub(super) fn new(shards: usize, last: Position) -> Self {
+        let queue = Queue {
+            entries: Vec::new(),
+            through: vec![AppendSeq(0); shards],
+            next: last.0 + 1,
+            asleep: false,
+            halted: false,
+            closed: false,
+        };
+        Self {
+            queue: Mutex::new(queue),
+            work: Condvar::new(),
+            space: Condvar::new(),
+            queued: AtomicUsize::new(0),
+        }
+    }
+
+    /// Puts a shard's records in and says which position the first got; `last` is the number of
+    /// the last of them.
+    pub(super) fn append(
+        &self,
+        shard: usize,
+        records: &mut Vec<Arc<Record>>,
+        last: AppendSeq,
+    ) -> Position {
+        let mut queue = self.lock();
+        if queue.entries.len() > QUEUED_MAX {
+            queue = self
+                .space
+                .wait_while(queue, |queue| {
+                    queue.entries.len() > QUEUED_MAX && !queue.halted && !queue.closed
+                })
+                .expect("nothing that holds the lock panics");
+        }
+        let first = queue.next;
+        queue.next += u64::try_from(records.len()).expect("a length fits 64 bits");
+        if queue.halted || queue.closed {
+            records.clear();
+            return Position(first);
+        }
+        queue.through[shard] = last;
+        self.queued.fetch_add(records.len(), Ordering::Relaxed);
+        let entry = |(position, record)| Entry {
+            position: Position(position),
+            record,
+        };
+        queue
+            .entries
+            .extend((first..).zip(records.drain(..)).map(entry));
+        let asleep = std::mem::take(&mut queue.asleep);
+        drop(queue);
+        if asleep {
+            self.work.notify_one();
+        }
+        Position(first)
+    }
+
+    /// Takes everything out, waiting for the first record; false if nothing more will come.
+    pub(super) fn take(&self, batch: &mut Batch) -> bool {
+        let mut queue = self.lock();
+        if queue.entries.is_empty() && !queue.closed {
+            queue.asleep = true;
+            queue = self
+                .work
+                .wait_while(queue, |queue| queue.entries.is_empty() && !queue.closed)
+                .expect("nothing that holds the lock panics");
+            queue.asleep = false;
+        }
+        batch.entries.clear();
+        std::mem::swap(&mut queue.entries, &mut batch.entries);
+        batch.through.clone_from(&queue.through);
+        drop(queue);
+        self.space.notify_all();
+        !batch.entries.is_empty()
+    }
+
+    /// Notes that so many records have left: durable, or void.
+    pub(super) fn settled(&self, records: usize) {
+        self.queued.fetch_sub(records, Ordering::Relaxed);
+    }
+
+    /// Drops what is in and whatever is put in until [`Self::resume`].
+    pub(super) fn halt(&self) {
+        let mut queue = self.lock();
+        queue.halted = true;
+        let void = std::mem::take(&mut queue.entries);
+        drop(queue);
+        self.settled(void.len());
+        self.space.notify_all();
+    }
+
+    /// Accepts records again; by shard, these are the last that are durable.
+    pub(super) fn resume(&self, durable: impl Iterator<Item = AppendSeq>) {
+        let mut queue = self.lock();
+        queue.through.clear();
+        queue.through.extend(durable);
+        queue.halted = false;
+    }
+
+    /// Lets the committer end when everything is out.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.work.notify_all();
+        self.space.notify_all();
+    }
+
+    /// Records that are not durable.
+    pub(super) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue
+            .lock()
+            .expect("nothing that holds the lock panics")
+    }
+}

@@ -1,0 +1,115 @@
+//! What a turn of a shard led to, until it leaves.
+
+use std::sync::Arc;
+
+use xcomponent_core::{
+    effect::Destination,
+    id::TenantId,
+    record::{AppendSeq, Outgoing, Record},
+};
+
+use super::{gate::Gated, inbox::Message, shared::Shared};
+use crate::store::Position;
+
+/// Records, deliveries and answers of one turn.
+pub(super) struct Outbox {
+    shard: usize,
+    records: Vec<Arc<Record>>,
+    /// Number of the shard's last record.
+    last: AppendSeq,
+    /// Position of the shard's last record that left.
+    position: Position,
+    deliveries: Vec<Delivery>,
+    by_target: Vec<Vec<Message>>,
+    answers: Vec<Gated>,
+}
+
+/// Something for other shards.
+struct Delivery {
+    tenant: TenantId,
+    to: Destination,
+    outgoing: Outgoing,
+    /// Records of this turn that come before it: the last of them is its cause, or comes later.
+    records_before: usize,
+}
+
+impl Outbox {
+    pub(super) fn new(shard: usize, shards: usize, position: Position) -> Self {
+        let by_target = std::iter::repeat_with(Vec::new).take(shards).collect();
+        Self {
+            shard,
+            records: Vec::new(),
+            last: AppendSeq(0),
+            position,
+            deliveries: Vec::new(),
+            by_target,
+            answers: Vec::new(),
+        }
+    }
+
+    /// The shard's last record.
+    pub(super) fn last(&self) -> AppendSeq {
+        self.last
+    }
+
+    /// Takes a record.
+    pub(super) fn record(&mut self, seq: AppendSeq, record: Record) {
+        self.last = seq;
+        self.records.push(Arc::new(record));
+    }
+
+    /// Takes a delivery.
+    pub(super) fn deliver(&mut self, tenant: TenantId, to: Destination, outgoing: Outgoing) {
+        let records_before = self.records.len();
+        self.deliveries.push(Delivery {
+            tenant,
+            to,
+            outgoing,
+            records_before,
+        });
+    }
+
+    /// Takes an answer.
+    pub(super) fn answer(&mut self, answer: Gated) {
+        self.answers.push(answer);
+    }
+
+    /// Lets everything out: records first, since they come before what they cause.
+    pub(super) fn let_out(&mut self, shared: &Shared) {
+        let before = self.position;
+        let records = self.records.len();
+        let first = if records == 0 {
+            before
+        } else {
+            let first = shared.log.append(self.shard, &mut self.records, self.last);
+            self.position = Position(first.0 + records as u64 - 1);
+            first
+        };
+        for delivery in self.deliveries.drain(..) {
+            let after = match delivery.records_before {
+                0 => before.0,
+                records => first.0 + records as u64 - 1,
+            };
+            let Delivery {
+                tenant,
+                to,
+                outgoing,
+                ..
+            } = delivery;
+            for target in shared.targets(self.shard, to) {
+                let (tenant, outgoing) = (tenant.clone(), outgoing.clone());
+                self.by_target[target].push(Message::Delivery {
+                    tenant,
+                    outgoing,
+                    after,
+                });
+            }
+        }
+        for (post, deliveries) in shared.posts.iter().zip(&mut self.by_target) {
+            if !deliveries.is_empty() {
+                post.inbox.deliver(deliveries);
+            }
+        }
+        shared.posts[self.shard].gate.hold(&mut self.answers);
+    }
+}

@@ -1,0 +1,405 @@
+//! One shard: a thread that owns an engine, tells it what comes in and performs what it wants.
+//!
+//! A turn feeds the engine a few inputs, performs a bounded number of effects, and then lets out
+//! what these led to, in this order: records to the log, deliveries to other shards, answers to
+//! the gate. The shard never waits for another.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::runtime;
+use xcomponent_core::{
+    call::{Call, Lease},
+    effect::Effect,
+    engine::Engine,
+    id::{InstanceId, TenantId},
+    input::Input,
+    record::{AppendSeq, Snapshot},
+    time::Timestamp,
+};
+
+use super::{
+    feed::Feed,
+    gate::Gated,
+    gauges::ShardGauges,
+    guests::Guests,
+    inbox::{Message, Order, Patience},
+    leases::Leases,
+    outbox::Outbox,
+    shared::{Phase, Post, Shared},
+    tickets::Tickets,
+};
+
+/// Inputs fed to the engine in one turn.
+const INPUTS_PER_TURN: usize = 64;
+
+/// Effects performed in one turn.
+const EFFECTS_PER_TURN: usize = 1_024;
+
+/// How long an idle shard leaves its engine without the news that its last records are durable.
+const DURABLE_NEWS_AFTER: Duration = Duration::from_millis(5);
+
+/// Wait before the store is asked again for instances: doubled from the first to the last.
+const RELOAD_BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+
+/// A shard and everything only its thread touches.
+pub(super) struct Shard<G: Guests> {
+    number: usize,
+    shared: Arc<Shared>,
+    guests: G,
+    engine: Engine,
+    leases: Leases<G>,
+    lane: runtime::Handle,
+    tickets: Tickets,
+    feed: Feed,
+    outbox: Outbox,
+    /// Messages that were ever put into the inbox up to the last look.
+    taken: u64,
+    /// Questions to the store that are on their way.
+    reloads: usize,
+    /// Whether the engine wanted nothing more at the end of the last turn.
+    idle: bool,
+    /// The last durable record that the engine knows of.
+    told: AppendSeq,
+}
+
+impl<G: Guests> Shard<G> {
+    /// A shard around an engine that has its instances.
+    pub(super) fn new(
+        number: usize,
+        shared: Arc<Shared>,
+        engine: Engine,
+        guests: G,
+        lane: runtime::Handle,
+    ) -> Self {
+        let outbox = Outbox::new(number, shared.posts.len(), *shared.durable.borrow());
+        Self {
+            number,
+            leases: Leases::new(guests.clone(), lane.clone(), Arc::clone(&shared), number),
+            shared,
+            guests,
+            engine,
+            lane,
+            tickets: Tickets::default(),
+            feed: Feed::default(),
+            outbox,
+            taken: 0,
+            reloads: 0,
+            idle: false,
+            told: AppendSeq(0),
+        }
+    }
+
+    /// Runs until the inbox is closed.
+    pub(super) fn run(mut self) {
+        let guard = Guard::new(Arc::clone(&self.shared), "shard");
+        loop {
+            if self.shared.barrier.is_raised() {
+                self.halt();
+            }
+            if self.feed.is_empty() {
+                let patience = self.patience();
+                let inbox = &self.shared.posts[self.number].inbox;
+                let taken = inbox.take(self.feed.buffer(), patience);
+                if taken.closed {
+                    break;
+                }
+                self.taken = taken.pushed;
+            }
+            self.turn();
+        }
+        guard.ended();
+    }
+
+    fn turn(&mut self) {
+        let now = self.shared.clock.now();
+        let durable = self.post().gate.durable();
+        if durable > self.told {
+            self.told = durable;
+            self.engine.handle(Input::Durable { through: durable }, now);
+        }
+        if self.fires_timers() && self.engine.poll_timeout().is_some_and(|due| due <= now) {
+            self.engine.handle_timeout(now);
+        }
+        for _ in 0..INPUTS_PER_TURN {
+            let Some(message) = self.feed.next() else {
+                break;
+            };
+            self.receive(message, now);
+        }
+        self.idle = self.perform_all(now);
+        self.publish();
+        self.outbox.let_out(&self.shared);
+        self.report_quiet();
+    }
+
+    /// Tells the engine what a message says.
+    fn receive(&mut self, message: Message, now: Timestamp) {
+        match message {
+            Message::Request {
+                tenant,
+                request,
+                waiter,
+            } => {
+                let ticket = self.tickets.issue(waiter);
+                self.engine.handle(
+                    Input::Request {
+                        ticket,
+                        tenant,
+                        request,
+                    },
+                    now,
+                );
+            }
+            Message::Delivery {
+                tenant,
+                outgoing,
+                after,
+            } => {
+                self.engine.handle(
+                    Input::Delivery {
+                        tenant,
+                        outgoing,
+                        after,
+                    },
+                    now,
+                );
+            }
+            Message::Order { order, done } => {
+                self.engine.handle(order.into_input(), now);
+                // Whoever gave the order may have gone away.
+                let _ = done.send(());
+            }
+            Message::Reloaded { asked, instances } => {
+                self.reloads -= 1;
+                self.engine
+                    .handle(Input::Reloaded { asked, instances }, now);
+            }
+            Message::Returned => {
+                for (lease, outcome) in self.leases.returned() {
+                    self.engine.handle(Input::Outcome { lease, outcome }, now);
+                }
+            }
+            Message::Lines { .. } => unreachable!("the feed gives lines one by one"),
+        }
+    }
+
+    /// Performs effects; true if the engine wants nothing more.
+    fn perform_all(&mut self, now: Timestamp) -> bool {
+        for _ in 0..EFFECTS_PER_TURN {
+            match self.engine.poll_effect() {
+                Some(effect) => self.perform(effect, now),
+                None => return true,
+            }
+        }
+        false
+    }
+
+    fn perform(&mut self, effect: Effect, now: Timestamp) {
+        match effect {
+            Effect::Invoke { lease, call } => self.invoke(lease, *call, now),
+            Effect::Release { lease, healthy } => self.leases.release(lease, healthy),
+            Effect::Append { seq, record } => self.outbox.record(seq, record),
+            Effect::Deliver {
+                tenant,
+                to,
+                outgoing,
+            } => self.outbox.deliver(tenant, to, outgoing),
+            Effect::Reply {
+                ticket,
+                after,
+                reply,
+            } => {
+                let waiter = self.tickets.redeem(ticket);
+                self.outbox.answer(Gated {
+                    after,
+                    waiter,
+                    reply,
+                });
+            }
+            Effect::Reload { instances } => self.reload(instances, now),
+            Effect::Unused { deployment } => {
+                if self.shared.note_unused(&deployment) {
+                    self.guests.unused(&deployment);
+                }
+            }
+        }
+    }
+
+    fn invoke(&mut self, lease: Lease, call: Call, now: Timestamp) {
+        if let Some(outcome) = self.leases.invoke(lease, call) {
+            self.engine.handle(Input::Outcome { lease, outcome }, now);
+        }
+    }
+
+    /// Asks the store: here if it has everything in memory, else off the shard until it answers.
+    fn reload(&mut self, asked: Vec<(TenantId, InstanceId)>, now: Timestamp) {
+        if self.shared.store.is_immediate()
+            && let Ok(instances) = self.shared.store.reload(&asked)
+        {
+            return self
+                .engine
+                .handle(Input::Reloaded { asked, instances }, now);
+        }
+        self.reloads += 1;
+        let (shared, number) = (Arc::clone(&self.shared), self.number);
+        self.lane.spawn(async move {
+            let instances = read_until_answered(&shared, &asked).await;
+            shared.posts[number]
+                .inbox
+                .put(Message::Reloaded { asked, instances });
+        });
+    }
+
+    /// Stands still until the committer has voided what could not be committed, and tells the
+    /// engine.
+    fn halt(&mut self) {
+        self.shared.barrier.halt();
+        let after = self.post().gate.durable();
+        let position = self.shared.durable.borrow().0;
+        self.feed.drop_void(position);
+        self.told = self.outbox.last();
+        self.post().gate.skip(self.told);
+        self.engine.handle(
+            Input::Truncated { after, position },
+            self.shared.clock.now(),
+        );
+        self.idle = false;
+    }
+
+    fn patience(&self) -> Patience {
+        if !self.idle {
+            return Patience::None;
+        }
+        let due = if self.fires_timers() {
+            self.engine.poll_timeout()
+        } else {
+            None
+        };
+        let sleep = due.and_then(|due| self.shared.clock.until(due));
+        let news = (self.told < self.outbox.last()).then_some(DURABLE_NEWS_AFTER);
+        match (sleep, news) {
+            (None, None) => Patience::Endless,
+            (Some(sleep), None) => Patience::For(sleep),
+            (None, Some(news)) => Patience::For(news),
+            (Some(sleep), Some(news)) => Patience::For(sleep.min(news)),
+        }
+    }
+
+    /// Timers are kept with their instances: none fires while the host ends.
+    fn fires_timers(&self) -> bool {
+        self.shared.phase() == Phase::Running
+    }
+
+    /// Publishes the shard's numbers.
+    fn publish(&self) {
+        self.post().counters.publish(ShardGauges {
+            live: self.engine.live(),
+            debt: self.engine.debt() + self.feed.len(),
+            inbox: 0,
+            away: self.leases.away(),
+            events: self.engine.counters(),
+            dropped_over_budget: self.engine.dropped_over_budget(),
+        });
+    }
+
+    /// Says so if nothing that came in so far is still being worked on.
+    fn report_quiet(&self) {
+        if self.idle && self.feed.is_empty() && self.leases.away() == 0 && self.reloads == 0 {
+            self.post().handled.store(self.taken, Ordering::Release);
+            self.shared.tell_quiet();
+        }
+    }
+
+    fn post(&self) -> &Post {
+        &self.shared.posts[self.number]
+    }
+}
+
+async fn read_until_answered(
+    shared: &Arc<Shared>,
+    asked: &[(TenantId, InstanceId)],
+) -> Vec<Snapshot> {
+    let mut wait = RELOAD_BACKOFF[0];
+    loop {
+        let (store, wanted) = (Arc::clone(&shared.store), asked.to_vec());
+        let read = tokio::task::spawn_blocking(move || store.reload(&wanted)).await;
+        match read {
+            Ok(Ok(instances)) => return instances,
+            Ok(Err(error)) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "instances were not reloaded"
+            ),
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the store panicked"
+            ),
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RELOAD_BACKOFF[1]);
+    }
+}
+
+impl Order {
+    fn into_input(self) -> Input {
+        match self {
+            Self::Deploy(deployment) => Input::Deploy(deployment),
+            Self::Activate {
+                tenant,
+                component,
+                version,
+                on_live,
+            } => Input::Activate {
+                tenant,
+                component,
+                version,
+                on_live,
+            },
+            Self::Retire {
+                tenant,
+                component,
+                version,
+            } => Input::Retire {
+                tenant,
+                component,
+                version,
+            },
+        }
+    }
+}
+
+/// Ends the whole driver if its thread ends by a panic: a half-done turn must not be built upon.
+pub(super) struct Guard {
+    shared: Arc<Shared>,
+    thread: &'static str,
+    ended: bool,
+}
+
+impl Guard {
+    pub(super) fn new(shared: Arc<Shared>, thread: &'static str) -> Self {
+        Self {
+            shared,
+            thread,
+            ended: false,
+        }
+    }
+
+    /// The thread ends in order.
+    pub(super) fn ended(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.ended {
+            tracing::error!(
+                thread = self.thread,
+                "a thread of the driver panicked; nothing is accepted any more"
+            );
+            self.shared.break_down();
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! What the shards, the committer and the callers share.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::sync::watch;
+use xcomponent_core::{
+    call::Deployment,
+    effect::Destination,
+    id::{EventId, InstanceId, Partition, PartitionCount, uuid_v8},
+    limits::Limits,
+};
+
+use super::{
+    clock::Clock,
+    gate::Gate,
+    gauges::{CommitCounters, ShardCounters},
+    inbox::Inbox,
+    log::Log,
+};
+use crate::store::{Position, Store};
+
+/// What everybody knows.
+pub(super) struct Shared {
+    /// By shard: how it is reached.
+    pub(super) posts: Box<[Post]>,
+    pub(super) partitions: PartitionCount,
+    pub(super) limits: Limits,
+    pub(super) log: Log,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) commits: CommitCounters,
+    /// The last durable position.
+    pub(super) durable: watch::Sender<Position>,
+    pub(super) barrier: Barrier,
+    pub(super) ids: Ids,
+    phase: AtomicU8,
+    quiet: Mutex<()>,
+    became_quiet: Condvar,
+    unused: Mutex<Vec<(Arc<Deployment>, usize)>>,
+}
+
+/// How one shard is reached.
+#[derive(Default)]
+pub(super) struct Post {
+    pub(super) inbox: Inbox,
+    pub(super) gate: Gate,
+    pub(super) counters: ShardCounters,
+    /// Messages whose consequences are all enqueued at the log or another inbox.
+    pub(super) handled: AtomicU64,
+}
+
+/// How far the driver is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// Everything is accepted.
+    Running,
+    /// Nothing from outside is accepted.
+    Closing,
+    /// All threads end.
+    Ended,
+    /// A thread of the driver is gone before its time.
+    Broken,
+}
+
+impl Shared {
+    /// Connects so many shards.
+    pub(super) fn new(
+        shards: usize,
+        partitions: PartitionCount,
+        limits: Limits,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        last: Position,
+    ) -> Self {
+        Self {
+            posts: std::iter::repeat_with(Post::default).take(shards).collect(),
+            partitions,
+            limits,
+            log: Log::new(shards, last),
+            store,
+            clock,
+            commits: CommitCounters::default(),
+            durable: watch::Sender::new(last),
+            barrier: Barrier::default(),
+            ids: Ids::default(),
+            phase: AtomicU8::new(Phase::Running as u8),
+            quiet: Mutex::default(),
+            became_quiet: Condvar::new(),
+            unused: Mutex::default(),
+        }
+    }
+
+    /// The shard that owns a partition.
+    pub(super) fn owner(&self, partition: Partition) -> usize {
+        usize::from(partition.0) % self.posts.len()
+    }
+
+    /// The partitions that a shard owns.
+    pub(super) fn owned_by(&self, shard: usize) -> Vec<Partition> {
+        let all = (0..self.partitions.get())
+            .map(|number| Partition(u16::try_from(number).expect("at most 65 536 partitions")));
+        all.filter(|partition| self.owner(*partition) == shard)
+            .collect()
+    }
+
+    /// The shards that a delivery from `from` goes to.
+    pub(super) fn targets(&self, from: usize, to: Destination) -> impl Iterator<Item = usize> {
+        let owner = match to {
+            Destination::Partition(partition) => Some(self.owner(partition)),
+            Destination::Others => None,
+        };
+        (0..self.posts.len())
+            .filter(move |shard| owner.map_or(*shard != from, |owner| owner == *shard))
+    }
+
+    /// How many requests may wait at a shard: what is left of `debt_soft_max`.
+    pub(super) fn room(&self, shard: usize) -> usize {
+        let debt = self.posts[shard].counters.debt.load(Ordering::Relaxed) + self.log.queued();
+        self.limits.debt_soft_max.saturating_sub(debt)
+    }
+
+    /// How far the driver is in its life.
+    pub(super) fn phase(&self) -> Phase {
+        match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Running,
+            1 => Phase::Closing,
+            2 => Phase::Ended,
+            _ => Phase::Broken,
+        }
+    }
+
+    /// Stops admitting requests from outside.
+    pub(super) fn stop_admitting(&self) {
+        self.phase.fetch_max(Phase::Closing as u8, Ordering::AcqRel);
+        self.posts.iter().for_each(|post| post.inbox.nudge());
+    }
+
+    /// Ends everything because a thread is gone; whoever waits is answered `NotCommitted`.
+    pub(super) fn break_down(&self) {
+        self.phase.store(Phase::Broken as u8, Ordering::Release);
+        self.end();
+    }
+
+    /// Lets all threads end.
+    pub(super) fn end(&self) {
+        self.phase.fetch_max(Phase::Ended as u8, Ordering::AcqRel);
+        // Subscribers look up although nothing is new.
+        self.durable.send_modify(|_| ());
+        self.posts.iter().for_each(|post| post.inbox.close());
+        self.log.close();
+        self.barrier.release();
+        self.tell_quiet();
+    }
+
+    /// Whether nothing is in flight. Exact if nothing is admitted any more.
+    pub(super) fn is_quiet(&self) -> bool {
+        // Every `handled` is read before every `pushed`, and both only grow: if the sums are
+        // equal, they were equal at the moment in between.
+        let handled: u64 = self
+            .posts
+            .iter()
+            .map(|post| post.handled.load(Ordering::Acquire))
+            .sum();
+        let pushed: u64 = self.posts.iter().map(|post| post.inbox.pushed()).sum();
+        handled == pushed && self.log.queued() == 0
+    }
+
+    /// Tells whoever waits for quiet to look again.
+    pub(super) fn tell_quiet(&self) {
+        if self.phase() != Phase::Running {
+            drop(self.quiet_lock());
+            self.became_quiet.notify_all();
+        }
+    }
+
+    /// Waits until nothing is in flight; false if it took too long.
+    pub(super) fn wait_quiet(&self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let busy = |(): &mut ()| !self.is_quiet() && self.phase() == Phase::Closing;
+        let waited = self
+            .became_quiet
+            .wait_timeout_while(self.quiet_lock(), left, busy);
+        let (guard, timeout) = waited.expect("nothing that holds the lock panics");
+        drop(guard);
+        !timeout.timed_out() && self.phase() == Phase::Closing
+    }
+
+    /// Notes that a shard runs nothing on a version; true if it is the last to say so.
+    pub(super) fn note_unused(&self, deployment: &Arc<Deployment>) -> bool {
+        let mut unused = self
+            .unused
+            .lock()
+            .expect("nothing that holds the lock panics");
+        let position = unused
+            .iter()
+            .position(|(known, _)| Arc::ptr_eq(known, deployment));
+        let position = position.unwrap_or_else(|| {
+            unused.push((Arc::clone(deployment), 0));
+            unused.len() - 1
+        });
+        unused[position].1 += 1;
+        let by_all = unused[position].1 == self.posts.len();
+        if by_all {
+            unused.swap_remove(position);
+        }
+        by_all
+    }
+
+    fn quiet_lock(&self) -> MutexGuard<'_, ()> {
+        self.quiet
+            .lock()
+            .expect("nothing that holds the lock panics")
+    }
+}
+
+/// Where all shards stand still while the committer voids what could not be committed.
+#[derive(Debug, Default)]
+pub(super) struct Barrier {
+    raised: AtomicBool,
+    halted: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Barrier {
+    /// Whether shards are to halt.
+    pub(super) fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::Acquire)
+    }
+
+    /// Makes shards halt; the caller then wakes those that sleep.
+    pub(super) fn raise(&self) {
+        self.raised.store(true, Ordering::Release);
+    }
+
+    /// Waits until so many shards have halted or the barrier is gone.
+    pub(super) fn wait_for(&self, shards: usize) {
+        let halted = self
+            .halted
+            .lock()
+            .expect("nothing that holds the lock panics");
+        let guard = self
+            .changed
+            .wait_while(halted, |halted| *halted < shards && self.is_raised());
+        drop(guard.expect("nothing that holds the lock panics"));
+    }
+
+    /// A shard halts here until the barrier is gone.
+    pub(super) fn halt(&self) {
+        let mut halted = self
+            .halted
+            .lock()
+            .expect("nothing that holds the lock panics");
+        *halted += 1;
+        self.changed.notify_all();
+        let guard = self.changed.wait_while(halted, |_| self.is_raised());
+        *guard.expect("nothing that holds the lock panics") -= 1;
+        self.changed.notify_all();
+    }
+
+    /// Lets the shards go on, and waits until none stands here.
+    pub(super) fn release(&self) {
+        let halted = self
+            .halted
+            .lock()
+            .expect("nothing that holds the lock panics");
+        self.raised.store(false, Ordering::Release);
+        self.changed.notify_all();
+        let guard = self.changed.wait_while(halted, |halted| *halted > 0);
+        drop(guard.expect("nothing that holds the lock panics"));
+    }
+}
+
+/// Makes ids that nobody can guess and nobody made before: keyed hashes of a counter, with keys
+/// from the operating system.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    high: RandomState,
+    low: RandomState,
+    made: AtomicU64,
+}
+
+impl Ids {
+    /// An instance's id with these routing bits, or random ones.
+    pub(super) fn instance(&self, route: Option<u16>) -> InstanceId {
+        InstanceId::from_uuid(uuid_v8(self.bits(), route))
+    }
+
+    /// An event's id.
+    pub(super) fn event(&self) -> EventId {
+        EventId::from_uuid(uuid_v8(self.bits(), None))
+    }
+
+    fn bits(&self) -> u128 {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        u128::from(self.high.hash_one(number)) << 64 | u128::from(self.low.hash_one(number))
+    }
+}

@@ -1,0 +1,264 @@
+//! Where records are kept: one trait, and what it is asked.
+//!
+//! The log is a sequence of [`Entry`]s; everything else (instances, history, dead letters) is
+//! derived from it. Writing is one atomic batch at a time, by one thread. Methods block; who calls
+//! them from an asynchronous task does so on a thread that may wait. Everything but the log's own
+//! bookkeeping is asked on behalf of one tenant.
+
+pub mod memory;
+pub mod query;
+
+use std::{fmt, sync::Arc};
+
+use xcomponent_core::{
+    definition::OnLive,
+    id::{
+        ComponentName, Digest, EventId, InstanceId, Partition, PartitionCount, TenantId, Version,
+    },
+    record::{Record, Snapshot},
+};
+
+use query::{
+    ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
+    RecordFilter, Tail,
+};
+
+/// A place in the log, from 1; 0 is before the first. Places grow, but some stay empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A record and its place in the log.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where.
+    pub position: Position,
+    /// What.
+    pub record: Arc<Record>,
+}
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It refused or lost the connection before anything was changed.
+    #[error("the store is not available")]
+    Unavailable(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// It is not known whether the change was made: ask for the last position.
+    #[error("the store did not say whether it committed")]
+    Unknown(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// Another artifact has this version label already.
+    #[error("version `{version}` of `{component}` exists with another artifact")]
+    VersionExists {
+        /// Of which component.
+        component: ComponentName,
+        /// Which version.
+        version: Version,
+    },
+    /// There is no such version.
+    #[error("`{component}` has no version `{version}`")]
+    UnknownVersion {
+        /// Of which component.
+        component: ComponentName,
+        /// Which version.
+        version: Version,
+    },
+    /// Records after the asked position have been removed.
+    #[error("the log is complete only after position {complete_after}")]
+    Gone {
+        /// The earliest position from which on nothing is missing.
+        complete_after: Position,
+    },
+}
+
+/// The result of asking a store.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Keeps the log and answers questions about it.
+pub trait Store: Send + Sync + 'static {
+    /// Whether methods that read one thing answer from memory: then a task may call them.
+    fn is_immediate(&self) -> bool {
+        false
+    }
+
+    /// Appends all of these, or none, in order. Positions grow from call to call. Never called
+    /// by two threads at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] if all or none may have been appended; any other: none was.
+    fn commit(&self, entries: &[Entry]) -> Result<()>;
+
+    /// The position of the last entry; 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn last_position(&self) -> Result<Position>;
+
+    /// What belongs in memory of these partitions: instances that go on, and entry points.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn load(
+        &self,
+        count: PartitionCount,
+        wanted: &[Partition],
+    ) -> Result<Vec<(Partition, Vec<Snapshot>)>>;
+
+    /// These instances, as far as they exist, finished ones included.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>>;
+
+    /// One instance, finished or not.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>>;
+
+    /// Instances, the last created first.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn instances(
+        &self,
+        tenant: &TenantId,
+        filter: &InstanceFilter,
+        page: PageRequest,
+    ) -> Result<Page<Snapshot>>;
+
+    /// How many instances there are of each kind.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn instance_counts(
+        &self,
+        tenant: &TenantId,
+        filter: &InstanceFilter,
+    ) -> Result<Vec<InstanceCount>>;
+
+    /// What happened to an instance, the last first.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn history(
+        &self,
+        tenant: &TenantId,
+        instance: &InstanceId,
+        page: PageRequest,
+    ) -> Result<Page<Entry>>;
+
+    /// The log after a position, oldest first: at most `limit` entries that pass the filter.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if some of it has been removed.
+    fn records(
+        &self,
+        tenant: &TenantId,
+        filter: &RecordFilter,
+        after: Position,
+        limit: usize,
+    ) -> Result<Tail>;
+
+    /// Everything that one event from outside led to, oldest first, at most `limit` entries.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn trace(&self, tenant: &TenantId, root: &EventId, limit: usize) -> Result<Vec<Entry>>;
+
+    /// A parked event by its id; `instance` tells those apart that one broadcast left behind,
+    /// without it the first is meant.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn dead_letter(
+        &self,
+        tenant: &TenantId,
+        id: &EventId,
+        instance: Option<&InstanceId>,
+    ) -> Result<Option<Letter>>;
+
+    /// Parked events, the last first.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn dead_letters(
+        &self,
+        tenant: &TenantId,
+        filter: &LetterFilter,
+        page: PageRequest,
+    ) -> Result<Page<Letter>>;
+
+    /// How many events are parked.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn dead_letter_count(&self, tenant: &TenantId, filter: &LetterFilter) -> Result<u64>;
+
+    /// Keeps a version and its artifact. The same version with the same digest changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::VersionExists`] if the label names another artifact.
+    fn save_version(&self, version: &ComponentVersion, artifact: Arc<[u8]>) -> Result<()>;
+
+    /// Makes a version the active one of its component.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownVersion`] if it was not saved.
+    fn activate_version(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+        on_live: OnLive,
+    ) -> Result<()>;
+
+    /// Removes a version, and its artifact if no other version has it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownVersion`] if there is none.
+    fn delete_version(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+    ) -> Result<()>;
+
+    /// The versions of one component, or of all, oldest upload first.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn versions(
+        &self,
+        tenant: &TenantId,
+        component: Option<&ComponentName>,
+    ) -> Result<Vec<ComponentVersion>>;
+
+    /// The bytes of an artifact.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn artifact(&self, digest: Digest) -> Result<Option<Arc<[u8]>>>;
+}

@@ -1,0 +1,548 @@
+//! The store that keeps everything in memory, for tests and for hosts that need nothing else.
+//!
+//! What a host does per second passes through here on one thread, so a record costs one look-up
+//! and no copy: the log, the instance's newest state and whoever reads share it. Readers hold the
+//! lock for one slice at a time. At [`Config::history_bytes_max`] finished instances are forgotten,
+//! the first finished first; if there are none, the log loses its oldest records.
+
+mod instances;
+mod journal;
+mod letters;
+mod versions;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use hashbrown::HashMap;
+use xcomponent_core::{
+    definition::OnLive,
+    id::{
+        ComponentName, Digest, EventId, InstanceId, Partition, PartitionCount, TenantId, Version,
+    },
+    record::{Body, Record, Snapshot},
+};
+
+use self::{
+    instances::{Instances, is_over},
+    journal::{Journal, Owner},
+    letters::Letters,
+    versions::Versions,
+};
+use super::{
+    Entry, Error, Position, Result, Store,
+    query::{
+        ComponentVersion, Cursor, InstanceCount, InstanceFilter, Letter, LetterFilter, Page,
+        PageRequest, RecordFilter, Tail,
+    },
+};
+
+/// Things looked at, or records taken over, while the lock is held once.
+const SLICE: usize = 1_024;
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Bytes of history, finished instances included; the live ones' newest states come on top.
+    pub history_bytes_max: usize,
+}
+
+impl Default for Config {
+    /// 256 MiB.
+    fn default() -> Self {
+        Self {
+            history_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// Keeps everything in memory.
+#[derive(Debug)]
+pub struct Memory {
+    config: Config,
+    kept: RwLock<Kept>,
+    versions: Mutex<Versions>,
+}
+
+/// What follows from the log.
+#[derive(Debug)]
+struct Kept {
+    journal: Journal,
+    instances: Instances,
+    letters: Letters,
+    /// Places of finished instances with the position of their creation, the first finished
+    /// first.
+    finished: VecDeque<(Owner, u64)>,
+}
+
+impl Memory {
+    /// An empty store.
+    pub fn new(config: Config) -> Self {
+        let kept = Kept {
+            journal: Journal::new(),
+            instances: Instances::default(),
+            letters: Letters::default(),
+            finished: VecDeque::new(),
+        };
+        Self {
+            config,
+            kept: RwLock::new(kept),
+            versions: Mutex::default(),
+        }
+    }
+
+    fn kept(&self) -> RwLockReadGuard<'_, Kept> {
+        self.kept.read().expect("no change to the log panics")
+    }
+
+    fn kept_mut(&self) -> RwLockWriteGuard<'_, Kept> {
+        self.kept.write().expect("no change to the log panics")
+    }
+
+    fn catalogue(&self) -> MutexGuard<'_, Versions> {
+        self.versions
+            .lock()
+            .expect("no change to the versions panics")
+    }
+
+    /// Walks a tenant's instances, the last created first, while `visit` says so.
+    fn walk(
+        &self,
+        tenant: &TenantId,
+        from: Option<Cursor>,
+        mut visit: impl FnMut(u64, &Snapshot) -> bool,
+    ) {
+        let mut before = from.map_or(u64::MAX, |cursor| cursor.0);
+        loop {
+            let kept = self.kept();
+            let mut seen = 0;
+            for known in kept.instances.older(tenant, before).take(SLICE) {
+                before = known.created;
+                seen += 1;
+                if !visit(known.created, known.snapshot()) {
+                    return;
+                }
+            }
+            if seen < SLICE {
+                return;
+            }
+        }
+    }
+
+    /// Walks a tenant's parked events, the last first, while `visit` says so.
+    fn walk_letters(
+        &self,
+        tenant: &TenantId,
+        from: Option<Cursor>,
+        mut visit: impl FnMut(&Letter) -> bool,
+    ) {
+        let mut before = from.map_or(u64::MAX, |cursor| cursor.0);
+        loop {
+            let kept = self.kept();
+            let mut seen = 0;
+            for letter in kept.letters.older(tenant, before).take(SLICE) {
+                before = letter.position.0;
+                seen += 1;
+                if !visit(letter) {
+                    return;
+                }
+            }
+            if seen < SLICE {
+                return;
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn append(&mut self, entry: &Entry) {
+        let position = entry.position.0;
+        self.letters.note(position, &entry.record);
+        let noted = self.instances.note(position, &entry.record);
+        let (owner, before) = noted
+            .as_ref()
+            .map_or((None, 0), |noted| (Some(noted.owner), noted.before));
+        self.journal
+            .push(position, Arc::clone(&entry.record), owner, before);
+        if let Some(noted) = noted
+            && noted.ended
+            && let Some(known) = self.instances.at(noted.owner)
+        {
+            self.finished.push_back((noted.owner, known.created));
+        }
+    }
+
+    /// Forgets until no more than so many bytes of history are left.
+    fn trim(&mut self, history_bytes_max: usize) {
+        while self.journal.bytes() > history_bytes_max {
+            match self.finished.pop_front() {
+                Some((owner, created)) => self.forget(owner, created),
+                None => self.drop_oldest(),
+            }
+        }
+        while self.journal.is_sparse() {
+            self.drop_oldest();
+        }
+    }
+
+    /// Removes an instance with its history, if it is still the one created there.
+    fn forget(&mut self, owner: Owner, created: u64) {
+        let Some(known) = self
+            .instances
+            .at(owner)
+            .filter(|known| known.created == created)
+        else {
+            return;
+        };
+        let mut position = known.last;
+        while position != 0 {
+            position = self.journal.empty(position);
+        }
+        self.instances.remove(owner);
+    }
+
+    /// Drops the oldest record. An instance whose last it was keeps its state, unless it is over.
+    fn drop_oldest(&mut self) {
+        let Some((position, slot)) = self.journal.pop() else {
+            return;
+        };
+        let (Some(_), Some(owner)) = (slot.record, slot.owner) else {
+            return;
+        };
+        if let Some(known) = self
+            .instances
+            .at_mut(owner)
+            .filter(|known| known.last == position)
+        {
+            if is_over(known.snapshot()) {
+                self.instances.remove(owner);
+            } else {
+                known.detach();
+            }
+        }
+    }
+}
+
+impl Store for Memory {
+    fn is_immediate(&self) -> bool {
+        true
+    }
+
+    fn commit(&self, entries: &[Entry]) -> Result<()> {
+        for slice in entries.chunks(SLICE) {
+            let mut kept = self.kept_mut();
+            slice.iter().for_each(|entry| kept.append(entry));
+            kept.trim(self.config.history_bytes_max);
+        }
+        Ok(())
+    }
+
+    fn last_position(&self) -> Result<Position> {
+        Ok(Position(self.kept().journal.last()))
+    }
+
+    fn load(
+        &self,
+        count: PartitionCount,
+        wanted: &[Partition],
+    ) -> Result<Vec<(Partition, Vec<Snapshot>)>> {
+        let mut loaded: BTreeMap<u16, Vec<Snapshot>> = wanted
+            .iter()
+            .map(|partition| (partition.0, Vec::new()))
+            .collect();
+        let kept = self.kept();
+        for snapshot in kept.instances.iter().map(|known| known.snapshot()) {
+            if !is_over(snapshot)
+                && let Some(instances) = loaded.get_mut(&count.partition(&snapshot.id).0)
+            {
+                instances.push(snapshot.clone());
+            }
+        }
+        Ok(loaded
+            .into_iter()
+            .map(|(partition, instances)| (Partition(partition), instances))
+            .collect())
+    }
+
+    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
+        let kept = self.kept();
+        let found = asked
+            .iter()
+            .filter_map(|(tenant, id)| kept.instances.find(tenant, id));
+        Ok(found.map(|known| known.snapshot().clone()).collect())
+    }
+
+    fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
+        Ok(self
+            .kept()
+            .instances
+            .find(tenant, id)
+            .map(|known| known.snapshot().clone()))
+    }
+
+    fn instances(
+        &self,
+        tenant: &TenantId,
+        filter: &InstanceFilter,
+        page: PageRequest,
+    ) -> Result<Page<Snapshot>> {
+        let mut found = Found::new(page);
+        self.walk(tenant, page.after, |created, snapshot| {
+            !filter.passes(snapshot) || found.take(created, || snapshot.clone())
+        });
+        Ok(found.into_page())
+    }
+
+    fn instance_counts(
+        &self,
+        tenant: &TenantId,
+        filter: &InstanceFilter,
+    ) -> Result<Vec<InstanceCount>> {
+        let mut counts: HashMap<_, InstanceCount> = HashMap::new();
+        self.walk(tenant, None, |_, snapshot| {
+            if filter.passes(snapshot) {
+                let version = Arc::as_ptr(&snapshot.deployment) as usize;
+                let kind = (version, snapshot.machine, snapshot.state, snapshot.status);
+                counts
+                    .entry(kind)
+                    .or_insert_with(|| none_of(snapshot))
+                    .instances += 1;
+            }
+            true
+        });
+        let mut counts: Vec<_> = counts.into_values().collect();
+        counts.sort();
+        counts.dedup_by(|later, first| {
+            let same = InstanceCount {
+                instances: first.instances,
+                ..later.clone()
+            } == *first;
+            first.instances += if same { later.instances } else { 0 };
+            same
+        });
+        Ok(counts)
+    }
+
+    fn history(
+        &self,
+        tenant: &TenantId,
+        instance: &InstanceId,
+        page: PageRequest,
+    ) -> Result<Page<Entry>> {
+        let kept = self.kept();
+        let mut found = Found::new(page);
+        let mut position = kept
+            .instances
+            .find(tenant, instance)
+            .map_or(0, |known| known.last);
+        while let Some(slot) = kept.journal.slot(position) {
+            let Some(record) = &slot.record else { break };
+            let wanted = page.after.is_none_or(|after| position < after.0)
+                && matches!(record.body, Body::Handled(_));
+            if wanted && !found.take(position, || entry(position, record)) {
+                break;
+            }
+            position = slot.before;
+        }
+        Ok(found.into_page())
+    }
+
+    fn records(
+        &self,
+        tenant: &TenantId,
+        filter: &RecordFilter,
+        after: Position,
+        limit: usize,
+    ) -> Result<Tail> {
+        let kept = self.kept();
+        let complete_after = Position(kept.journal.dropped());
+        if after < complete_after {
+            return Err(Error::Gone { complete_after });
+        }
+        let mut tail = Tail {
+            entries: Vec::new(),
+            through: after,
+        };
+        let last = kept.journal.last().min(after.0 + SLICE as u64);
+        for position in after.0 + 1..=last {
+            if tail.entries.len() == limit {
+                break;
+            }
+            tail.through = Position(position);
+            let record = kept
+                .journal
+                .slot(position)
+                .and_then(|slot| slot.record.as_ref());
+            if let Some(record) =
+                record.filter(|record| record.tenant == *tenant && filter.passes(record))
+            {
+                tail.entries.push(entry(position, record));
+            }
+        }
+        Ok(tail)
+    }
+
+    fn trace(&self, tenant: &TenantId, root: &EventId, limit: usize) -> Result<Vec<Entry>> {
+        let mut trace = Vec::new();
+        let mut next = self.kept().journal.first();
+        loop {
+            let kept = self.kept();
+            let last = kept.journal.last().min(next + SLICE as u64);
+            for position in next..=last {
+                let record = kept
+                    .journal
+                    .slot(position)
+                    .and_then(|slot| slot.record.as_ref());
+                let part =
+                    record.filter(|record| record.tenant == *tenant && belongs_to(record, root));
+                trace.extend(part.map(|record| entry(position, record)));
+                if trace.len() == limit {
+                    return Ok(trace);
+                }
+            }
+            if last >= kept.journal.last() {
+                return Ok(trace);
+            }
+            next = last + 1;
+        }
+    }
+
+    fn dead_letter(
+        &self,
+        tenant: &TenantId,
+        id: &EventId,
+        instance: Option<&InstanceId>,
+    ) -> Result<Option<Letter>> {
+        Ok(self.kept().letters.find(tenant, id, instance).cloned())
+    }
+
+    fn dead_letters(
+        &self,
+        tenant: &TenantId,
+        filter: &LetterFilter,
+        page: PageRequest,
+    ) -> Result<Page<Letter>> {
+        let mut found = Found::new(page);
+        self.walk_letters(tenant, page.after, |letter| {
+            !filter.passes(&letter.letter) || found.take(letter.position.0, || letter.clone())
+        });
+        Ok(found.into_page())
+    }
+
+    fn dead_letter_count(&self, tenant: &TenantId, filter: &LetterFilter) -> Result<u64> {
+        let mut count = 0;
+        self.walk_letters(tenant, None, |letter| {
+            count += u64::from(filter.passes(&letter.letter));
+            true
+        });
+        Ok(count)
+    }
+
+    fn save_version(&self, version: &ComponentVersion, artifact: Arc<[u8]>) -> Result<()> {
+        self.catalogue().save(version, artifact)
+    }
+
+    fn activate_version(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+        on_live: OnLive,
+    ) -> Result<()> {
+        self.catalogue()
+            .activate(tenant, component, version, on_live)
+    }
+
+    fn delete_version(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+    ) -> Result<()> {
+        self.catalogue().delete(tenant, component, version)
+    }
+
+    fn versions(
+        &self,
+        tenant: &TenantId,
+        component: Option<&ComponentName>,
+    ) -> Result<Vec<ComponentVersion>> {
+        Ok(self.catalogue().list(tenant, component))
+    }
+
+    fn artifact(&self, digest: Digest) -> Result<Option<Arc<[u8]>>> {
+        Ok(self.catalogue().artifact(digest))
+    }
+}
+
+/// A page while it is filled.
+struct Found<T> {
+    items: Vec<T>,
+    last: u64,
+    limit: usize,
+    more: bool,
+}
+
+impl<T> Found<T> {
+    fn new(page: PageRequest) -> Self {
+        Self {
+            items: Vec::new(),
+            last: 0,
+            limit: page.bounded(),
+            more: false,
+        }
+    }
+
+    /// Takes one more item; false if the page was full without it.
+    fn take(&mut self, position: u64, item: impl FnOnce() -> T) -> bool {
+        self.more = self.items.len() == self.limit;
+        if !self.more {
+            self.last = position;
+            self.items.push(item());
+        }
+        !self.more
+    }
+
+    fn into_page(self) -> Page<T> {
+        Page {
+            items: self.items,
+            next: self.more.then_some(Cursor(self.last)),
+        }
+    }
+}
+
+fn entry(position: u64, record: &Arc<Record>) -> Entry {
+    Entry {
+        position: Position(position),
+        record: Arc::clone(record),
+    }
+}
+
+fn none_of(snapshot: &Snapshot) -> InstanceCount {
+    InstanceCount {
+        component: snapshot.component().clone(),
+        version: snapshot.deployment.definition.version.clone(),
+        machine: snapshot.machine().name.clone(),
+        state: snapshot.state().name.clone(),
+        status: snapshot.status,
+        instances: 0,
+    }
+}
+
+/// Whether a record is the root event's own, or was caused by it.
+fn belongs_to(record: &Record, root: &EventId) -> bool {
+    match &record.body {
+        Body::Handled(handled) => {
+            handled.event.id == *root
+                || handled
+                    .cause
+                    .as_ref()
+                    .is_some_and(|cause| cause.root == *root)
+        }
+        Body::Selected(selected) => selected.cause.root == *root,
+        Body::Departed(departed) => departed.outgoing.cause.root == *root,
+        Body::Parked(letter) => letter.cause.root == *root,
+        Body::Moved(_) | Body::Discarded { .. } => false,
+    }
+}

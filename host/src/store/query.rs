@@ -1,0 +1,366 @@
+//! What can be asked of a store, and the shapes of its answers.
+
+use std::{fmt, sync::Arc};
+
+use serde_json::Value;
+use xcomponent_core::{
+    definition::{OnLive, Operator},
+    id::{ComponentName, Digest, InstanceId, MachineName, StateName, TenantId, Version},
+    json::Path,
+    record::{Body, DeadLetter, Disposition, Record, Snapshot, Status},
+    time::Timestamp,
+};
+
+use super::{Entry, Position};
+
+/// Items on one page at most.
+pub const PAGE_MAX: usize = 1_000;
+
+/// Entries in one answer to a trace at most.
+pub const TRACE_MAX: usize = 10_000;
+
+/// Where the next page begins. Opaque to everybody but the store that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor(pub u64);
+
+impl Cursor {
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        u64::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+/// Which page.
+#[derive(Clone, Copy, Debug)]
+pub struct PageRequest {
+    /// What the page before said; none = the first.
+    pub after: Option<Cursor>,
+    /// Items wanted; the store gives at most [`PAGE_MAX`].
+    pub limit: usize,
+}
+
+impl PageRequest {
+    /// The first page, of this size.
+    pub fn first(limit: usize) -> Self {
+        Self { after: None, limit }
+    }
+
+    /// Items the store may give, at least one.
+    pub fn bounded(self) -> usize {
+        self.limit.clamp(1, PAGE_MAX)
+    }
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// What is on it.
+    pub items: Vec<T>,
+    /// Where the next begins; none = this was the last.
+    pub next: Option<Cursor>,
+}
+
+/// Which instances; what is absent does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct InstanceFilter {
+    /// Of this component.
+    pub component: Option<ComponentName>,
+    /// Of this machine.
+    pub machine: Option<MachineName>,
+    /// In this state.
+    pub state: Option<StateName>,
+    /// Active, completed or error.
+    pub status: Option<Status>,
+    /// On this version.
+    pub version: Option<Version>,
+    /// All of these hold.
+    pub conditions: Vec<Where>,
+    /// This text stands in the id or the context.
+    pub text: Option<String>,
+}
+
+impl InstanceFilter {
+    /// Whether an instance passes.
+    pub fn passes(&self, instance: &Snapshot) -> bool {
+        let matches_kind = same(&self.component, instance.component())
+            && same(&self.machine, &instance.machine().name)
+            && same(&self.state, &instance.state().name)
+            && same(&self.status, &instance.status)
+            && same(&self.version, &instance.deployment.definition.version);
+        matches_kind && self.passes_content(instance)
+    }
+
+    fn passes_content(&self, instance: &Snapshot) -> bool {
+        let holds = |condition: &Where| {
+            let value = instance.context.get(&condition.path);
+            value.is_some_and(|value| condition.operator.holds(&value, &condition.value))
+        };
+        let has = |text: &String| {
+            instance.context.as_str().contains(&**text) || instance.id.to_string().contains(&**text)
+        };
+        self.conditions.iter().all(holds) && self.text.as_ref().is_none_or(has)
+    }
+}
+
+/// `context.path OP value`, compared as matching rules compare.
+#[derive(Clone, Debug)]
+pub struct Where {
+    /// Path into the context (or public member).
+    pub path: Path,
+    /// How.
+    pub operator: Operator,
+    /// With what.
+    pub value: Value,
+}
+
+/// How many instances there are of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InstanceCount {
+    /// Of which component.
+    pub component: ComponentName,
+    /// On which version.
+    pub version: Version,
+    /// Of which machine.
+    pub machine: MachineName,
+    /// In which state.
+    pub state: StateName,
+    /// Active, completed or error.
+    pub status: Status,
+    /// How many.
+    pub instances: u64,
+}
+
+/// Which records; what is absent does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct RecordFilter {
+    /// About this component.
+    pub component: Option<ComponentName>,
+    /// About this machine.
+    pub machine: Option<MachineName>,
+    /// About this instance.
+    pub instance: Option<InstanceId>,
+    /// One of these kinds; empty = all.
+    pub kinds: Vec<Kind>,
+}
+
+impl RecordFilter {
+    /// Whether a record passes.
+    pub fn passes(&self, record: &Record) -> bool {
+        let subject = Subject::of(&record.body);
+        (self.kinds.is_empty() || self.kinds.contains(&Kind::of(record)))
+            && matches(&self.component, subject.component)
+            && matches(&self.machine, subject.machine)
+            && matches(&self.instance, subject.instance)
+    }
+}
+
+/// What a record is about.
+struct Subject<'r> {
+    component: Option<&'r ComponentName>,
+    machine: Option<&'r MachineName>,
+    instance: Option<&'r InstanceId>,
+}
+
+impl<'r> Subject<'r> {
+    fn of(body: &'r Body) -> Self {
+        match body {
+            Body::Handled(handled) => Self::of_instance(&handled.after),
+            Body::Departed(departed) => Self::of_instance(&departed.after),
+            Body::Moved(instance) => Self::of_instance(instance),
+            Body::Selected(selected) => Self {
+                component: Some(&selected.selector.component),
+                machine: selected.selector.machine.as_ref(),
+                instance: None,
+            },
+            Body::Parked(letter) => Self {
+                component: Some(&letter.component),
+                machine: letter.machine.as_ref(),
+                instance: letter.instance.as_ref(),
+            },
+            Body::Discarded { instance, .. } => Self {
+                component: None,
+                machine: None,
+                instance: instance.as_ref(),
+            },
+        }
+    }
+
+    fn of_instance(instance: &'r Snapshot) -> Self {
+        Self {
+            component: Some(instance.component()),
+            machine: Some(&instance.machine().name),
+            instance: Some(&instance.id),
+        }
+    }
+}
+
+/// Kinds of records, as streams name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// An instance came into being.
+    Created,
+    /// An instance took a transition.
+    Transitioned,
+    /// An instance had no use for an event.
+    Ignored,
+    /// An instance kept an event for later.
+    Deferred,
+    /// An event faulted and will be tried again.
+    Retrying,
+    /// An event was refused.
+    Rejected,
+    /// An event was parked.
+    DeadLettered,
+    /// Instances were chosen for an event.
+    Selected,
+    /// A delayed send left its instance.
+    Departed,
+    /// An instance was moved to another version by request.
+    Moved,
+    /// A dead letter was given up.
+    Discarded,
+}
+
+impl Kind {
+    const ALL: [Self; 11] = [
+        Self::Created,
+        Self::Transitioned,
+        Self::Ignored,
+        Self::Deferred,
+        Self::Retrying,
+        Self::Rejected,
+        Self::DeadLettered,
+        Self::Selected,
+        Self::Departed,
+        Self::Moved,
+        Self::Discarded,
+    ];
+
+    /// The kind of a record.
+    pub fn of(record: &Record) -> Self {
+        match &record.body {
+            Body::Handled(handled) => match handled.disposition {
+                Disposition::Transitioned if handled.from.is_none() => Self::Created,
+                Disposition::Transitioned => Self::Transitioned,
+                Disposition::Ignored => Self::Ignored,
+                Disposition::Deferred => Self::Deferred,
+                Disposition::Retrying => Self::Retrying,
+                Disposition::Rejected => Self::Rejected,
+                Disposition::DeadLettered => Self::DeadLettered,
+            },
+            Body::Selected(_) => Self::Selected,
+            Body::Departed(_) => Self::Departed,
+            Body::Moved(_) => Self::Moved,
+            Body::Parked(_) => Self::DeadLettered,
+            Body::Discarded { .. } => Self::Discarded,
+        }
+    }
+
+    /// The stable text form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Transitioned => "transitioned",
+            Self::Ignored => "ignored",
+            Self::Deferred => "deferred",
+            Self::Retrying => "retrying",
+            Self::Rejected => "rejected",
+            Self::DeadLettered => "dead-lettered",
+            Self::Selected => "selected",
+            Self::Departed => "departed",
+            Self::Moved => "moved",
+            Self::Discarded => "discarded",
+        }
+    }
+
+    /// Reads the text form.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// A stretch of the log.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    /// What passed the filter, oldest first.
+    pub entries: Vec<Entry>,
+    /// How far the log was looked at: where to go on from.
+    pub through: Position,
+}
+
+/// A parked event and where it stands in the log.
+#[derive(Clone, Debug)]
+pub struct Letter {
+    /// Where it was parked.
+    pub position: Position,
+    /// The parked event; a replay in vain counts as one of its attempts.
+    pub letter: Arc<DeadLetter>,
+}
+
+/// Which parked events; what is absent does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct LetterFilter {
+    /// For this component.
+    pub component: Option<ComponentName>,
+    /// For this machine.
+    pub machine: Option<MachineName>,
+    /// For this instance.
+    pub instance: Option<InstanceId>,
+    /// Parked for this reason (`Parked::code`).
+    pub code: Option<String>,
+}
+
+impl LetterFilter {
+    /// Whether a parked event passes.
+    pub fn passes(&self, letter: &DeadLetter) -> bool {
+        same(&self.component, &letter.component)
+            && matches(&self.machine, letter.machine.as_ref())
+            && matches(&self.instance, letter.instance.as_ref())
+            && self
+                .code
+                .as_ref()
+                .is_none_or(|code| code == letter.why.code())
+    }
+}
+
+/// A version of a component as it was uploaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ComponentVersion {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which component.
+    pub component: ComponentName,
+    /// Which.
+    pub version: Version,
+    /// SHA-256 of the artifact.
+    pub digest: Digest,
+    /// Bytes of the artifact.
+    pub size: u64,
+    /// The definition, byte for byte.
+    pub definition: Arc<str>,
+    /// When it was uploaded.
+    pub uploaded: Timestamp,
+    /// Whether new instances run on it.
+    pub active: bool,
+    /// What happened to live instances when it was activated last.
+    pub on_live: OnLive,
+    /// The number of its last activation within the component, 0 = never. A rollback goes to the
+    /// highest below the active one's.
+    pub activation: u64,
+}
+
+/// Whether something is what was asked for, if anything was.
+fn same<T: PartialEq>(wanted: &Option<T>, actual: &T) -> bool {
+    wanted.as_ref().is_none_or(|wanted| wanted == actual)
+}
+
+/// The same for what may be missing.
+fn matches<T: PartialEq>(wanted: &Option<T>, actual: Option<&T>) -> bool {
+    wanted.as_ref().is_none_or(|wanted| actual == Some(wanted))
+}
