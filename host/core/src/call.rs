@@ -8,7 +8,10 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     definition::{Definition, MachineIdx, MethodKind, StateIdx},
-    id::{ComponentName, Digest, EventId, EventName, InstanceId, MachineName, MethodName, StateName, TenantId},
+    id::{
+        ComponentName, Digest, EventId, EventName, InstanceId, MachineName, MethodName, StateName,
+        TenantId,
+    },
     json::Json,
     time::{Duration, Timestamp},
 };
@@ -91,24 +94,47 @@ impl Call {
 
     /// Name of the source state.
     pub fn state_name(&self) -> &StateName {
-        &self.definition().machine(self.machine).state(self.state).name
+        &self
+            .definition()
+            .machine(self.machine)
+            .state(self.state)
+            .name
     }
 
     /// Name of the target state.
     pub fn target_name(&self) -> &StateName {
-        &self.definition().machine(self.machine).state(self.target).name
+        &self
+            .definition()
+            .machine(self.machine)
+            .state(self.target)
+            .name
     }
 
     /// The id of an instance created by the `n`th send: in the partition of its routing value if
     /// the component has one, else in that of its parent.
     pub fn child_id(&self, n: u32, context: &Json) -> InstanceId {
-        child_id(self.definition(), &self.instance, &self.event.id, n, context)
+        child_id(
+            self.definition(),
+            &self.instance,
+            &self.event.id,
+            n,
+            context,
+        )
     }
 }
 
 /// The id of the instance that the `n`th effect of `cause` creates.
-pub fn child_id(definition: &Definition, parent: &InstanceId, cause: &EventId, n: u32, context: &Json) -> InstanceId {
-    let routed = definition.routing.as_ref().and_then(|path| context.route(path));
+pub fn child_id(
+    definition: &Definition,
+    parent: &InstanceId,
+    cause: &EventId,
+    n: u32,
+    context: &Json,
+) -> InstanceId {
+    let routed = definition
+        .routing
+        .as_ref()
+        .and_then(|path| context.route(path));
     InstanceId::derive(cause, n, Some(routed.unwrap_or_else(|| parent.route())))
 }
 
@@ -223,7 +249,10 @@ impl FaultCode {
     /// Whether it counts for the breaker: traps, budgets and limits do; what the author's code
     /// said in an orderly way never does.
     pub fn counts_for_breaker(self) -> bool {
-        !matches!(self, Self::Failed | Self::SchemaViolation | Self::MissingMethod | Self::Unavailable)
+        !matches!(
+            self,
+            Self::Failed | Self::SchemaViolation | Self::MissingMethod | Self::Unavailable
+        )
     }
 }
 

@@ -7,7 +7,8 @@
 mod check;
 mod diagnostic;
 mod diagram;
-mod parse;
+pub(crate) mod parse;
+pub(crate) mod read;
 
 use std::{fmt, sync::Arc};
 
@@ -95,7 +96,8 @@ pub struct Machine {
     /// Free data of the author, shown by the API.
     pub metadata: Option<Json>,
     /// Candidates by state and event, in the order in which they are tried.
-    pub(crate) candidates: HashMap<(StateIdx, EventIdx), Vec<TransitionIdx>, foldhash::fast::FixedState>,
+    pub(crate) candidates:
+        HashMap<(StateIdx, EventIdx), Vec<TransitionIdx>, foldhash::fast::FixedState>,
     /// Position of each event's name in `events`.
     pub(crate) event_positions: HashMap<EventName, EventIdx, foldhash::fast::FixedState>,
     /// Instance properties that a transition's rules compare for equality, each once, with the
@@ -321,6 +323,16 @@ pub enum OnFault {
     Goto(StateIdx),
 }
 
+/// What happens to live instances when another version becomes the active one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLive {
+    /// Each moves as part of its next transition, if it fits.
+    #[default]
+    NextEvent,
+    /// Each stays on its version until it finishes.
+    Pin,
+}
+
 /// What a method is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MethodKind {
@@ -354,8 +366,14 @@ impl Definition {
 
     /// The machine of that name and its position.
     pub fn find(&self, name: &str) -> Option<(MachineIdx, &Machine)> {
-        let position = self.machines.iter().position(|machine| machine.name.as_str() == name)?;
-        Some((MachineIdx(u16::try_from(position).ok()?), &self.machines[position]))
+        let position = self
+            .machines
+            .iter()
+            .position(|machine| machine.name.as_str() == name)?;
+        Some((
+            MachineIdx(u16::try_from(position).ok()?),
+            &self.machines[position],
+        ))
     }
 
     /// Every method the definition names, each once per kind, sorted.
@@ -363,11 +381,27 @@ impl Definition {
         let mut methods = Vec::new();
         for machine in &self.machines {
             for state in &machine.states {
-                methods.extend(state.on_entry.iter().chain(&state.on_exit).map(|name| (MethodKind::Action, name.clone())));
+                methods.extend(
+                    state
+                        .on_entry
+                        .iter()
+                        .chain(&state.on_exit)
+                        .map(|name| (MethodKind::Action, name.clone())),
+                );
             }
             for transition in &machine.transitions {
-                methods.extend(transition.guard.iter().map(|name| (MethodKind::Guard, name.clone())));
-                methods.extend(transition.method.iter().map(|name| (MethodKind::Action, name.clone())));
+                methods.extend(
+                    transition
+                        .guard
+                        .iter()
+                        .map(|name| (MethodKind::Guard, name.clone())),
+                );
+                methods.extend(
+                    transition
+                        .method
+                        .iter()
+                        .map(|name| (MethodKind::Action, name.clone())),
+                );
             }
         }
         methods.sort();
@@ -384,7 +418,10 @@ impl Machine {
 
     /// The state of that name.
     pub fn find_state(&self, name: &str) -> Option<StateIdx> {
-        let position = self.states.iter().position(|state| state.name.as_str() == name)?;
+        let position = self
+            .states
+            .iter()
+            .position(|state| state.name.as_str() == name)?;
         u16::try_from(position).ok().map(StateIdx)
     }
 
@@ -406,7 +443,9 @@ impl Machine {
     /// Transitions that may fire in `state` on `event`, in the order in which they are tried.
     /// Includes `auto` and `timeout` transitions: a person may send their event by hand.
     pub fn candidates(&self, state: StateIdx, event: EventIdx) -> &[TransitionIdx] {
-        self.candidates.get(&(state, event)).map_or(&[], Vec::as_slice)
+        self.candidates
+            .get(&(state, event))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// Instance properties that an index is kept for: those which any transition's rules compare
@@ -418,7 +457,9 @@ impl Machine {
     /// Whether any transition that fires on `event` has matching rules: then a broadcast selects
     /// by them, else it reaches every live instance.
     pub fn selects_by_rules(&self, event: EventIdx) -> bool {
-        self.transitions.iter().any(|transition| transition.event == event && !transition.rules.is_empty())
+        self.transitions
+            .iter()
+            .any(|transition| transition.event == event && !transition.rules.is_empty())
     }
 }
 

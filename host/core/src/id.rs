@@ -182,6 +182,12 @@ impl EventId {
         Self(Repr::Text(format!("{self}.{n}").into()))
     }
 
+    /// The id under which the `n`th timer that this event armed fires.
+    #[must_use]
+    pub fn timer(&self, n: u32) -> Self {
+        Self(Repr::Text(format!("{self}.t{n}").into()))
+    }
+
     /// The id under which the `n`th replay of this event runs.
     #[must_use]
     pub fn replay(&self, n: u32) -> Self {
@@ -254,6 +260,20 @@ impl PartitionCount {
     }
 }
 
+/// The id of the one instance of a singleton machine.
+pub fn singleton_id(
+    tenant: &TenantId,
+    component: &ComponentName,
+    machine: &MachineName,
+) -> InstanceId {
+    let seed = format!("{tenant}/{component}/{machine}");
+    let (high, low) = (
+        stable_hash(seed.as_bytes()),
+        stable_hash(format!("{seed}#").as_bytes()),
+    );
+    InstanceId::from_uuid(uuid_v8(u128::from(high) << 64 | u128::from(low), None))
+}
+
 /// The 16 routing bits of a text: the same on every host and in every release.
 pub fn route_of(text: &str) -> u16 {
     let hash = stable_hash(text.as_bytes());
@@ -263,7 +283,9 @@ pub fn route_of(text: &str) -> u16 {
 /// Turns 128 arbitrary bits into a UUIDv8 (RFC 9562, section 5.8), its first 16 bits replaced by
 /// `route` if given.
 pub fn uuid_v8(bits: u128, route: Option<u16>) -> u128 {
-    let bits = route.map_or(bits, |route| bits & (u128::MAX >> 16) | u128::from(route) << 112);
+    let bits = route.map_or(bits, |route| {
+        bits & (u128::MAX >> 16) | u128::from(route) << 112
+    });
     bits & !(0xF << 76) & !(0b11 << 62) | 8 << 76 | 0b10 << 62
 }
 
@@ -289,16 +311,18 @@ fn parse_uuid(text: &str) -> Option<u128> {
     if text.len() != 36 {
         return None;
     }
-    text.bytes().enumerate().try_fold(0_u128, |bits, (position, byte)| {
-        let digit = match byte {
-            b'-' if DASHES.contains(&position) => return Some(bits),
-            _ if DASHES.contains(&position) => return None,
-            b'0'..=b'9' => byte - b'0',
-            b'a'..=b'f' => byte - b'a' + 10,
-            _ => return None,
-        };
-        Some(bits << 4 | u128::from(digit))
-    })
+    text.bytes()
+        .enumerate()
+        .try_fold(0_u128, |bits, (position, byte)| {
+            let digit = match byte {
+                b'-' if DASHES.contains(&position) => return Some(bits),
+                _ if DASHES.contains(&position) => return None,
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                _ => return None,
+            };
+            Some(bits << 4 | u128::from(digit))
+        })
 }
 
 fn write_uuid(bits: u128, buffer: &mut [u8; 36]) -> &str {
@@ -345,7 +369,10 @@ mod tests {
         let id = InstanceId::from_uuid(uuid_v8(u128::MAX / 3, Some(0xAB12)));
         assert_eq!(PartitionCount::DEFAULT.partition(&id), Partition(0xAB));
         assert_eq!(PartitionCount::new(1).unwrap().partition(&id), Partition(0));
-        assert_eq!(PartitionCount::new(65_536).unwrap().partition(&id), Partition(0xAB12));
+        assert_eq!(
+            PartitionCount::new(65_536).unwrap().partition(&id),
+            Partition(0xAB12)
+        );
     }
 
     #[test]

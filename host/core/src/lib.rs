@@ -8,9 +8,14 @@
 
 pub mod call;
 pub mod definition;
+pub mod effect;
+pub mod engine;
 pub mod id;
+pub mod input;
+mod instance;
 pub mod json;
 pub mod limits;
+pub mod record;
 pub mod schema;
 pub mod template;
 pub mod time;

@@ -1,1 +1,47 @@
-fn main() {}
+//! The project's own chores: `cargo xtask <chore>`.
+
+mod bench;
+mod command;
+mod demo;
+mod sim;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own chores.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Builds what is needed, starts the host with the demo components and feeds it orders.
+    Demo(demo::Demo),
+    /// Everything CI checks: formatting, lints, guests, tests, docs, dependencies, the demo.
+    Test(test::Test),
+    /// Measures, and prints a table: `cargo xtask bench [NAME…] [--json FILE]`.
+    Bench(bench::Bench),
+    /// Runs the simulator over seeds.
+    Sim(sim::Sim),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().chore {
+        Chore::Demo(demo) => demo.run(),
+        Chore::Test(test) => test.run(),
+        Chore::Bench(bench) => bench.run(),
+        Chore::Sim(sim) => sim.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            command::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

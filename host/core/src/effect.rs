@@ -1,0 +1,275 @@
+//! Everything an engine wants done. Closed: a new kind of effect breaks every match.
+
+use std::sync::Arc;
+
+use crate::{
+    call::{Call, Deployment, Fault, Lease, Refusal},
+    definition::StateIdx,
+    id::{
+        ComponentName, EventId, InstanceId, MachineName, Partition, StateName, TenantId, Version,
+    },
+    input::Ticket,
+    record::{AppendSeq, Disposition, Outgoing, Reason, Record, Snapshot},
+    schema::Violation,
+    time::Timestamp,
+};
+
+/// What an engine wants done, in this order.
+#[derive(Debug)]
+pub enum Effect {
+    /// Ask a sandbox. The answer is `Input::Outcome`. The first call of a lease checks a sandbox
+    /// out; the following ones use the same.
+    Invoke {
+        /// Which sandbox.
+        lease: Lease,
+        /// What.
+        call: Box<Call>,
+    },
+    /// The sandbox is no longer needed.
+    Release {
+        /// Which.
+        lease: Lease,
+        /// Whether everything it did has been taken over: if not, it is thrown away.
+        healthy: bool,
+    },
+    /// Enqueue a record at the log, before any later effect is performed.
+    Append {
+        /// Its number on this shard, counted from 1 without gaps.
+        seq: AppendSeq,
+        /// What happened.
+        record: Record,
+    },
+    /// Hand something to another shard.
+    Deliver {
+        /// On whose behalf.
+        tenant: TenantId,
+        /// To whom: one partition, or every other shard.
+        to: Destination,
+        /// What.
+        outgoing: Outgoing,
+    },
+    /// Answer a caller, once every record up to `after` is durable.
+    Reply {
+        /// Who waits.
+        ticket: Ticket,
+        /// What it depends on.
+        after: AppendSeq,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Read these instances from the store; the answer is `Input::Reloaded`.
+    Reload {
+        /// Which.
+        instances: Vec<(TenantId, InstanceId)>,
+    },
+    /// Nothing here runs on this version any more.
+    Unused {
+        /// Which.
+        deployment: Arc<Deployment>,
+    },
+}
+
+/// Who gets a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Whoever owns this partition.
+    Partition(Partition),
+    /// Every shard but this one.
+    Others,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    /// To `Create`: the instance; `existing` if it was there before.
+    Created {
+        /// The instance.
+        instance: Box<Snapshot>,
+        /// Whether this was a repetition.
+        existing: bool,
+    },
+    /// To `Send` and `Replay`: what became of the event.
+    Handled(Box<HandledReply>),
+    /// To `Broadcast`: what became of the instances here.
+    Tally {
+        /// How many ended how.
+        tally: Tally,
+        /// Whether this was a repetition.
+        replayed: bool,
+    },
+    /// To `Read`.
+    Instance(Box<Snapshot>),
+    /// To `Discard`.
+    Discarded,
+    /// To `Preview`.
+    Preview(Vec<Fit>),
+    /// To `Migrate`.
+    Migrated(Vec<Migrated>),
+    /// To `Census`.
+    Census(Vec<Count>),
+    /// To anything: no, and why.
+    Refused(Refused),
+}
+
+/// What became of an event.
+#[derive(Clone, Debug)]
+pub struct HandledReply {
+    /// The event's id.
+    pub event: EventId,
+    /// What became of it.
+    pub disposition: Disposition,
+    /// Why, where it was ignored or rejected.
+    pub reason: Option<Reason>,
+    /// What went wrong, where it was dead-lettered or will be tried again.
+    pub fault: Option<Fault>,
+    /// When it is tried again.
+    pub retry_at: Option<Timestamp>,
+    /// State before, in terms of the instance's present version; none for a creation.
+    pub from: Option<StateIdx>,
+    /// State after, likewise.
+    pub to: StateIdx,
+    /// The record's number in the instance's history.
+    pub seq: u64,
+    /// The instance as it is now.
+    pub instance: Snapshot,
+    /// Whether this answer was given before.
+    pub replayed: bool,
+}
+
+impl HandledReply {
+    /// Name of the state before; none for a creation.
+    pub fn from_name(&self) -> Option<&StateName> {
+        self.from
+            .map(|state| &self.instance.machine().state(state).name)
+    }
+
+    /// Name of the state after.
+    pub fn to_name(&self) -> &StateName {
+        &self.instance.machine().state(self.to).name
+    }
+}
+
+/// How a broadcast ended; the last five add up to `matched`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Instances chosen.
+    pub matched: u64,
+    /// Of these: took a transition.
+    pub transitioned: u64,
+    /// Of these: ignored it.
+    pub ignored: u64,
+    /// Of these: deferred it, or will try again.
+    pub deferred: u64,
+    /// Of these: refused it.
+    pub rejected: u64,
+    /// Of these: parked it.
+    pub dead_lettered: u64,
+}
+
+impl Tally {
+    /// Counts one more.
+    pub fn count(&mut self, disposition: Disposition) {
+        match disposition {
+            Disposition::Transitioned => self.transitioned += 1,
+            Disposition::Ignored => self.ignored += 1,
+            Disposition::Deferred | Disposition::Retrying => self.deferred += 1,
+            Disposition::Rejected => self.rejected += 1,
+            Disposition::DeadLettered => self.dead_lettered += 1,
+        }
+    }
+
+    /// How many have been counted.
+    pub fn settled(&self) -> u64 {
+        self.transitioned + self.ignored + self.deferred + self.rejected + self.dead_lettered
+    }
+
+    /// Adds another shard's.
+    pub fn add(&mut self, other: Self) {
+        self.matched += other.matched;
+        self.transitioned += other.transitioned;
+        self.ignored += other.ignored;
+        self.deferred += other.deferred;
+        self.rejected += other.rejected;
+        self.dead_lettered += other.dead_lettered;
+    }
+}
+
+/// How many live instances there are of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count {
+    /// The tenant and component are those asked for; the component's name.
+    pub component: ComponentName,
+    /// On which version.
+    pub version: Version,
+    /// Of which machine.
+    pub machine: MachineName,
+    /// In which state.
+    pub state: StateName,
+    /// How many.
+    pub instances: u64,
+}
+
+/// How live instances of one state would fit another version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// On which version they are.
+    pub version: Version,
+    /// Of which machine.
+    pub machine: MachineName,
+    /// In which state.
+    pub state: StateName,
+    /// How many there are.
+    pub instances: u64,
+    /// How many of them would not fit.
+    pub misfits: u64,
+    /// Why the first of those would not.
+    pub reason: Option<Arc<str>>,
+}
+
+/// What became of one instance that was to move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// Which.
+    pub instance: InstanceId,
+    /// The reason why it stays; none = it moved (or would).
+    pub held: Option<Arc<str>>,
+}
+
+/// Why a request is not carried out. Nothing was recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refused {
+    /// No such component.
+    UnknownComponent(Arc<str>),
+    /// No such machine in the component.
+    UnknownMachine(Arc<str>),
+    /// No such instance.
+    UnknownInstance(InstanceId),
+    /// The instance exists, with another machine or context.
+    InstanceExists(InstanceId),
+    /// The machine is a singleton and has its instance.
+    SingletonExists(InstanceId),
+    /// The context breaks the schema.
+    Schema(Vec<Violation>),
+    /// A method of the initial state said no.
+    Refusal(Refusal),
+    /// A method of the initial state faulted.
+    Fault(Fault),
+    /// The key was used for another event or payload.
+    KeyReused,
+    /// Too many events wait at the instance, or the shard is too far behind.
+    Busy(Arc<str>),
+    /// The instance faulted too often in a row; it is left alone until then.
+    InstanceSuspended {
+        /// When it is asked again.
+        until: Timestamp,
+    },
+    /// The component's breaker is open.
+    ComponentSuspended {
+        /// When it is asked again.
+        until: Timestamp,
+    },
+    /// Too many instances would be reached.
+    TooManyMatched(u64),
+    /// The records it depends on could not be made durable.
+    NotCommitted,
+}

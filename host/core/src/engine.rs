@@ -1,0 +1,305 @@
+//! Many instances: everything a shard decides.
+//!
+//! The engine has four verbs. [`Engine::handle`] takes what happened, [`Engine::poll_effect`]
+//! gives what is to be done and, where nothing is left to give, does the next piece of queued
+//! work; [`Engine::poll_timeout`] and [`Engine::handle_timeout`] do the same for time. The same
+//! seed, inputs and times give the same effects.
+//!
+//! Reading order: `intake` (how events come in), `run` (one event at one instance), `apply` and
+//! `settle` (what it comes to), `cascade` (what goes on to others), `outbox` (what is durable and
+//! what never will be).
+
+mod apply;
+mod birth;
+mod breaker;
+mod cascade;
+mod instances;
+mod intake;
+mod outbox;
+mod outgoing;
+mod repeats;
+mod run;
+mod schedule;
+mod settle;
+mod tally;
+mod timers;
+mod versions;
+
+use std::collections::VecDeque;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use self::{
+    breaker::Breakers,
+    cascade::Budget,
+    instances::{Instances, Slot},
+    outbox::Outbox,
+    repeats::Repeats,
+    schedule::{Schedule, Work},
+    tally::Counting,
+    timers::Timers,
+    versions::Components,
+};
+use crate::{
+    call::Lease,
+    effect::{Effect, Reply},
+    id::{InstanceId, Partition, PartitionCount, TenantId, uuid_v8},
+    input::{Input, Ticket},
+    instance::{After, Letter},
+    limits::Limits,
+    record::Disposition,
+    time::Timestamp,
+};
+
+/// What an engine is made with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where its chance comes from; differs from shard to shard.
+    pub seed: u64,
+    /// Partitions of the whole deployment; it owns those that are loaded into it.
+    pub partitions: PartitionCount,
+    /// What it may hold.
+    pub limits: Limits,
+}
+
+/// Many instances.
+#[derive(Debug)]
+pub struct Engine {
+    limits: Limits,
+    partitions: PartitionCount,
+    owned: Vec<bool>,
+    owned_count: u32,
+    chance: fastrand::Rng,
+    now: Timestamp,
+    effects: VecDeque<Effect>,
+    instances: Instances,
+    components: Components,
+    schedule: Schedule,
+    timers: Timers,
+    outbox: Outbox,
+    repeats: Repeats,
+    tallies: HashMap<u64, Counting, FixedState>,
+    last_tally: u64,
+    /// Events for instances that the store was asked for.
+    absent: HashMap<(TenantId, InstanceId), VecDeque<Letter>, FixedState>,
+    leases: HashMap<Lease, Slot, FixedState>,
+    last_lease: u64,
+    breakers: Breakers,
+    budget: Budget,
+    counters: Counters,
+}
+
+/// How many events came to what since the engine was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Took a transition.
+    pub transitioned: u64,
+    /// Were ignored.
+    pub ignored: u64,
+    /// Were deferred.
+    pub deferred: u64,
+    /// Faulted and will be tried again.
+    pub retrying: u64,
+    /// Were refused.
+    pub rejected: u64,
+    /// Were parked.
+    pub dead_lettered: u64,
+}
+
+impl Counters {
+    pub(crate) fn count(&mut self, disposition: Disposition) {
+        self.add(disposition, 1);
+    }
+
+    pub(crate) fn add(&mut self, disposition: Disposition, count: u64) {
+        let counter = match disposition {
+            Disposition::Transitioned => &mut self.transitioned,
+            Disposition::Ignored => &mut self.ignored,
+            Disposition::Deferred => &mut self.deferred,
+            Disposition::Retrying => &mut self.retrying,
+            Disposition::Rejected => &mut self.rejected,
+            Disposition::DeadLettered => &mut self.dead_lettered,
+        };
+        *counter += count;
+    }
+}
+
+impl Engine {
+    /// An engine that owns no partition yet.
+    pub fn new(config: Config) -> Self {
+        Self {
+            limits: config.limits,
+            partitions: config.partitions,
+            owned: vec![false; config.partitions.get() as usize],
+            owned_count: 0,
+            chance: fastrand::Rng::with_seed(config.seed),
+            now: Timestamp(0),
+            effects: VecDeque::new(),
+            instances: Instances::default(),
+            components: Components::default(),
+            schedule: Schedule::default(),
+            timers: Timers::default(),
+            outbox: Outbox::default(),
+            repeats: Repeats::default(),
+            tallies: HashMap::default(),
+            last_tally: 0,
+            absent: HashMap::default(),
+            leases: HashMap::default(),
+            last_lease: 0,
+            breakers: Breakers::default(),
+            budget: Budget::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes what happened. Time never goes back.
+    pub fn handle(&mut self, input: Input, now: Timestamp) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Request {
+                ticket,
+                tenant,
+                request,
+            } => self.request(ticket, tenant, request),
+            Input::Delivery {
+                tenant,
+                outgoing,
+                after,
+            } => self.receive(&tenant, outgoing, After::There(after)),
+            Input::Outcome { lease, outcome } => self.outcome(lease, outcome),
+            Input::Deploy(deployment) => self.deploy(deployment),
+            Input::Activate {
+                tenant,
+                component,
+                version,
+                on_live,
+            } => self.activate(&tenant, &component, &version, on_live),
+            Input::Retire {
+                tenant,
+                component,
+                version,
+            } => self.retire(&tenant, &component, version.as_ref()),
+            Input::Load {
+                partition,
+                instances,
+            } => {
+                self.own(partition, true);
+                instances
+                    .into_iter()
+                    .for_each(|snapshot| self.install(snapshot));
+            }
+            Input::Unload { partition } => self.unload(partition),
+            Input::Durable { through } => self.durable(through),
+            Input::Truncated { after, position } => self.truncated(after, position),
+            Input::Reloaded { asked, instances } => self.reloaded(asked, instances),
+        }
+    }
+
+    /// The next thing to be done, after doing queued work where none is ready.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        loop {
+            if let Some(effect) = self.effects.pop_front() {
+                return Some(effect);
+            }
+            match self.schedule.pop()? {
+                Work::Instance(slot) => self.run(slot),
+                Work::Selection(selecting) => self.go_on(selecting),
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] should be called next; it may be early.
+    pub fn poll_timeout(&self) -> Option<Timestamp> {
+        self.timers.next()
+    }
+
+    /// Time has come this far.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        while let Some(slot) = self.timers.pop_due(self.now) {
+            self.wake(slot);
+        }
+    }
+
+    /// Queued work and effects that nobody has taken.
+    pub fn debt(&self) -> usize {
+        self.schedule.len() + self.effects.len()
+    }
+
+    /// Instances in memory.
+    pub fn live(&self) -> usize {
+        self.instances.len()
+    }
+
+    /// Records that are not durable yet.
+    pub fn undurable(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// How many events came to what.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Deliveries dropped after the first dead letter of their root and instance.
+    pub fn dropped_over_budget(&self) -> u64 {
+        self.budget.dropped
+    }
+
+    fn owns(&self, partition: Partition) -> bool {
+        self.owned
+            .get(usize::from(partition.0))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn owns_everything(&self) -> bool {
+        self.owned_count == self.partitions.get()
+    }
+
+    fn own(&mut self, partition: Partition, owned: bool) {
+        let Some(known) = self.owned.get_mut(usize::from(partition.0)) else {
+            return;
+        };
+        match (std::mem::replace(known, owned), owned) {
+            (false, true) => self.owned_count += 1,
+            (true, false) => self.owned_count -= 1,
+            _ => {}
+        }
+    }
+
+    fn unload(&mut self, partition: Partition) {
+        self.own(partition, false);
+        let partitions = self.partitions;
+        let inside = |slot: &Slot| {
+            partitions.partition(&self.instances.expect(*slot).snapshot.id) == partition
+        };
+        for slot in self.instances.slots().filter(inside).collect::<Vec<_>>() {
+            let Some(instance) = self.instances.remove(slot) else {
+                continue;
+            };
+            if let Some(running) = instance.busy.and_then(|busy| busy.running) {
+                self.leases.remove(&running.lease);
+                self.effects.push_back(Effect::Release {
+                    lease: running.lease,
+                    healthy: false,
+                });
+            }
+        }
+    }
+
+    fn reply(&mut self, ticket: Ticket, reply: Reply) {
+        let after = self.outbox.appended();
+        self.effects.push_back(Effect::Reply {
+            ticket,
+            after,
+            reply,
+        });
+    }
+
+    /// A new id: a UUIDv8 of chance.
+    fn mint(&mut self) -> u128 {
+        uuid_v8(self.chance.u128(..), None)
+    }
+}

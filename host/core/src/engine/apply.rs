@@ -1,0 +1,593 @@
+//! A transition that was taken: the new state, its timers, what it sends, the record, the answer.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::{
+    call::{Event, Fault, Send, child_id},
+    definition::{Machine, StateIdx, Transition, TransitionIdx, TransitionKind},
+    effect::Reply,
+    engine::{
+        Engine,
+        cascade::{caused_by, restarted, timeout_payload},
+        instances::Slot,
+        outgoing::Sender,
+        run::same_delay,
+        settle::{Traces, Verdict, from_inside, settled_by},
+        versions::move_to,
+    },
+    id::EventId,
+    instance::{After, Letter, Origin, Trigger, step::Step},
+    json::Json,
+    record::{
+        Body, Cause, DeadLetter, Disposition, Handled, Mail, Outgoing, Parked, Snapshot, Status,
+        Target, Timer, TimerKind,
+    },
+    time::{Duration, Timestamp},
+};
+
+/// What a transition does to its instance.
+struct Move<'a> {
+    transition: Option<&'a Transition>,
+    to: StateIdx,
+    internal: bool,
+    /// Whether deadlines of the state go on: a self-loop with `resetOnTransition: false`.
+    same_state: bool,
+}
+
+impl Engine {
+    /// Carries out a transition (or a creation, without one).
+    pub(crate) fn apply(
+        &mut self,
+        slot: Slot,
+        letter: Letter,
+        step: Step,
+        transition: Option<TransitionIdx>,
+        to: StateIdx,
+    ) {
+        let deployment = Arc::clone(&step.deployment);
+        let machine = deployment.definition.machine(step.machine);
+        let taken = transition.map(|idx| machine.transition(idx));
+        let internal = taken.is_some_and(|taken| matches!(taken.kind, TransitionKind::Internal));
+        let moved = Move {
+            transition: taken,
+            to,
+            internal,
+            same_state: step.from == Some(to),
+        };
+        self.forget_waiting(slot, &letter);
+        self.enter(slot, &letter, &step, machine, &moved);
+        let verdict = Verdict {
+            disposition: Disposition::Transitioned,
+            reason: None,
+            fault: None,
+            retry_at: None,
+        };
+        self.commit(slot, letter, step, machine, &moved, verdict);
+    }
+
+    /// A fault moves the instance to an error state, without asking its methods.
+    pub(crate) fn fail_into(
+        &mut self,
+        slot: Slot,
+        letter: Letter,
+        fault: Fault,
+        mut step: Step,
+        to: StateIdx,
+    ) {
+        let deployment = Arc::clone(&step.deployment);
+        let machine = deployment.definition.machine(step.machine);
+        step.context = self.instances.expect(slot).snapshot.context.clone();
+        step.sends.clear();
+        let moved = Move {
+            transition: None,
+            to,
+            internal: false,
+            same_state: false,
+        };
+        self.forget_waiting(slot, &letter);
+        self.enter(slot, &letter, &step, machine, &moved);
+        let verdict = Verdict {
+            disposition: Disposition::Transitioned,
+            reason: None,
+            fault: Some(fault),
+            retry_at: None,
+        };
+        self.commit(slot, letter, step, machine, &moved, verdict);
+    }
+
+    /// The instance is in its new state: context, entry number, timers.
+    fn enter(
+        &mut self,
+        slot: Slot,
+        letter: &Letter,
+        step: &Step,
+        machine: &Machine,
+        moved: &Move<'_>,
+    ) {
+        let now = self.now;
+        let snapshot = &mut self.instances.expect_mut(slot).snapshot;
+        if !Arc::ptr_eq(&snapshot.deployment, &step.deployment) {
+            let from = step
+                .from
+                .expect("only an instance that exists is on an older version");
+            move_to(snapshot, &step.deployment, from);
+        }
+        snapshot.context = step.context.clone();
+        snapshot.state = moved.to;
+        snapshot.seq += 1;
+        snapshot.updated = now;
+        snapshot.status = match machine.state(moved.to).kind {
+            crate::definition::StateKind::Final => Status::Completed,
+            crate::definition::StateKind::Error => Status::Error,
+            crate::definition::StateKind::Entry | crate::definition::StateKind::Regular => {
+                Status::Active
+            }
+        };
+        if moved.internal {
+            return;
+        }
+        snapshot.entry += 1;
+        snapshot.entered = now;
+        retain_timers(snapshot, machine, moved);
+        if snapshot.status == Status::Active {
+            arm(snapshot, machine, &letter.mail, now);
+        }
+    }
+
+    /// Records the transition and sends what it sends.
+    fn commit(
+        &mut self,
+        slot: Slot,
+        letter: Letter,
+        step: Step,
+        machine: &Machine,
+        moved: &Move<'_>,
+        verdict: Verdict,
+    ) {
+        let mut deliveries = Vec::new();
+        let mut own = Vec::new();
+        if has_effects(&step, machine, moved, &self.instances.expect(slot).snapshot) {
+            (deliveries, own) = self.deliveries(slot, &letter, &step, machine, moved);
+        }
+        let finished = self.instances.expect(slot).snapshot.status != Status::Active;
+        let orphans = if finished {
+            self.finish(slot)
+        } else {
+            Vec::new()
+        };
+        let from = step
+            .from
+            .filter(|_| !matches!(letter.trigger, Trigger::Create(_)));
+        let instance = self.instances.expect(slot);
+        let all = deliveries.iter().chain(&own).cloned().collect();
+        let traces = Traces::of(step);
+        let handled = Handled {
+            event: letter.mail.event.clone(),
+            sent_at: letter.mail.sent_at,
+            disposition: verdict.disposition,
+            reason: None,
+            from,
+            to: moved.to,
+            after: instance.snapshot.clone(),
+            cause: Some(letter.mail.cause.clone()),
+            deliveries: all,
+            fault: verdict.fault.clone(),
+            logs: traces.logs,
+            fuel: traces.fuel,
+            attempts: letter.attempts + 1,
+            parked: None,
+            settles: settled_by(&letter.trigger).cloned(),
+        };
+        let seq = self.append_about(slot, Body::Handled(Box::new(handled)), from_inside(&letter));
+        self.instances.refresh(slot);
+        let tenant = self.instances.expect(slot).snapshot.tenant().clone();
+        for orphan in orphans {
+            self.append(&tenant, Body::Parked(Box::new(orphan)));
+        }
+        for outgoing in own {
+            let mail = Mail {
+                event: outgoing.event,
+                cause: outgoing.cause,
+                sent_at: None,
+            };
+            self.post_own(slot, Letter::inside(mail, Trigger::Event, After::Here(seq)));
+        }
+        self.fire_due(slot);
+        self.redeliver_deferred(slot);
+        self.answer(slot, letter, verdict, from);
+        for outgoing in deliveries {
+            self.dispatch(&tenant, outgoing);
+        }
+    }
+
+    fn answer(&mut self, slot: Slot, letter: Letter, verdict: Verdict, from: Option<StateIdx>) {
+        if let (Trigger::Create(_), Origin::Caller { ticket, .. }) =
+            (&letter.trigger, letter.origin)
+        {
+            self.counters.count(verdict.disposition);
+            let instance = Box::new(self.instances.expect(slot).snapshot.clone());
+            return self.reply(
+                ticket,
+                Reply::Created {
+                    instance,
+                    existing: false,
+                },
+            );
+        }
+        self.answer_handled(slot, letter, verdict, from);
+    }
+
+    /// What goes out, in the order of the rules: to the parent, to a child, across components, by
+    /// cascading rules, by the methods' sends. What goes to the instance itself is apart.
+    fn deliveries(
+        &mut self,
+        slot: Slot,
+        letter: &Letter,
+        step: &Step,
+        machine: &Machine,
+        moved: &Move<'_>,
+    ) -> (Vec<Outgoing>, Vec<Outgoing>) {
+        let now = self.now;
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let mut sender = Sender::new(snapshot, &letter.mail, step.numbered_sends(), now);
+        if let Some(from) = step.from {
+            sender.to_parent(machine, moved.transition, from, moved.to, moved.internal);
+        }
+        if let Some(transition) = moved.transition {
+            sender.across(&transition.kind);
+        }
+        if !moved.internal {
+            sender.cascades(machine.state(moved.to));
+        }
+        let (mut deliveries, mut own, mut delayed, mut cancelled) =
+            (sender.out, Vec::new(), Vec::new(), Vec::new());
+        let mut n = 0;
+        for send in &step.sends {
+            if let Send::Cancel { id } = send {
+                cancelled.push(id.clone());
+                continue;
+            }
+            n += 1;
+            let outgoing = outgoing_of(snapshot, &letter.mail, n, send, now);
+            match (delay_of(send), send) {
+                (Some(delay), _) => delayed.push((now.after(delay), outgoing)),
+                (None, Send::ToSelf { .. }) => own.push(outgoing),
+                (None, _) => deliveries.push(outgoing),
+            }
+        }
+        deliveries.retain(|outgoing| !cancelled.contains(&outgoing.event.id));
+        own.retain(|outgoing| !cancelled.contains(&outgoing.event.id));
+        delayed.retain(|(_, outgoing)| !cancelled.contains(&outgoing.event.id));
+        let count = u32::try_from(deliveries.len() + own.len())
+            .unwrap_or(u32::MAX)
+            .max(1);
+        for outgoing in deliveries.iter_mut().chain(&mut own) {
+            outgoing.cause.credits = letter.mail.cause.credits / count;
+        }
+        self.cancel(slot, &cancelled);
+        self.delay(slot, delayed);
+        (deliveries, own)
+    }
+
+    /// Takes own sends back that have not been handled yet.
+    fn cancel(&mut self, slot: Slot, ids: &[EventId]) {
+        if ids.is_empty() {
+            return;
+        }
+        let instance = self.instances.expect_mut(slot);
+        let is_cancelled =
+            |timer: &Timer| matches!(timer.kind, TimerKind::Send(_)) && ids.contains(&timer.id);
+        instance
+            .snapshot
+            .timers
+            .retain(|timer| !is_cancelled(timer));
+        let Some(busy) = &mut instance.busy else {
+            return;
+        };
+        let own = instance.snapshot.id.clone();
+        let cancelled = |letter: &Letter| {
+            ids.contains(&letter.mail.event.id) && letter.mail.cause.instance.as_ref() == Some(&own)
+        };
+        busy.own.retain(|letter| !cancelled(letter));
+        busy.mailbox.retain(|letter| !cancelled(letter));
+    }
+
+    fn delay(&mut self, slot: Slot, delayed: Vec<(Timestamp, Outgoing)>) {
+        for (due, mut outgoing) in delayed {
+            outgoing.cause = restarted(outgoing.cause);
+            let (id, cause) = (outgoing.event.id.clone(), outgoing.cause.clone());
+            let timer = Timer {
+                due,
+                kind: TimerKind::Send(Box::new(outgoing)),
+                id,
+                cause,
+                fired: false,
+            };
+            self.instances.expect_mut(slot).snapshot.timers.push(timer);
+        }
+    }
+
+    /// The instance has ended: what it was waiting for is void, except what it owes to others.
+    fn finish(&mut self, slot: Slot) -> Vec<DeadLetter> {
+        let now = self.now;
+        let snapshot = &mut self.instances.expect_mut(slot).snapshot;
+        let own = snapshot.id.clone();
+        let owed = |timer: &Timer| match &timer.kind {
+            TimerKind::Send(outgoing) => {
+                !matches!(&outgoing.to, Target::Instance { id, .. } if *id == own)
+            }
+            TimerKind::Timeout { .. } | TimerKind::Auto { .. } => false,
+        };
+        snapshot.timers.retain(|timer| owed(timer));
+        let deferred = snapshot
+            .extra
+            .take()
+            .map(|extra| extra.deferred)
+            .unwrap_or_default();
+        let letter = |mail: Mail| DeadLetter {
+            event: mail.event,
+            tenant: snapshot.tenant().clone(),
+            component: snapshot.component().clone(),
+            version: Some(snapshot.deployment.definition.version.clone()),
+            machine: Some(snapshot.machine().name.clone()),
+            instance: Some(own.clone()),
+            why: Parked::InstanceFinished,
+            cause: mail.cause,
+            attempts: 0,
+            to: None,
+            at: now,
+        };
+        deferred.into_iter().map(letter).collect()
+    }
+
+    /// Deferred events that the new state handles come before everything in the mailbox.
+    fn redeliver_deferred(&mut self, slot: Slot) {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let Some(extra) = &snapshot.extra else { return };
+        let (machine, state) = (snapshot.machine(), snapshot.state);
+        let handles = |mail: &&Mail| {
+            machine
+                .find_event(mail.event.name.as_str())
+                .is_some_and(|event| !machine.candidates(state, event).is_empty())
+        };
+        let due: Vec<Mail> = extra.deferred.iter().filter(handles).cloned().collect();
+        let busy = self.busy(slot);
+        let waiting = |mail: &Mail, letters: &std::collections::VecDeque<Letter>| {
+            letters
+                .iter()
+                .any(|letter| letter.mail.event.id == mail.event.id)
+        };
+        for mail in due.into_iter().rev() {
+            if !waiting(&mail, &busy.mailbox) {
+                busy.mailbox
+                    .push_front(Letter::inside(mail, Trigger::Deferred, After::Nothing));
+            }
+        }
+        self.reschedule(slot);
+    }
+}
+
+/// Whether a transition sends anything at all; nearly always it does not.
+fn has_effects(step: &Step, machine: &Machine, moved: &Move<'_>, snapshot: &Snapshot) -> bool {
+    let kind_sends = moved.transition.is_some_and(|transition| {
+        matches!(
+            transition.kind,
+            TransitionKind::InterMachine { .. }
+                | TransitionKind::CreateAcross { .. }
+                | TransitionKind::SendAcross { .. }
+        )
+    });
+    let cascades = !moved.internal && !machine.state(moved.to).cascades.is_empty();
+    !step.sends.is_empty() || kind_sends || cascades || snapshot.parent.is_some()
+}
+
+/// Timers of the state that was left are void; on a self-loop those go on that say so.
+fn retain_timers(snapshot: &mut Snapshot, machine: &Machine, moved: &Move<'_>) {
+    let entry = snapshot.entry;
+    snapshot.timers.retain(|timer| match &mut timer.kind {
+        TimerKind::Send(_) => true,
+        TimerKind::Auto { .. } => false,
+        TimerKind::Timeout {
+            transition,
+            entry: armed,
+        } => {
+            let goes_on = moved.same_state
+                && matches!(
+                    machine.transition(*transition).kind,
+                    TransitionKind::Timeout { reset: false, .. }
+                );
+            *armed = entry;
+            goes_on && !timer.fired
+        }
+    });
+}
+
+/// Arms the timers of the state that was entered. `auto` transitions without a delay are timers
+/// that are due at once.
+fn arm(snapshot: &mut Snapshot, machine: &Machine, mail: &Mail, now: Timestamp) {
+    let state = machine.state(snapshot.state);
+    if state.autos.is_empty() && state.timeouts.is_empty() {
+        return;
+    }
+    let mut n = 0;
+    let mut set = |timers: &mut SmallVec<[Timer; 0]>, after: Duration, kind: TimerKind| {
+        n += 1;
+        let cause = restarted(caused_by(mail, &snapshot.id, 0));
+        timers.push(Timer {
+            due: now.after(after),
+            kind,
+            id: mail.event.id.timer(n),
+            cause,
+            fired: false,
+        });
+    };
+    let entry = snapshot.entry;
+    let mut timers = std::mem::take(&mut snapshot.timers);
+    for (position, idx) in state.autos.iter().enumerate() {
+        let TransitionKind::Auto { after } = machine.transition(*idx).kind else {
+            continue;
+        };
+        let earlier = &state.autos[..position];
+        if !earlier.iter().any(|other| {
+            same_delay(
+                &machine.transition(*other).kind,
+                &machine.transition(*idx).kind,
+            )
+        }) {
+            set(
+                &mut timers,
+                after,
+                TimerKind::Auto {
+                    transition: *idx,
+                    entry,
+                },
+            );
+        }
+    }
+    for idx in &state.timeouts {
+        let TransitionKind::Timeout { after, .. } = machine.transition(*idx).kind else {
+            continue;
+        };
+        let goes_on = |timer: &Timer| matches!(timer.kind, TimerKind::Timeout { transition, .. } if transition == *idx);
+        if !timers.iter().any(goes_on) {
+            set(
+                &mut timers,
+                after,
+                TimerKind::Timeout {
+                    transition: *idx,
+                    entry,
+                },
+            );
+        }
+    }
+    snapshot.timers = timers;
+}
+
+/// The event of a deadline.
+pub(crate) fn timer_mail(snapshot: &Snapshot, timer: &Timer, now: Timestamp) -> Mail {
+    let machine = snapshot.machine();
+    let (transition, payload) = match &timer.kind {
+        TimerKind::Timeout { transition, .. } => (*transition, timeout_payload()),
+        TimerKind::Auto { transition, .. } => (*transition, Json::empty()),
+        TimerKind::Send(outgoing) => {
+            let event = Event {
+                at: now,
+                ..outgoing.event.clone()
+            };
+            return Mail {
+                event,
+                cause: outgoing.cause.clone(),
+                sent_at: None,
+            };
+        }
+    };
+    let name = machine.event(machine.transition(transition).event).clone();
+    let event = Event {
+        id: timer.id.clone(),
+        name,
+        payload,
+        at: now,
+    };
+    Mail {
+        event,
+        cause: timer.cause.clone(),
+        sent_at: None,
+    }
+}
+
+fn delay_of(send: &Send) -> Option<Duration> {
+    match send {
+        Send::ToSelf { delay, .. }
+        | Send::ToInstance { delay, .. }
+        | Send::Broadcast { delay, .. } => *delay,
+        Send::Create { .. } | Send::Cancel { .. } => None,
+    }
+}
+
+/// A guest's send as something that goes out.
+fn outgoing_of(snapshot: &Snapshot, mail: &Mail, n: u32, send: &Send, now: Timestamp) -> Outgoing {
+    let own = snapshot.component();
+    let cause: Cause = caused_by(mail, &snapshot.id, 0);
+    let event = |name: &crate::id::EventName, payload: &Json| Event {
+        id: mail.event.id.derive(n),
+        name: name.clone(),
+        payload: payload.clone(),
+        at: now,
+    };
+    let (to, event) = match send {
+        Send::ToSelf {
+            event: name,
+            payload,
+            ..
+        } => (
+            Target::Instance {
+                component: own.clone(),
+                id: snapshot.id.clone(),
+            },
+            event(name, payload),
+        ),
+        Send::ToInstance {
+            component,
+            instance,
+            event: name,
+            payload,
+            ..
+        } => {
+            let component = component.as_ref().unwrap_or(own).clone();
+            (
+                Target::Instance {
+                    component,
+                    id: instance.clone(),
+                },
+                event(name, payload),
+            )
+        }
+        Send::Broadcast {
+            component,
+            machine,
+            state,
+            event: name,
+            payload,
+            ..
+        } => {
+            let component = component.as_ref().unwrap_or(own).clone();
+            (
+                super::outgoing::broadcast(component, machine.clone(), state.clone()),
+                event(name, payload),
+            )
+        }
+        Send::Create {
+            component,
+            machine,
+            context,
+        } => {
+            let id = child_id(
+                &snapshot.deployment.definition,
+                &snapshot.id,
+                &mail.event.id,
+                n,
+                context,
+            );
+            let component = component.as_ref().unwrap_or(own).clone();
+            let parent = Some(Box::new(super::outgoing::parent_of(snapshot)));
+            (
+                Target::Create {
+                    component,
+                    machine: Some(machine.clone()),
+                    id,
+                    parent,
+                },
+                super::outgoing::creation(&mail.event.id, n, context.clone(), now),
+            )
+        }
+        Send::Cancel { .. } => unreachable!("cancellations send nothing"),
+    };
+    Outgoing {
+        n,
+        to,
+        event,
+        cause,
+    }
+}

@@ -1,0 +1,236 @@
+//! How instances come to be. A creation is a transition into the initial state; until it commits
+//! the instance stands in memory unborn (`seq` 0), so that its id is taken and its events wait.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::{
+    call::Deployment,
+    definition::{Machine, MachineIdx},
+    effect::{Refused, Reply},
+    engine::{Engine, instances::Slot},
+    id::{InstanceId, TenantId, stable_hash},
+    instance::{Birth, Letter, Origin, Trigger, step::Step},
+    json::Json,
+    record::{Mail, Outgoing, Parked, Snapshot, Status, Target},
+};
+
+impl Engine {
+    /// Begins a creation under an id that is free.
+    pub(crate) fn conceive(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
+        let Trigger::Create(birth) = &letter.trigger else {
+            return;
+        };
+        let birth = birth.clone();
+        match self.plan(tenant, &birth, &letter.mail.event.payload) {
+            Ok((deployment, machine, context)) => {
+                let origin = origin_of(
+                    &deployment.definition.machine(machine).name,
+                    &letter.mail.event.payload,
+                );
+                let snapshot =
+                    self.unborn(id, &deployment, machine, context.clone(), &birth, origin);
+                let slot = self.instances.insert(snapshot);
+                self.go(
+                    slot,
+                    Step::creation(deployment, machine, context),
+                    letter,
+                    None,
+                );
+            }
+            Err(refused) => self.stillborn(tenant, id, letter, refused),
+        }
+    }
+
+    /// What a creation would make, or why it may not.
+    fn plan(
+        &self,
+        tenant: &TenantId,
+        birth: &Birth,
+        context: &Json,
+    ) -> Result<(Arc<Deployment>, MachineIdx, Json), Refused> {
+        let component = birth.component.as_str();
+        let unknown = || Refused::UnknownComponent(component.into());
+        let deployment = self
+            .components
+            .active(tenant, &birth.component)
+            .ok_or_else(unknown)?;
+        let definition = &deployment.definition;
+        let found = match &birth.machine {
+            Some(name) => definition.find(name.as_str()),
+            None => definition
+                .entry
+                .map(|entry| (entry.machine, definition.machine(entry.machine))),
+        };
+        let (idx, machine) = found.ok_or_else(|| {
+            let name = birth
+                .machine
+                .as_ref()
+                .map_or("its entry machine", |name| name.as_str());
+            Refused::UnknownMachine(name.into())
+        })?;
+        if self.instances.len() >= self.limits.instances_max {
+            return Err(Refused::Busy(
+                "no room for more instances on this shard".into(),
+            ));
+        }
+        if definition
+            .entry
+            .is_some_and(|entry| entry.singleton && entry.machine == idx)
+        {
+            let pool = self.instances.pool(tenant, &birth.component, &machine.name);
+            if let Some(slot) = pool.and_then(|pool| pool.members.first()) {
+                return Err(Refused::SingletonExists(
+                    self.instances.expect(*slot).snapshot.id.clone(),
+                ));
+            }
+        }
+        let context = checked_context(machine, context)?;
+        Ok((Arc::clone(deployment), idx, context))
+    }
+
+    fn unborn(
+        &self,
+        id: InstanceId,
+        deployment: &Arc<Deployment>,
+        machine: MachineIdx,
+        context: Json,
+        birth: &Birth,
+        origin: u64,
+    ) -> Snapshot {
+        Snapshot {
+            id,
+            deployment: Arc::clone(deployment),
+            machine,
+            state: deployment.definition.machine(machine).initial,
+            status: Status::Active,
+            context,
+            seq: 0,
+            entry: 0,
+            created: self.now,
+            updated: self.now,
+            entered: self.now,
+            origin,
+            entry_point: birth.entry_point,
+            parent: birth.parent.clone(),
+            timers: SmallVec::new(),
+            extra: None,
+        }
+    }
+
+    /// A creation under an id that is taken.
+    pub(crate) fn be_born(&mut self, slot: Slot, letter: Letter) {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let Trigger::Create(birth) = &letter.trigger else {
+            return;
+        };
+        let machine = birth.machine.as_ref().unwrap_or(&snapshot.machine().name);
+        let same = birth.repeatable
+            && birth.component == *snapshot.component()
+            && origin_of(machine, &letter.mail.event.payload) == snapshot.origin;
+        let Origin::Caller { ticket, .. } = letter.origin else {
+            return;
+        };
+        let id = snapshot.id.clone();
+        let reply = if same {
+            Reply::Created {
+                instance: Box::new(snapshot.clone()),
+                existing: true,
+            }
+        } else if self.components.singleton(
+            snapshot.tenant(),
+            &birth.component,
+            birth.machine.as_ref(),
+        ) == Some(id.clone())
+        {
+            Reply::Refused(Refused::SingletonExists(id))
+        } else {
+            Reply::Refused(Refused::InstanceExists(id))
+        };
+        self.reply(ticket, reply);
+    }
+
+    /// A creation that failed in its methods: the instance never was.
+    pub(crate) fn miscarry(&mut self, slot: Slot, letter: Letter, refused: Refused) {
+        let Some(instance) = self.instances.remove(slot) else {
+            return;
+        };
+        let (tenant, id) = (
+            instance.snapshot.tenant().clone(),
+            instance.snapshot.id.clone(),
+        );
+        self.stillborn(&tenant, id.clone(), letter, refused);
+        let waiting = instance.busy.map(|busy| busy.mailbox).unwrap_or_default();
+        for letter in waiting {
+            self.deliver(&tenant, id.clone(), letter);
+        }
+    }
+
+    /// Tells whoever wanted the instance why there is none.
+    fn stillborn(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter, refused: Refused) {
+        if let Origin::Caller { ticket, .. } = letter.origin {
+            return self.reply(ticket, Reply::Refused(refused));
+        }
+        let Trigger::Create(birth) = letter.trigger else {
+            return;
+        };
+        let why = match refused {
+            Refused::Fault(fault) => Parked::Fault(fault),
+            Refused::Schema(violations) => {
+                let fields: Vec<String> = violations.iter().map(ToString::to_string).collect();
+                Parked::SchemaViolation(fields.join("; ").into())
+            }
+            Refused::Refusal(refusal) => {
+                Parked::SchemaViolation(format!("{}: {}", refusal.code, refusal.message).into())
+            }
+            Refused::SingletonExists(_) => Parked::SingletonExists,
+            Refused::Busy(_) => Parked::Overload,
+            Refused::UnknownMachine(name) => Parked::UnknownTarget(
+                format!("component `{}` has no machine `{name}`", birth.component).into(),
+            ),
+            _ => {
+                Parked::UnknownTarget(format!("there is no component `{}`", birth.component).into())
+            }
+        };
+        let Birth {
+            component,
+            machine,
+            parent,
+            ..
+        } = *birth;
+        let Mail { event, cause, .. } = letter.mail;
+        let to = Target::Create {
+            component,
+            machine,
+            id,
+            parent,
+        };
+        self.park_outgoing(
+            tenant,
+            Outgoing {
+                n: 0,
+                to,
+                event,
+                cause,
+            },
+            why,
+        );
+    }
+}
+
+/// The context with defaults, if it fits the schema.
+fn checked_context(machine: &Machine, context: &Json) -> Result<Json, Refused> {
+    let Some(schema) = &machine.schema else {
+        return Ok(context.clone());
+    };
+    let context = schema.defaults(context);
+    schema.check(&context).map_err(Refused::Schema)?;
+    Ok(context)
+}
+
+/// What a creation is recognised by.
+fn origin_of(machine: &crate::id::MachineName, context: &Json) -> u64 {
+    stable_hash(machine.as_str().as_bytes())
+        ^ stable_hash(context.as_str().as_bytes()).rotate_left(1)
+}

@@ -1,0 +1,156 @@
+//! Leaves a component version alone that faults too often. Counted per shard.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use crate::{
+    engine::instances::Slot,
+    limits::Limits,
+    time::{Duration, Timestamp},
+};
+
+/// Longest back-off of a breaker, as a multiple of the first.
+const BACKOFF_FACTOR_MAX: u64 = 32;
+
+/// How long others wait while one event tries whether the component works again.
+const TRIAL: Duration = Duration(1_000);
+
+/// The breakers of all versions here, by the address of the deployment.
+#[derive(Debug, Default)]
+pub(crate) struct Breakers {
+    breakers: HashMap<usize, Breaker, FixedState>,
+    /// How many are not closed: while none is, nobody asks.
+    open: usize,
+}
+
+#[derive(Debug, Default)]
+struct Breaker {
+    window: Timestamp,
+    calls: u32,
+    faults: u32,
+    faulty: SmallVec<[Slot; 8]>,
+    state: State,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Closed,
+    Open {
+        until: Timestamp,
+        factor: u64,
+    },
+    Trying {
+        since: Timestamp,
+        factor: u64,
+    },
+}
+
+impl Breakers {
+    /// How long to wait before the version may be asked; none = at once. The first to ask after
+    /// the back-off is the trial.
+    pub(crate) fn wait(&mut self, version: usize, now: Timestamp) -> Option<Timestamp> {
+        if self.open == 0 {
+            return None;
+        }
+        let breaker = self.breakers.get_mut(&version)?;
+        match breaker.state {
+            State::Closed => None,
+            State::Open { until, .. } if now < until => Some(until),
+            State::Trying { since, .. } if now < since.after(TRIAL) => Some(since.after(TRIAL)),
+            State::Open { factor, .. } | State::Trying { factor, .. } => {
+                breaker.state = State::Trying { since: now, factor };
+                None
+            }
+        }
+    }
+
+    /// When an open breaker may be asked again, without asking.
+    pub(crate) fn open_until(&self, version: usize, now: Timestamp) -> Option<Timestamp> {
+        if self.open == 0 {
+            return None;
+        }
+        match self.breakers.get(&version)?.state {
+            State::Open { until, .. } => (now < until).then_some(until),
+            State::Closed | State::Trying { .. } => None,
+        }
+    }
+
+    /// Counts an event that called methods.
+    pub(crate) fn count(
+        &mut self,
+        version: usize,
+        slot: Slot,
+        faulted: bool,
+        now: Timestamp,
+        limits: &Limits,
+    ) {
+        if !limits.breaker {
+            return;
+        }
+        let breaker = self.breakers.entry(version).or_default();
+        let was_open = breaker.state != State::Closed;
+        breaker.count(slot, faulted, now, limits);
+        match (was_open, breaker.state != State::Closed) {
+            (false, true) => self.open += 1,
+            (true, false) => self.open -= 1,
+            _ => {}
+        }
+    }
+
+    /// Forgets a version that is gone.
+    pub(crate) fn forget(&mut self, version: usize) {
+        if self
+            .breakers
+            .remove(&version)
+            .is_some_and(|breaker| breaker.state != State::Closed)
+        {
+            self.open -= 1;
+        }
+    }
+}
+
+impl Breaker {
+    fn count(&mut self, slot: Slot, faulted: bool, now: Timestamp, limits: &Limits) {
+        if let State::Trying { factor, .. } = self.state {
+            self.state = if faulted {
+                open(now, (factor * 2).min(BACKOFF_FACTOR_MAX), limits)
+            } else {
+                State::Closed
+            };
+            self.restart(now);
+            return;
+        }
+        if now.since(self.window) > limits.breaker_window {
+            self.restart(now);
+        }
+        self.calls += 1;
+        if faulted {
+            self.faults += 1;
+            let wanted = limits.breaker_instances_min as usize;
+            if self.faulty.len() < wanted && !self.faulty.contains(&slot) {
+                self.faulty.push(slot);
+            }
+        }
+        let enough = self.calls >= limits.breaker_calls_min
+            && self.faulty.len() >= limits.breaker_instances_min as usize;
+        if self.state == State::Closed && enough && self.faults * 2 > self.calls {
+            self.state = open(now, 1, limits);
+        }
+    }
+
+    fn restart(&mut self, now: Timestamp) {
+        self.window = now;
+        self.calls = 0;
+        self.faults = 0;
+        self.faulty.clear();
+    }
+}
+
+fn open(now: Timestamp, factor: u64, limits: &Limits) -> State {
+    State::Open {
+        until: now.after(Duration(limits.suspend_for.0 * factor)),
+        factor,
+    }
+}

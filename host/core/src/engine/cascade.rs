@@ -1,0 +1,524 @@
+//! What one instance sends to others: routing, selections, and the budget of a chain of causes.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
+use std::collections::VecDeque;
+
+use crate::{
+    call::Event,
+    definition::Operator,
+    effect::{Destination, Effect},
+    engine::{
+        Engine,
+        instances::{Pool, Slot},
+        schedule::Work,
+    },
+    id::{EventId, InstanceId, TenantId},
+    instance::{
+        After, Birth, Letter, Origin, Trigger,
+        select::{conditions_hold, conditions_of, hash_value, rules_hold},
+    },
+    json::Json,
+    limits::{CASCADE_CREDITS, CASCADE_DEPTH_MAX, CASCADE_ROOTS_MAX, SELECTION_SLICE},
+    record::{
+        Body, Cause, Condition, DeadLetter, Link, Mail, Outgoing, Parked, SelectBy, Selected,
+        Selector, Target,
+    },
+};
+
+/// A selection that is being handed out, slice by slice.
+#[derive(Debug)]
+pub(crate) struct Selecting {
+    /// Whose.
+    pub(crate) tenant: TenantId,
+    /// The record that caused it.
+    pub(crate) after: After,
+    selector: Arc<Selector>,
+    mail: Mail,
+    origin: Origin,
+    slots: VecDeque<Slot>,
+}
+
+/// What chains of causes have used up.
+#[derive(Debug, Default)]
+pub(crate) struct Budget {
+    /// Events handled per root, of chains that spread over several shards.
+    spent: HashMap<EventId, u32, FixedState>,
+    spent_order: VecDeque<EventId>,
+    /// Roots and instances that have their dead letter.
+    reported: HashSet<(EventId, Option<InstanceId>), FixedState>,
+    reported_order: VecDeque<(EventId, Option<InstanceId>)>,
+    /// Deliveries dropped after the first report.
+    pub(crate) dropped: u64,
+}
+
+impl Engine {
+    /// Sends something that a committed transition caused to wherever it belongs.
+    pub(crate) fn dispatch(&mut self, tenant: &TenantId, mut outgoing: Outgoing) {
+        let after = After::Here(self.outbox.appended());
+        if let Target::Create {
+            component,
+            machine,
+            id,
+            ..
+        } = &mut outgoing.to
+            && let Some(singleton) = self
+                .components
+                .singleton(tenant, component, machine.as_ref())
+        {
+            *id = singleton;
+        }
+        match &outgoing.to {
+            Target::Instance { id, .. } | Target::Create { id, .. } => {
+                let partition = self.partitions.partition(id);
+                if self.owns(partition) {
+                    self.receive(tenant, outgoing, after);
+                } else {
+                    let to = Destination::Partition(partition);
+                    self.effects.push_back(Effect::Deliver {
+                        tenant: tenant.clone(),
+                        to,
+                        outgoing,
+                    });
+                }
+            }
+            Target::Selection(_) if self.owns_everything() => self.receive(tenant, outgoing, after),
+            Target::Selection(_) => {
+                outgoing.cause.spread = true;
+                let to = Destination::Others;
+                self.effects.push_back(Effect::Deliver {
+                    tenant: tenant.clone(),
+                    to,
+                    outgoing: outgoing.clone(),
+                });
+                self.receive(tenant, outgoing, after);
+            }
+        }
+    }
+
+    /// Takes in what this or another shard sent to instances here.
+    pub(crate) fn receive(&mut self, tenant: &TenantId, outgoing: Outgoing, after: After) {
+        if self.debt() >= self.limits.debt_hard_max {
+            return self.park_outgoing(tenant, outgoing, Parked::Overload);
+        }
+        if let Some(why) = self.over_budget(&outgoing.cause) {
+            return self.park_over_budget(tenant, outgoing, why);
+        }
+        let Outgoing {
+            to, event, cause, ..
+        } = outgoing;
+        let mail = Mail {
+            event,
+            cause,
+            sent_at: None,
+        };
+        match to {
+            Target::Instance { component, id } => {
+                let component = Some(component);
+                self.deliver(
+                    tenant,
+                    id,
+                    Letter {
+                        component,
+                        ..Letter::new(mail, Origin::Inside, after)
+                    },
+                );
+            }
+            Target::Create {
+                component,
+                machine,
+                id,
+                parent,
+            } => {
+                let birth = Birth {
+                    component,
+                    machine,
+                    parent,
+                    entry_point: false,
+                    repeatable: true,
+                };
+                self.deliver(
+                    tenant,
+                    id,
+                    Letter::inside(mail, Trigger::Create(Box::new(birth)), after),
+                );
+            }
+            Target::Selection(selector) => {
+                self.select(tenant, selector, mail, Origin::Inside, after);
+            }
+        }
+    }
+
+    /// Finds the instances of a selection and hands the event to them; how many there are, or
+    /// none if the machine is unknown or there are too many.
+    pub(crate) fn select(
+        &mut self,
+        tenant: &TenantId,
+        selector: Arc<Selector>,
+        mut mail: Mail,
+        origin: Origin,
+        after: After,
+    ) -> Option<u64> {
+        let Some(slots) = self.resolve(tenant, &selector, &mail.event) else {
+            let known_elsewhere = mail.cause.spread || origin != Origin::Inside;
+            if !known_elsewhere {
+                let why = Parked::UnknownTarget(self.describe_selector(&selector).into());
+                self.park_mail(tenant, &selector, mail, why);
+            }
+            return None;
+        };
+        let matched = slots.len();
+        if matched > self.limits.broadcast_matched_max {
+            if origin == Origin::Inside {
+                self.park_mail(tenant, &selector, mail, Parked::Overload);
+            }
+            return None;
+        }
+        if matched == 0 {
+            return Some(0);
+        }
+        if origin == Origin::Inside {
+            mail.cause.credits /= u32::try_from(matched).unwrap_or(u32::MAX);
+        }
+        let mut selecting = Selecting {
+            tenant: tenant.clone(),
+            after,
+            selector,
+            mail,
+            origin,
+            slots: slots.into(),
+        };
+        self.hand_out(&mut selecting);
+        if !selecting.slots.is_empty() {
+            self.schedule
+                .push(tenant, Work::Selection(Box::new(selecting)));
+        }
+        Some(matched as u64)
+    }
+
+    /// Hands a selected event to the next slice of instances, after recording who they are.
+    pub(crate) fn hand_out(&mut self, selecting: &mut Selecting) {
+        let count = selecting.slots.len().min(SELECTION_SLICE);
+        let slice: Vec<Slot> = selecting.slots.drain(..count).collect();
+        let instances = &self.instances;
+        let ids = slice
+            .iter()
+            .filter_map(|slot| Some(instances.get(*slot)?.snapshot.id.clone()))
+            .collect();
+        let selected = Selected {
+            event: selecting.mail.event.clone(),
+            cause: selecting.mail.cause.clone(),
+            selector: Arc::clone(&selecting.selector),
+            instances: ids,
+        };
+        let seq = self.append(&selecting.tenant, Body::Selected(Box::new(selected)));
+        for slot in slice {
+            let trigger = Trigger::Selected(Arc::clone(&selecting.selector));
+            let letter = Letter {
+                trigger,
+                ..Letter::new(selecting.mail.clone(), selecting.origin, After::Here(seq))
+            };
+            if self.instances.get(slot).is_some() {
+                self.post(slot, letter);
+            } else {
+                self.tally_gone(selecting.origin);
+            }
+        }
+    }
+
+    /// Goes on with a selection that did not fit into one slice.
+    pub(crate) fn go_on(&mut self, mut selecting: Box<Selecting>) {
+        self.hand_out(&mut selecting);
+        if !selecting.slots.is_empty() {
+            let tenant = selecting.tenant.clone();
+            self.schedule.push(&tenant, Work::Selection(selecting));
+        }
+    }
+
+    /// The instances here that a selector means, each once; none if there is no such machine.
+    fn resolve(&self, tenant: &TenantId, selector: &Selector, event: &Event) -> Option<Vec<Slot>> {
+        let deployment = self.components.active(tenant, &selector.component)?;
+        let definition = &deployment.definition;
+        let machine = match &selector.machine {
+            Some(name) => definition.find(name.as_str())?.1,
+            None => definition.machine(definition.entry?.machine),
+        };
+        let Some(pool) = self
+            .instances
+            .pool(tenant, &selector.component, &machine.name)
+        else {
+            return Some(Vec::new());
+        };
+        let in_state = |slot: &Slot| {
+            let snapshot = &self.instances.expect(*slot).snapshot;
+            selector
+                .state
+                .as_ref()
+                .is_none_or(|state| snapshot.state().name == *state)
+        };
+        let ruled = |conditions: &[Condition]| {
+            let context = |slot: &Slot| &self.instances.expect(*slot).snapshot.context;
+            let mut slots = candidates(pool, conditions);
+            slots.retain(|slot| in_state(slot) && conditions_hold(conditions, context(slot)));
+            slots
+        };
+        match &selector.by {
+            SelectBy::Conditions(conditions) => Some(ruled(conditions)),
+            SelectBy::MachineRules => {
+                let Some(event_idx) = machine
+                    .find_event(event.name.as_str())
+                    .filter(|idx| machine.selects_by_rules(*idx))
+                else {
+                    return Some(pool.members.iter().copied().filter(in_state).collect());
+                };
+                let mut found = Vec::new();
+                for transition in &machine.transitions {
+                    if transition.event == event_idx && !transition.rules.is_empty() {
+                        found.extend(ruled(&conditions_of(transition, &event.payload)));
+                    }
+                }
+                found.sort_unstable();
+                found.dedup();
+                Some(found)
+            }
+        }
+    }
+
+    /// Whether an instance still belongs to a selection.
+    pub(crate) fn still_selected(&self, slot: Slot, selector: &Selector, event: &Event) -> bool {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        if selector
+            .state
+            .as_ref()
+            .is_some_and(|state| snapshot.state().name != *state)
+        {
+            return false;
+        }
+        match &selector.by {
+            SelectBy::Conditions(conditions) => conditions_hold(conditions, &snapshot.context),
+            SelectBy::MachineRules => {
+                let machine = snapshot.machine();
+                let Some(event_idx) = machine
+                    .find_event(event.name.as_str())
+                    .filter(|idx| machine.selects_by_rules(*idx))
+                else {
+                    return true;
+                };
+                let ruled = |rules: &[_]| {
+                    !rules.is_empty() && rules_hold(rules, &snapshot.context, &event.payload)
+                };
+                machine
+                    .transitions
+                    .iter()
+                    .any(|transition| transition.event == event_idx && ruled(&transition.rules))
+            }
+        }
+    }
+
+    /// Why a chain of causes may not go on, if it may not.
+    fn over_budget(&mut self, cause: &Cause) -> Option<String> {
+        if cause.depth > CASCADE_DEPTH_MAX {
+            return Some(format!("deeper than {CASCADE_DEPTH_MAX} steps"));
+        }
+        if cause.credits == 0 {
+            return Some(format!(
+                "the {CASCADE_CREDITS} deliveries one event may cause are used up"
+            ));
+        }
+        if !cause.spread {
+            return None;
+        }
+        let spent = self.budget.spend(&cause.root);
+        (spent > CASCADE_CREDITS).then(|| {
+            format!("the {CASCADE_CREDITS} deliveries one event may cause on a shard are used up")
+        })
+    }
+
+    /// Parks the first delivery over budget of each root and instance; further ones are counted.
+    fn park_over_budget(&mut self, tenant: &TenantId, outgoing: Outgoing, why: String) {
+        let instance = match &outgoing.to {
+            Target::Instance { id, .. } => Some(id.clone()),
+            Target::Create { .. } | Target::Selection(_) => None,
+        };
+        if !self.budget.report(outgoing.cause.root.clone(), instance) {
+            return;
+        }
+        let text = format!("{why}: {}", chain_text(&outgoing.cause));
+        self.park_outgoing(tenant, outgoing, Parked::CascadeBudget(text.into()));
+    }
+
+    /// Parks a delivery that reached no instance.
+    pub(crate) fn park_outgoing(&mut self, tenant: &TenantId, outgoing: Outgoing, why: Parked) {
+        let (component, machine, instance) = match &outgoing.to {
+            Target::Instance { component, id } => (component.clone(), None, Some(id.clone())),
+            Target::Create {
+                component,
+                machine,
+                id,
+                ..
+            } => (component.clone(), machine.clone(), Some(id.clone())),
+            Target::Selection(selector) => {
+                (selector.component.clone(), selector.machine.clone(), None)
+            }
+        };
+        let letter = DeadLetter {
+            event: outgoing.event,
+            tenant: tenant.clone(),
+            component,
+            version: None,
+            machine,
+            instance,
+            why,
+            cause: outgoing.cause,
+            attempts: 0,
+            to: Some(outgoing.to),
+            at: self.now,
+        };
+        self.append(tenant, Body::Parked(Box::new(letter)));
+    }
+
+    fn park_mail(&mut self, tenant: &TenantId, selector: &Arc<Selector>, mail: Mail, why: Parked) {
+        let to = Target::Selection(Arc::clone(selector));
+        self.park_outgoing(
+            tenant,
+            Outgoing {
+                n: 0,
+                to,
+                event: mail.event,
+                cause: mail.cause,
+            },
+            why,
+        );
+    }
+
+    fn describe_selector(&self, selector: &Selector) -> String {
+        let machine = selector
+            .machine
+            .as_ref()
+            .map_or("its entry machine", |machine| machine.as_str());
+        format!(
+            "there is no component `{}` with {machine} here",
+            selector.component
+        )
+    }
+}
+
+/// The members that may satisfy the conditions: the shortest list an index offers, or all.
+fn candidates(pool: &Pool, conditions: &[Condition]) -> Vec<Slot> {
+    if conditions.iter().any(|condition| condition.value.is_none()) {
+        return Vec::new();
+    }
+    let indexed = conditions
+        .iter()
+        .filter(|condition| condition.rule.operator == Operator::Equal)
+        .filter_map(|condition| {
+            let hash = hash_value(condition.value.as_ref()?);
+            pool.lookup(&condition.rule.instance_property, hash)
+        });
+    indexed
+        .min_by_key(|slots| slots.len())
+        .unwrap_or(&pool.members)
+        .to_vec()
+}
+
+/// `root event > event at instance > …`, the oldest first.
+fn chain_text(cause: &Cause) -> String {
+    let mut steps = Vec::new();
+    let mut link = cause.chain.as_deref();
+    while let Some(Link {
+        instance,
+        event,
+        before,
+    }) = link
+    {
+        steps.push(format!("{event} at {instance}"));
+        link = before.as_deref();
+    }
+    steps.push(format!("event {}", cause.root));
+    steps.reverse();
+    steps.join(" > ")
+}
+
+impl Budget {
+    fn spend(&mut self, root: &EventId) -> u32 {
+        if let Some(spent) = self.spent.get_mut(root) {
+            *spent = spent.saturating_add(1);
+            return *spent;
+        }
+        if self.spent_order.len() >= CASCADE_ROOTS_MAX
+            && let Some(oldest) = self.spent_order.pop_front()
+        {
+            self.spent.remove(&oldest);
+        }
+        self.spent.insert(root.clone(), 1);
+        self.spent_order.push_back(root.clone());
+        1
+    }
+
+    fn report(&mut self, root: EventId, instance: Option<InstanceId>) -> bool {
+        let key = (root, instance);
+        if self.reported.contains(&key) {
+            self.dropped += 1;
+            return false;
+        }
+        if self.reported_order.len() >= CASCADE_ROOTS_MAX
+            && let Some(oldest) = self.reported_order.pop_front()
+        {
+            self.reported.remove(&oldest);
+        }
+        self.reported.insert(key.clone());
+        self.reported_order.push_back(key);
+        true
+    }
+}
+
+/// The cause of what a transition sends: one step deeper, with its share of the credits.
+pub(crate) fn caused_by(mail: &Mail, instance: &InstanceId, share: u32) -> Cause {
+    let link = Link {
+        instance: instance.clone(),
+        event: mail.event.name.clone(),
+        before: mail.cause.chain.clone(),
+    };
+    Cause {
+        event: Some(mail.event.id.clone()),
+        instance: Some(instance.clone()),
+        root: mail.cause.root.clone(),
+        chain: Some(Arc::new(link)),
+        depth: mail.cause.depth + 1,
+        credits: share,
+        spread: mail.cause.spread,
+        trace_parent: mail.cause.trace_parent.clone(),
+    }
+}
+
+/// The same for what leaves at a deadline: a chain of its own as far as its budget is concerned.
+pub(crate) fn restarted(cause: Cause) -> Cause {
+    Cause {
+        chain: None,
+        depth: 0,
+        credits: CASCADE_CREDITS,
+        spread: false,
+        ..cause
+    }
+}
+
+/// The cause of an event from outside.
+pub(crate) fn root_cause(id: &EventId, trace_parent: Option<Arc<str>>) -> Cause {
+    Cause {
+        event: None,
+        instance: None,
+        root: id.clone(),
+        chain: None,
+        depth: 0,
+        credits: CASCADE_CREDITS,
+        spread: false,
+        trace_parent,
+    }
+}
+
+/// The payload of a timeout's event.
+pub(crate) fn timeout_payload() -> Json {
+    Json::from_trusted(r#"{"reason":"timeout"}"#)
+}

@@ -1,0 +1,557 @@
+//! How events come in: requests from outside, deliveries from inside, deadlines. An instance that
+//! is not in memory is asked for; its events wait.
+
+use std::collections::VecDeque;
+
+use crate::{
+    call::Event,
+    effect::{Effect, Refused, Reply},
+    engine::{
+        Engine,
+        apply::timer_mail,
+        cascade::{restarted, root_cause},
+        instances::Slot,
+        outgoing::CREATED,
+        repeats::{Seen, fingerprint},
+        settle::repeat_key,
+    },
+    id::{ComponentName, EventId, EventName, InstanceId, TenantId},
+    input::{Create, Request, SendEvent, Ticket},
+    instance::{After, Birth, Letter, Origin, Trigger},
+    record::{
+        AppendSeq, Body, DeadLetter, Departed, Mail, Outgoing, Retry, Snapshot, Status, Target,
+        Timer, TimerKind,
+    },
+    time::Timestamp,
+};
+
+impl Engine {
+    /// Somebody outside asks.
+    pub(crate) fn request(&mut self, ticket: Ticket, tenant: TenantId, request: Request) {
+        match request {
+            Request::Create(create) => self.create(ticket, &tenant, create),
+            Request::Send(send) => self.send(ticket, &tenant, send),
+            Request::Broadcast(broadcast) => self.broadcast(ticket, &tenant, broadcast),
+            Request::Read { instance } => self.read(ticket, &tenant, instance),
+            Request::Replay { letter } => self.replay(ticket, &tenant, *letter),
+            Request::Discard { letter } => {
+                let body = Body::Discarded {
+                    id: letter.event.id,
+                    instance: letter.instance,
+                };
+                self.append(&tenant, body);
+                self.reply(ticket, Reply::Discarded);
+            }
+            Request::Preview { with } => {
+                let fits = self.preview(&with);
+                self.reply(ticket, Reply::Preview(fits));
+            }
+            Request::Migrate(migrate) => {
+                let reply = self.migrate(&tenant, &migrate);
+                self.reply(ticket, reply);
+            }
+            Request::Census { component } => {
+                let counts = self.census(&tenant, component.as_ref());
+                self.reply(ticket, Reply::Census(counts));
+            }
+        }
+    }
+
+    fn create(&mut self, ticket: Ticket, tenant: &TenantId, create: Create) {
+        let Create {
+            component,
+            machine,
+            context,
+            id,
+            repeatable,
+            entry_point,
+            trace_parent,
+        } = create;
+        let event = EventId::from_uuid(self.mint());
+        let mail = Mail {
+            cause: root_cause(&event, trace_parent),
+            event: Event {
+                id: event,
+                name: EventName::new(CREATED),
+                payload: context,
+                at: self.now,
+            },
+            sent_at: None,
+        };
+        let birth = Birth {
+            component,
+            machine: Some(machine),
+            parent: None,
+            entry_point,
+            repeatable,
+        };
+        let origin = Origin::Caller {
+            ticket,
+            remember: false,
+        };
+        let trigger = Trigger::Create(Box::new(birth));
+        self.deliver(
+            tenant,
+            id,
+            Letter {
+                trigger,
+                ..Letter::new(mail, origin, After::Nothing)
+            },
+        );
+    }
+
+    fn send(&mut self, ticket: Ticket, tenant: &TenantId, send: SendEvent) {
+        let SendEvent {
+            instance,
+            component,
+            event,
+            payload,
+            id,
+            expected_state,
+            sent_at,
+            trace_parent,
+        } = send;
+        let remember = id.is_some();
+        let id = id.unwrap_or_else(|| EventId::from_uuid(self.mint()));
+        if remember {
+            let key = (tenant.clone(), Some(instance.clone()), id.clone());
+            if !self.is_first(ticket, &key, fingerprint(&event, &payload)) {
+                return;
+            }
+        }
+        let mail = Mail {
+            cause: root_cause(&id, trace_parent),
+            event: Event {
+                id,
+                name: event,
+                payload,
+                at: self.now,
+            },
+            sent_at,
+        };
+        let trigger = expected_state.map_or(Trigger::Event, Trigger::Expecting);
+        let origin = Origin::Caller { ticket, remember };
+        self.deliver(
+            tenant,
+            instance,
+            Letter {
+                trigger,
+                component,
+                ..Letter::new(mail, origin, After::Nothing)
+            },
+        );
+    }
+
+    /// Enters a caller's key; if it was used before, the caller is answered or waits.
+    pub(crate) fn is_first(
+        &mut self,
+        ticket: Ticket,
+        key: &super::repeats::Key,
+        fingerprint: u64,
+    ) -> bool {
+        match self
+            .repeats
+            .enter(key, fingerprint, ticket, self.now, &self.limits)
+        {
+            Seen::First => return true,
+            Seen::Running => {}
+            Seen::Answered(reply) => self.reply(ticket, *reply),
+            Seen::Reused => self.reply(ticket, Reply::Refused(Refused::KeyReused)),
+            Seen::Full => {
+                let why = "no more ids can be remembered; send without an id or try again later";
+                self.reply(ticket, Reply::Refused(Refused::Busy(why.into())));
+            }
+        }
+        false
+    }
+
+    fn read(&mut self, ticket: Ticket, tenant: &TenantId, instance: InstanceId) {
+        let reply = match self.born(tenant, &instance) {
+            Some(slot) => Reply::Instance(Box::new(self.instances.expect(slot).snapshot.clone())),
+            None => Reply::Refused(Refused::UnknownInstance(instance)),
+        };
+        self.reply(ticket, reply);
+    }
+
+    /// A parked event is tried again.
+    fn replay(&mut self, ticket: Ticket, tenant: &TenantId, parked: DeadLetter) {
+        let DeadLetter {
+            event,
+            instance,
+            cause,
+            attempts,
+            to,
+            component,
+            ..
+        } = parked;
+        let of = event.id.clone();
+        let event = Event {
+            id: of.replay(attempts.max(1)),
+            at: self.now,
+            ..event
+        };
+        let mail = Mail {
+            event,
+            cause: restarted(cause),
+            sent_at: None,
+        };
+        let origin = Origin::Caller {
+            ticket,
+            remember: false,
+        };
+        match (to, instance) {
+            (None | Some(Target::Instance { .. }), Some(id)) => {
+                let (trigger, component) = (Trigger::Replay { of }, Some(component));
+                self.deliver(
+                    tenant,
+                    id,
+                    Letter {
+                        trigger,
+                        component,
+                        attempts,
+                        ..Letter::new(mail, origin, After::Nothing)
+                    },
+                );
+            }
+            (Some(to), _) => {
+                self.append(
+                    tenant,
+                    Body::Discarded {
+                        id: of,
+                        instance: None,
+                    },
+                );
+                self.dispatch(
+                    tenant,
+                    Outgoing {
+                        n: 0,
+                        to,
+                        event: mail.event,
+                        cause: mail.cause,
+                    },
+                );
+                self.reply(ticket, Reply::Discarded);
+            }
+            (None, None) => self.reply(
+                ticket,
+                Reply::Refused(Refused::UnknownComponent(component.as_str().into())),
+            ),
+        }
+    }
+
+    /// Brings an event to its instance, wherever that is.
+    pub(crate) fn deliver(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
+        if let Some(slot) = self.instances.find(tenant, &id) {
+            return self.arrive(slot, letter);
+        }
+        let is_new = matches!(&letter.trigger, Trigger::Create(birth) if !birth.repeatable);
+        if is_new {
+            return self.conceive(tenant, id, letter);
+        }
+        let key = (tenant.clone(), id);
+        if let Some(waiting) = self.absent.get_mut(&key) {
+            if waiting.len() < self.limits.mailbox_max {
+                waiting.push_back(letter);
+            } else {
+                self.refuse_absent(tenant, key.1, letter);
+            }
+            return;
+        }
+        self.absent.insert(key.clone(), VecDeque::from([letter]));
+        self.effects.push_back(Effect::Reload {
+            instances: vec![key],
+        });
+    }
+
+    /// An event for an instance in memory. Where nothing is in its way it is looked at right now.
+    fn arrive(&mut self, slot: Slot, letter: Letter) {
+        let instance = self.instances.expect(slot);
+        if letter
+            .component
+            .as_ref()
+            .is_some_and(|component| instance.snapshot.component() != component)
+        {
+            let (tenant, id) = (
+                instance.snapshot.tenant().clone(),
+                instance.snapshot.id.clone(),
+            );
+            return self.unknown_instance(&tenant, id, letter);
+        }
+        if let (Origin::Caller { .. }, Some(until)) = (letter.origin, self.suspended_until(slot)) {
+            let Origin::Caller { ticket, .. } = letter.origin else {
+                return;
+            };
+            let key = repeat_key(instance.snapshot.tenant(), &instance.snapshot.id, &letter);
+            return self.refuse_all(ticket, key, Refused::InstanceSuspended { until });
+        }
+        let from_outside = matches!(letter.origin, Origin::Caller { .. });
+        if from_outside && instance.busy.is_none() && self.schedule.len() == 0 {
+            self.take(slot, letter);
+            if self.instances.get(slot).is_some() {
+                self.reschedule(slot);
+            }
+            return;
+        }
+        self.post(slot, letter);
+    }
+
+    /// Until when an instance is left alone for its faults (not for a retry).
+    fn suspended_until(&self, slot: Slot) -> Option<Timestamp> {
+        let instance = self.instances.expect(slot);
+        let busy = instance.busy.as_ref()?;
+        let retrying = instance
+            .snapshot
+            .extra
+            .as_ref()
+            .is_some_and(|extra| extra.retry.is_some());
+        let suspended = busy.faults_in_row >= self.limits.faults_in_row_max && !retrying;
+        busy.blocked_until.filter(|_| suspended)
+    }
+
+    /// The store has answered what it knows of instances that were asked for.
+    pub(crate) fn reloaded(&mut self, asked: Vec<(TenantId, InstanceId)>, found: Vec<Snapshot>) {
+        for snapshot in found {
+            if self
+                .instances
+                .find(snapshot.tenant(), &snapshot.id)
+                .is_none()
+            {
+                self.install(snapshot);
+            }
+        }
+        for key in asked {
+            let Some(letters) = self.absent.remove(&key) else {
+                continue;
+            };
+            for letter in letters {
+                match self.instances.find(&key.0, &key.1) {
+                    Some(slot) => self.arrive(slot, letter),
+                    None if matches!(letter.trigger, Trigger::Create(_)) => {
+                        self.conceive(&key.0, key.1.clone(), letter)
+                    }
+                    None => self.unknown_instance(&key.0, key.1.clone(), letter),
+                }
+            }
+            if let Some(slot) = self.instances.find(&key.0, &key.1) {
+                self.leave_if_done(slot, self.outbox.appended());
+            }
+        }
+    }
+
+    /// Takes in an instance that the store has: the same way at start, after a truncation and on
+    /// its next event.
+    pub(crate) fn install(&mut self, mut snapshot: Snapshot) {
+        if let Some(known) = self.components.same_version(&snapshot.deployment) {
+            snapshot.deployment = known;
+        }
+        for timer in &mut snapshot.timers {
+            timer.fired = false;
+        }
+        let retry = snapshot
+            .extra
+            .as_ref()
+            .and_then(|extra| extra.retry.as_ref())
+            .map(|retry| retry.at);
+        let slot = self.instances.insert(snapshot);
+        self.instances.refresh(slot);
+        if let Some(at) = retry {
+            self.busy(slot).blocked_until = Some(at);
+            self.timers.set(at, slot);
+        }
+        self.fire_due(slot);
+    }
+
+    /// Lets an instance leave memory that has ended, owes nothing, and is stored as it is.
+    pub(crate) fn leave_if_done(&mut self, slot: Slot, durable: AppendSeq) {
+        let instance = self.instances.expect(slot);
+        let snapshot = &instance.snapshot;
+        let ended = snapshot.seq > 0 && snapshot.status != Status::Active && !snapshot.entry_point;
+        if ended
+            && instance.appended <= durable
+            && snapshot.timers.is_empty()
+            && instance.busy.is_none()
+        {
+            self.instances.remove(slot);
+        }
+    }
+
+    /// Looks at an instance whose time may have come: what is due goes into its mailbox in order
+    /// of deadlines, and the next deadline is noted.
+    pub(crate) fn fire_due(&mut self, slot: Slot) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(slot) else {
+            return;
+        };
+        if instance.snapshot.timers.is_empty() {
+            return;
+        }
+        let is_due = |timer: &Timer| timer.due <= now && !timer.fired;
+        let mut due: Vec<Timer> = instance
+            .snapshot
+            .timers
+            .iter()
+            .filter(|timer| is_due(timer))
+            .cloned()
+            .collect();
+        due.sort_by_key(|timer| timer.due);
+        for timer in &mut instance.snapshot.timers {
+            timer.fired |= timer.due <= now;
+        }
+        let next = instance
+            .snapshot
+            .timers
+            .iter()
+            .filter(|timer| !timer.fired)
+            .map(|timer| timer.due)
+            .min();
+        if let Some(next) = next {
+            self.timers.set(next, slot);
+        }
+        for timer in due {
+            self.fire(slot, timer);
+        }
+    }
+
+    fn fire(&mut self, slot: Slot, timer: Timer) {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let own = snapshot.id.clone();
+        let trigger = match timer.kind {
+            TimerKind::Timeout { transition, entry } => Trigger::Timeout(transition, entry),
+            TimerKind::Auto { transition, entry } => Trigger::Auto(transition, entry),
+            TimerKind::Send(outgoing) if !matches!(&outgoing.to, Target::Instance { id, .. } if *id == own) =>
+            {
+                return self.depart(slot, &timer.id, *outgoing);
+            }
+            TimerKind::Send(_) => Trigger::Due,
+        };
+        let at_once = matches!(trigger, Trigger::Auto(..)) && timer.due <= snapshot.entered;
+        let mail = timer_mail(snapshot, &timer, self.now);
+        let letter = Letter::inside(mail, trigger, After::Nothing);
+        if at_once {
+            self.post_own(slot, letter)
+        } else {
+            self.post(slot, letter)
+        }
+    }
+
+    /// A delayed send to somebody else leaves.
+    fn depart(&mut self, slot: Slot, id: &EventId, mut outgoing: Outgoing) {
+        let now = self.now;
+        let instance = self.instances.expect_mut(slot);
+        instance.snapshot.timers.retain(|timer| timer.id != *id);
+        outgoing.event.at = now;
+        let after = instance.snapshot.clone();
+        let tenant = after.tenant().clone();
+        let departed = Departed {
+            after,
+            outgoing: outgoing.clone(),
+        };
+        self.append_about(slot, Body::Departed(Box::new(departed)), None);
+        self.dispatch(&tenant, outgoing);
+    }
+
+    /// The time of an instance has come: a retry or the end of a suspension, then its timers.
+    pub(crate) fn wake(&mut self, slot: Slot) {
+        let now = self.now;
+        let Some(instance) = self.instances.get_mut(slot) else {
+            return;
+        };
+        if let Some(busy) = &mut instance.busy
+            && busy.blocked_until.is_some_and(|until| until <= now)
+        {
+            busy.blocked_until = None;
+            let due = |retry: &&Retry| retry.at <= now;
+            if let Some(retry) = instance
+                .snapshot
+                .extra
+                .as_ref()
+                .and_then(|extra| extra.retry.as_ref())
+                .filter(due)
+                .cloned()
+            {
+                let trigger = retried_trigger(&instance.snapshot, &retry);
+                let Retry { mail, attempts, .. } = retry;
+                let letter = Letter {
+                    attempts,
+                    ..Letter::inside(mail, trigger, After::Nothing)
+                };
+                busy.mailbox.push_front(letter);
+            }
+        }
+        self.fire_due(slot);
+        if self.instances.get(slot).is_some() {
+            self.reschedule(slot);
+        }
+    }
+
+    /// A born instance in memory.
+    pub(crate) fn born(&self, tenant: &TenantId, id: &InstanceId) -> Option<Slot> {
+        self.instances
+            .find(tenant, id)
+            .filter(|slot| self.instances.expect(*slot).snapshot.seq > 0)
+    }
+
+    fn refuse_absent(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
+        match letter.origin {
+            Origin::Caller { ticket, .. } => {
+                let key = repeat_key(tenant, &id, &letter);
+                self.refuse_all(
+                    ticket,
+                    key,
+                    Refused::Busy("too many events wait at this instance".into()),
+                );
+            }
+            Origin::Tally(_) | Origin::Inside => self.unknown_instance(tenant, id, letter),
+        }
+    }
+
+    /// There is no such instance.
+    pub(crate) fn unknown_instance(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
+        match letter.origin {
+            Origin::Caller { ticket, .. } => {
+                let key = repeat_key(tenant, &id, &letter);
+                self.refuse_all(ticket, key, Refused::UnknownInstance(id));
+            }
+            Origin::Tally(_) => self.tally_gone(letter.origin),
+            Origin::Inside => {
+                let why = crate::record::Parked::UnknownTarget(
+                    format!("there is no instance `{id}`").into(),
+                );
+                let component = letter.component.unwrap_or_else(|| ComponentName::new(""));
+                let to = Target::Instance { component, id };
+                let Mail { event, cause, .. } = letter.mail;
+                self.park_outgoing(
+                    tenant,
+                    Outgoing {
+                        n: 0,
+                        to,
+                        event,
+                        cause,
+                    },
+                    why,
+                );
+            }
+        }
+    }
+}
+
+/// What a retried event may trigger: the same as at first.
+fn retried_trigger(snapshot: &Snapshot, retry: &Retry) -> Trigger {
+    let id = &retry.mail.event.id;
+    if let Some(timer) = snapshot.timers.iter().find(|timer| timer.id == *id) {
+        return match timer.kind {
+            TimerKind::Timeout { transition, entry } => Trigger::Timeout(transition, entry),
+            TimerKind::Auto { transition, entry } => Trigger::Auto(transition, entry),
+            TimerKind::Send(_) => Trigger::Due,
+        };
+    }
+    let deferred = snapshot
+        .extra
+        .as_ref()
+        .is_some_and(|extra| extra.deferred.iter().any(|mail| mail.event.id == *id));
+    if deferred {
+        Trigger::Deferred
+    } else {
+        Trigger::Event
+    }
+}

@@ -1,0 +1,410 @@
+//! One event at one instance: whether it may be looked at, what it triggers, and the calls it
+//! needs. What it comes to is carried out in `apply` (a transition) or `settle` (anything else).
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::{
+    call::{Call, Deployment, Fault, FaultCode, Lease, Outcome},
+    definition::{EventIdx, Machine, MethodKind, StateIdx, TransitionIdx, TransitionKind},
+    effect::Effect,
+    engine::{Engine, instances::Slot, schedule::Work, versions::Chosen},
+    id::MethodName,
+    instance::{
+        Busy, Letter, Origin, Running, Trigger,
+        step::{Decision, Next, Step},
+    },
+    limits::TIMERS_MAX,
+    record::{Reason, Status},
+    time::Timestamp,
+};
+
+impl Engine {
+    /// Puts an event into an instance's mailbox.
+    pub(crate) fn post(&mut self, slot: Slot, letter: Letter) {
+        let limit = self.limits.mailbox_max;
+        let busy = self.busy(slot);
+        if busy.mailbox.len() >= limit {
+            return self.refuse_letter(slot, letter);
+        }
+        busy.mailbox.push_back(letter);
+        self.reschedule(slot);
+    }
+
+    /// Puts an event of the instance's own before all others.
+    pub(crate) fn post_own(&mut self, slot: Slot, letter: Letter) {
+        self.busy(slot).own.push_back(letter);
+        self.reschedule(slot);
+    }
+
+    /// Gives the instance its turn if it has something to do and is free to do it.
+    pub(crate) fn reschedule(&mut self, slot: Slot) {
+        let instance = self.instances.expect_mut(slot);
+        let Some(busy) = instance.busy.as_mut() else {
+            return;
+        };
+        let has_work = !busy.own.is_empty() || !busy.mailbox.is_empty();
+        if has_work && busy.running.is_none() && !busy.queued && busy.blocked_until.is_none() {
+            busy.queued = true;
+            let tenant = instance.snapshot.tenant().clone();
+            self.schedule.push(&tenant, Work::Instance(slot));
+        } else if busy.is_idle() {
+            instance.busy = None;
+        }
+    }
+
+    /// Does the next thing an instance has to do.
+    pub(crate) fn run(&mut self, slot: Slot) {
+        let Some(busy) = self
+            .instances
+            .get_mut(slot)
+            .and_then(|instance| instance.busy.as_mut())
+        else {
+            return;
+        };
+        busy.queued = false;
+        if busy.running.is_some() || busy.blocked_until.is_some() {
+            return;
+        }
+        let letter = busy.own.pop_front().or_else(|| busy.mailbox.pop_front());
+        if let Some(letter) = letter {
+            self.take(slot, letter);
+        }
+        if self.instances.get(slot).is_some() {
+            self.reschedule(slot);
+        }
+    }
+
+    /// Looks at an event. Nothing else may be running at the instance.
+    pub(crate) fn take(&mut self, slot: Slot, letter: Letter) {
+        if let Trigger::Create(_) = letter.trigger {
+            return self.be_born(slot, letter);
+        }
+        let snapshot = &self.instances.expect(slot).snapshot;
+        if snapshot.status != Status::Active {
+            return self.reject(slot, letter, Reason::Finished);
+        }
+        match &letter.trigger {
+            Trigger::Expecting(state) if *state != snapshot.state().name => {
+                let reason = Reason::UnexpectedState(snapshot.state().name.clone());
+                return self.reject(slot, letter, reason);
+            }
+            Trigger::Selected(selector)
+                if !self.still_selected(slot, &Arc::clone(selector), &letter.mail.event) =>
+            {
+                return self.ignore(slot, letter, Reason::NoLongerMatches);
+            }
+            Trigger::Timeout(_, entry) | Trigger::Auto(_, entry) if *entry != snapshot.entry => {
+                return;
+            }
+            _ => {}
+        }
+        if let Some(until) = self.must_wait(slot) {
+            return self.hold_back(slot, letter, until);
+        }
+        let Chosen {
+            deployment,
+            state,
+            held,
+        } = self.version_for(&self.instances.expect(slot).snapshot);
+        self.hold_version(slot, held);
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let machine_name = &snapshot.machine().name;
+        let (machine_idx, machine) = deployment
+            .definition
+            .find(machine_name.as_str())
+            .expect("it fits that version");
+        let event = machine.find_event(letter.mail.event.name.as_str());
+        let candidates = self.candidates(slot, &letter, machine, state, event);
+        let defers = |name: &str| {
+            machine
+                .state(state)
+                .defer
+                .iter()
+                .any(|other| other.as_str() == name)
+        };
+        if candidates.is_empty()
+            && defers(letter.mail.event.name.as_str())
+            && may_be_deferred(&letter.trigger)
+        {
+            return self.defer(slot, letter);
+        }
+        let (context, payload) = (snapshot.context.clone(), letter.mail.event.payload.clone());
+        let step = Step::new(
+            Arc::clone(&deployment),
+            machine_idx,
+            state,
+            context,
+            payload,
+            candidates,
+        );
+        self.go(slot, step, letter, None);
+    }
+
+    /// Notes why an instance stays on an older version, or that it no longer does.
+    fn hold_version(&mut self, slot: Slot, held: Option<Arc<str>>) {
+        let known = self
+            .instances
+            .expect(slot)
+            .snapshot
+            .extra
+            .as_ref()
+            .is_some_and(|extra| extra.held.is_some());
+        if held.is_some() || known {
+            self.extra(slot).held = held;
+        }
+    }
+
+    /// The transitions that an event may take, in the order in which they are tried.
+    fn candidates(
+        &self,
+        slot: Slot,
+        letter: &Letter,
+        machine: &Machine,
+        state: StateIdx,
+        event: Option<EventIdx>,
+    ) -> SmallVec<[TransitionIdx; 4]> {
+        let old = self.instances.expect(slot).snapshot.machine();
+        match letter.trigger {
+            Trigger::Timeout(transition, _) => {
+                let wanted = old.transition(transition);
+                let same = |idx: &&TransitionIdx| {
+                    let other = machine.transition(**idx);
+                    machine.event(other.event) == old.event(wanted.event)
+                        && same_delay(&other.kind, &wanted.kind)
+                };
+                machine
+                    .state(state)
+                    .timeouts
+                    .iter()
+                    .find(same)
+                    .copied()
+                    .into_iter()
+                    .collect()
+            }
+            Trigger::Auto(transition, _) => {
+                let wanted = &old.transition(transition).kind;
+                let same = |idx: &TransitionIdx| same_delay(&machine.transition(*idx).kind, wanted);
+                machine
+                    .state(state)
+                    .autos
+                    .iter()
+                    .copied()
+                    .filter(same)
+                    .collect()
+            }
+            _ => event.map_or_else(SmallVec::new, |event| {
+                SmallVec::from_slice(machine.candidates(state, event))
+            }),
+        }
+    }
+
+    /// Goes on with a step until it needs a sandbox or is decided.
+    pub(crate) fn go(&mut self, slot: Slot, mut step: Step, letter: Letter, lease: Option<Lease>) {
+        match step.advance() {
+            Next::Ask {
+                kind,
+                method,
+                target,
+            } => {
+                let lease = lease.unwrap_or_else(|| self.new_lease(slot));
+                let call = self.call(slot, &step, &letter, kind, method, target);
+                self.effects.push_back(Effect::Invoke {
+                    lease,
+                    call: Box::new(call),
+                });
+                self.busy(slot).running = Some(Running {
+                    lease,
+                    step: Box::new(step),
+                    letter,
+                });
+            }
+            Next::Done(decision) => self.decide(slot, step, letter, lease, decision),
+        }
+    }
+
+    /// A sandbox has answered.
+    pub(crate) fn outcome(&mut self, lease: Lease, outcome: Outcome) {
+        let Some(slot) = self.leases.get(&lease).copied() else {
+            return;
+        };
+        let running = self
+            .instances
+            .expect_mut(slot)
+            .busy
+            .as_mut()
+            .and_then(|busy| busy.running.take());
+        let Running {
+            mut step, letter, ..
+        } = running.expect("a lease belongs to a running event");
+        match step.absorb(outcome) {
+            Some(decision) => self.decide(slot, *step, letter, Some(lease), decision),
+            None => self.go(slot, *step, letter, Some(lease)),
+        }
+        if self.instances.get(slot).is_some() {
+            self.reschedule(slot);
+        }
+    }
+
+    /// Carries out what a step came to, and gives its sandbox back.
+    fn decide(
+        &mut self,
+        slot: Slot,
+        step: Step,
+        letter: Letter,
+        lease: Option<Lease>,
+        decision: Decision,
+    ) {
+        let decision = self.within_limits(slot, &step, decision);
+        if let Some(lease) = lease {
+            self.leases.remove(&lease);
+            let healthy = matches!(decision, Decision::Take { .. } | Decision::Ignore(_));
+            self.effects.push_back(Effect::Release { lease, healthy });
+        }
+        let faulted =
+            matches!(&decision, Decision::Fault(fault) if fault.code.counts_for_breaker());
+        if step.calls > 0 {
+            self.breakers.count(
+                version_key(&step.deployment),
+                slot,
+                faulted,
+                self.now,
+                &self.limits,
+            );
+        }
+        self.count_faults(slot, matches!(decision, Decision::Fault(_)) && faulted);
+        match decision {
+            Decision::Take { transition, to } => self.apply(slot, letter, step, transition, to),
+            Decision::Ignore(reason) => self.ignored(slot, letter, reason, step),
+            Decision::Reject(reason) => self.rejected(slot, letter, reason, step),
+            Decision::Fault(fault) => self.faulted(slot, letter, fault, step),
+        }
+    }
+
+    /// A transition whose delayed sends would be too many is a fault.
+    fn within_limits(&self, slot: Slot, step: &Step, decision: Decision) -> Decision {
+        if !matches!(decision, Decision::Take { .. }) || step.sends.is_empty() {
+            return decision;
+        }
+        let timers = self.instances.expect(slot).snapshot.timers.len() + step.sends.len();
+        if timers <= TIMERS_MAX {
+            return decision;
+        }
+        let message = format!("more than {TIMERS_MAX} timers and delayed sends at one instance");
+        Decision::Fault(Fault {
+            code: FaultCode::TooManySends,
+            message: message.into(),
+            backtrace: None,
+        })
+    }
+
+    /// Until when an instance's events must wait for a breaker.
+    fn must_wait(&mut self, slot: Slot) -> Option<Timestamp> {
+        let version = version_key(
+            &self
+                .version_for(&self.instances.expect(slot).snapshot)
+                .deployment,
+        );
+        self.breakers.wait(version, self.now)
+    }
+
+    fn call(
+        &self,
+        slot: Slot,
+        step: &Step,
+        letter: &Letter,
+        kind: MethodKind,
+        method: MethodName,
+        target: StateIdx,
+    ) -> Call {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        Call {
+            deployment: Arc::clone(&step.deployment),
+            kind,
+            method,
+            instance: snapshot.id.clone(),
+            machine: step.machine,
+            state: step.from.unwrap_or(target),
+            target,
+            context: step.context.clone(),
+            created: snapshot.created,
+            seq: snapshot.seq,
+            event: letter.mail.event.clone(),
+            attempt: letter.attempts + 1,
+            cause: letter.mail.cause.event.clone(),
+            trace_parent: letter.mail.cause.trace_parent.clone(),
+            sends: step.numbered_sends(),
+        }
+    }
+
+    fn new_lease(&mut self, slot: Slot) -> Lease {
+        self.last_lease += 1;
+        let lease = Lease(self.last_lease);
+        self.leases.insert(lease, slot);
+        lease
+    }
+
+    /// What the instance is doing; made if it was idle.
+    pub(crate) fn busy(&mut self, slot: Slot) -> &mut Busy {
+        self.instances.expect_mut(slot).busy.get_or_insert_default()
+    }
+
+    /// An instance that faults too often in a row is left alone for a while.
+    fn count_faults(&mut self, slot: Slot, faulted: bool) {
+        let (limit, until) = (
+            self.limits.faults_in_row_max,
+            self.now.after(self.limits.suspend_for),
+        );
+        if !faulted {
+            if let Some(busy) = self.instances.expect_mut(slot).busy.as_mut() {
+                busy.faults_in_row = 0;
+            }
+            return;
+        }
+        if !self.limits.breaker {
+            return;
+        }
+        let busy = self.busy(slot);
+        busy.faults_in_row = busy.faults_in_row.saturating_add(1);
+        if busy.faults_in_row >= limit {
+            busy.blocked_until = Some(until);
+            self.timers.set(until, slot);
+        }
+    }
+
+    /// The event goes back to the front, and the instance waits.
+    fn hold_back(&mut self, slot: Slot, letter: Letter, until: Timestamp) {
+        if matches!(letter.origin, Origin::Caller { .. }) {
+            return self.refuse_suspended(letter, slot, until);
+        }
+        let busy = self.busy(slot);
+        busy.mailbox.push_front(letter);
+        busy.blocked_until = Some(until);
+        self.timers.set(until, slot);
+    }
+}
+
+/// What a breaker knows a version by.
+pub(crate) fn version_key(deployment: &Arc<Deployment>) -> usize {
+    Arc::as_ptr(deployment) as usize
+}
+
+fn may_be_deferred(trigger: &Trigger) -> bool {
+    !matches!(
+        trigger,
+        Trigger::Timeout(..) | Trigger::Auto(..) | Trigger::Create(_)
+    )
+}
+
+/// Whether two transitions fire by themselves after the same time.
+pub(crate) fn same_delay(left: &TransitionKind, right: &TransitionKind) -> bool {
+    match (left, right) {
+        (TransitionKind::Auto { after: left }, TransitionKind::Auto { after: right })
+        | (
+            TransitionKind::Timeout { after: left, .. },
+            TransitionKind::Timeout { after: right, .. },
+        ) => left == right,
+        _ => false,
+    }
+}

@@ -1,0 +1,449 @@
+//! Everything an event can come to other than a transition: ignored, rejected, deferred, tried
+//! again, parked. Each is recorded and answered.
+
+use crate::{
+    call::{Fault, LogLine},
+    definition::{OnFault, StateIdx},
+    effect::{HandledReply, Refused, Reply},
+    engine::{Engine, instances::Slot, repeats::Key, run::version_key},
+    id::{EventId, InstanceId, TenantId},
+    input::Ticket,
+    instance::{Letter, Origin, Trigger, step::Step},
+    limits::DEFERRED_MAX,
+    record::{
+        Body, DeadLetter, Disposition, Extra, Handled, Mail, Outgoing, Parked, Reason, Retry,
+        Target,
+    },
+    time::{Duration, Timestamp},
+};
+
+/// What methods left behind.
+#[derive(Debug, Default)]
+pub(crate) struct Traces {
+    /// Lines they wrote.
+    pub(crate) logs: Vec<LogLine>,
+    /// Work they did.
+    pub(crate) fuel: u64,
+}
+
+impl Traces {
+    /// Those of a step.
+    pub(crate) fn of(step: Step) -> Self {
+        Self {
+            logs: step.logs,
+            fuel: step.fuel,
+        }
+    }
+}
+
+/// What an event came to.
+#[derive(Debug)]
+pub(crate) struct Verdict {
+    /// In one word.
+    pub(crate) disposition: Disposition,
+    /// Why it was ignored or rejected.
+    pub(crate) reason: Option<Reason>,
+    /// What went wrong.
+    pub(crate) fault: Option<Fault>,
+    /// When it is tried again.
+    pub(crate) retry_at: Option<Timestamp>,
+}
+
+impl Verdict {
+    fn because(disposition: Disposition, reason: Reason) -> Self {
+        Self {
+            disposition,
+            reason: Some(reason),
+            fault: None,
+            retry_at: None,
+        }
+    }
+}
+
+impl Engine {
+    /// An event no method was asked about is ignored.
+    pub(crate) fn ignore(&mut self, slot: Slot, letter: Letter, reason: Reason) {
+        self.settle(
+            slot,
+            letter,
+            Verdict::because(Disposition::Ignored, reason),
+            Traces::default(),
+        );
+    }
+
+    /// An event no method was asked about is rejected.
+    pub(crate) fn reject(&mut self, slot: Slot, letter: Letter, reason: Reason) {
+        self.settle(
+            slot,
+            letter,
+            Verdict::because(Disposition::Rejected, reason),
+            Traces::default(),
+        );
+    }
+
+    /// No transition applied.
+    pub(crate) fn ignored(&mut self, slot: Slot, letter: Letter, reason: Reason, step: Step) {
+        let reason = if matches!(letter.trigger, Trigger::Auto(..)) {
+            Reason::NoAutoPassed
+        } else {
+            reason
+        };
+        self.settle(
+            slot,
+            letter,
+            Verdict::because(Disposition::Ignored, reason),
+            Traces::of(step),
+        );
+    }
+
+    /// A method or the schema said no.
+    pub(crate) fn rejected(&mut self, slot: Slot, letter: Letter, reason: Reason, step: Step) {
+        if matches!(letter.trigger, Trigger::Create(_)) {
+            let refused = match reason {
+                Reason::Schema(violations) => Refused::Schema(violations),
+                Reason::Refused(refusal) => Refused::Refusal(refusal),
+                _ => Refused::NotCommitted,
+            };
+            return self.miscarry(slot, letter, refused);
+        }
+        self.settle(
+            slot,
+            letter,
+            Verdict::because(Disposition::Rejected, reason),
+            Traces::of(step),
+        );
+    }
+
+    /// A fault: tried again, parked, or the end, as the definition says.
+    pub(crate) fn faulted(&mut self, slot: Slot, letter: Letter, fault: Fault, step: Step) {
+        if matches!(letter.trigger, Trigger::Create(_)) {
+            return self.miscarry(slot, letter, Refused::Fault(fault));
+        }
+        let machine = step.deployment.definition.machine(step.machine);
+        match machine.on_fault {
+            OnFault::Retry { max, backoff } if letter.attempts < max => {
+                let factor = 1_u64 << letter.attempts.min(20);
+                let at = self.now.after(Duration(backoff.0.saturating_mul(factor)));
+                self.retry(slot, letter, fault, at, Traces::of(step));
+            }
+            OnFault::Goto(state) => self.fail_into(slot, letter, fault, step, state),
+            OnFault::Keep | OnFault::Retry { .. } => {
+                let verdict = Verdict {
+                    disposition: Disposition::DeadLettered,
+                    reason: None,
+                    fault: Some(fault),
+                    retry_at: None,
+                };
+                self.settle(slot, letter, verdict, Traces::of(step));
+            }
+        }
+    }
+
+    /// Keeps an event for a later state.
+    pub(crate) fn defer(&mut self, slot: Slot, letter: Letter) {
+        if matches!(letter.trigger, Trigger::Deferred) {
+            return;
+        }
+        let deferred = self.extra(slot).deferred.len();
+        if deferred >= DEFERRED_MAX {
+            return self.refuse_letter(slot, letter);
+        }
+        self.extra(slot).deferred.push(letter.mail.clone());
+        let verdict = Verdict {
+            disposition: Disposition::Deferred,
+            reason: None,
+            fault: None,
+            retry_at: None,
+        };
+        self.settle(slot, letter, verdict, Traces::default());
+    }
+
+    fn retry(&mut self, slot: Slot, letter: Letter, fault: Fault, at: Timestamp, traces: Traces) {
+        let retry = Retry {
+            mail: letter.mail.clone(),
+            at,
+            attempts: letter.attempts + 1,
+        };
+        self.extra(slot).retry = Some(retry);
+        self.busy(slot).blocked_until = Some(at);
+        self.timers.set(at, slot);
+        let verdict = Verdict {
+            disposition: Disposition::Retrying,
+            reason: None,
+            fault: Some(fault),
+            retry_at: Some(at),
+        };
+        self.settle(slot, letter, verdict, traces);
+    }
+
+    /// Records what an event came to, the instance's state unchanged, and answers.
+    pub(crate) fn settle(&mut self, slot: Slot, letter: Letter, verdict: Verdict, traces: Traces) {
+        let finished = !matches!(
+            verdict.disposition,
+            Disposition::Retrying | Disposition::Deferred
+        );
+        if finished {
+            self.forget_waiting(slot, &letter);
+        }
+        let parked = (verdict.disposition == Disposition::DeadLettered)
+            .then(|| Box::new(self.dead_letter(slot, &letter, &verdict)));
+        let instance = self.instances.expect_mut(slot);
+        instance.snapshot.seq += 1;
+        let after = instance.snapshot.clone();
+        let handled = Handled {
+            event: letter.mail.event.clone(),
+            sent_at: letter.mail.sent_at,
+            disposition: verdict.disposition,
+            reason: verdict.reason.clone(),
+            from: Some(after.state),
+            to: after.state,
+            after,
+            cause: Some(letter.mail.cause.clone()),
+            deliveries: Vec::new(),
+            fault: verdict.fault.clone(),
+            logs: traces.logs,
+            fuel: traces.fuel,
+            attempts: letter.attempts + 1,
+            parked,
+            settles: settled_by(&letter.trigger)
+                .filter(|_| verdict.disposition != Disposition::DeadLettered)
+                .cloned(),
+        };
+        self.append_about(slot, Body::Handled(Box::new(handled)), from_inside(&letter));
+        self.answer_handled(
+            slot,
+            letter,
+            verdict,
+            Some(self.instances.expect(slot).snapshot.state),
+        );
+    }
+
+    /// Answers whoever waits for an event.
+    pub(crate) fn answer_handled(
+        &mut self,
+        slot: Slot,
+        letter: Letter,
+        verdict: Verdict,
+        from: Option<StateIdx>,
+    ) {
+        self.counters.count(verdict.disposition);
+        if let Origin::Tally(tally) = letter.origin {
+            return self.tally_settled(tally, verdict.disposition);
+        }
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let key = may_be_remembered(&letter)
+            .then(|| repeat_key(snapshot.tenant(), &snapshot.id, &letter))
+            .flatten();
+        let key = key.filter(|key| self.repeats.knows(key));
+        if key.is_none() && letter.origin == Origin::Inside {
+            return;
+        }
+        let reply = HandledReply {
+            event: letter.mail.event.id.clone(),
+            disposition: verdict.disposition,
+            reason: verdict.reason,
+            fault: verdict.fault,
+            retry_at: verdict.retry_at,
+            from,
+            to: snapshot.state,
+            seq: snapshot.seq,
+            instance: snapshot.clone(),
+            replayed: false,
+        };
+        if let Some(key) = key {
+            self.answer_repeats(&key, &reply);
+        }
+        if let Origin::Caller { ticket, .. } = letter.origin {
+            self.reply(ticket, Reply::Handled(Box::new(reply)));
+        }
+    }
+
+    /// Answers those who repeated an event while it was running, and remembers the answer.
+    fn answer_repeats(&mut self, key: &Key, reply: &HandledReply) {
+        let again = Reply::Handled(Box::new(HandledReply {
+            replayed: true,
+            ..reply.clone()
+        }));
+        let tickets = if is_remembered(reply) {
+            self.repeats.answered(key, again.clone())
+        } else {
+            self.repeats.forget(key)
+        };
+        for ticket in tickets {
+            self.reply(ticket, again.clone());
+        }
+    }
+
+    /// The timer, deferred entry or retry that an event came from is used up.
+    pub(crate) fn forget_waiting(&mut self, slot: Slot, letter: &Letter) {
+        let snapshot = &mut self.instances.expect_mut(slot).snapshot;
+        let id = &letter.mail.event.id;
+        if matches!(
+            letter.trigger,
+            Trigger::Timeout(..) | Trigger::Auto(..) | Trigger::Due
+        ) {
+            snapshot.timers.retain(|timer| timer.id != *id);
+        }
+        let Some(extra) = &mut snapshot.extra else {
+            return;
+        };
+        if matches!(letter.trigger, Trigger::Deferred) {
+            extra.deferred.retain(|mail| mail.event.id != *id);
+        }
+        extra.retry.take_if(|retry| retry.mail.event.id == *id);
+        if extra.deferred.is_empty() && extra.retry.is_none() && extra.held.is_none() {
+            snapshot.extra = None;
+        }
+    }
+
+    /// An event that the mailbox has no room for.
+    pub(crate) fn refuse_letter(&mut self, slot: Slot, letter: Letter) {
+        match letter.origin {
+            Origin::Caller { ticket, .. } => {
+                let snapshot = &self.instances.expect(slot).snapshot;
+                let key = repeat_key(snapshot.tenant(), &snapshot.id, &letter);
+                let refused = Refused::Busy("too many events wait at this instance".into());
+                self.refuse_all(ticket, key, refused);
+            }
+            Origin::Tally(_) | Origin::Inside => {
+                let snapshot = &self.instances.expect(slot).snapshot;
+                let suspended = self
+                    .breakers
+                    .open_until(version_key(&snapshot.deployment), self.now)
+                    .is_some();
+                let why = if suspended {
+                    Parked::ComponentSuspended
+                } else {
+                    Parked::Overload
+                };
+                let (tenant, component, id) = (
+                    snapshot.tenant().clone(),
+                    snapshot.component().clone(),
+                    snapshot.id.clone(),
+                );
+                let Letter {
+                    mail: Mail { event, cause, .. },
+                    origin,
+                    ..
+                } = letter;
+                let to = Target::Instance { component, id };
+                self.park_outgoing(
+                    &tenant,
+                    Outgoing {
+                        n: 0,
+                        to,
+                        event,
+                        cause,
+                    },
+                    why,
+                );
+                if let Origin::Tally(tally) = origin {
+                    self.tally_settled(tally, Disposition::DeadLettered);
+                }
+            }
+        }
+    }
+
+    /// An event from outside for an instance whose component is left alone.
+    pub(crate) fn refuse_suspended(&mut self, letter: Letter, slot: Slot, until: Timestamp) {
+        let Origin::Caller { ticket, .. } = letter.origin else {
+            return;
+        };
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let key = repeat_key(snapshot.tenant(), &snapshot.id, &letter);
+        self.refuse_all(ticket, key, Refused::ComponentSuspended { until });
+    }
+
+    /// Refuses a caller and whoever waits for the same answer.
+    pub(crate) fn refuse_all(&mut self, ticket: Ticket, key: Option<Key>, refused: Refused) {
+        let waiting = key.map(|key| self.repeats.forget(&key)).unwrap_or_default();
+        for ticket in waiting.into_iter().chain([ticket]) {
+            self.reply(ticket, Reply::Refused(refused.clone()));
+        }
+    }
+
+    /// What few instances have; made if this one had none of it.
+    pub(crate) fn extra(&mut self, slot: Slot) -> &mut Extra {
+        self.instances
+            .expect_mut(slot)
+            .snapshot
+            .extra
+            .get_or_insert_default()
+    }
+
+    fn dead_letter(&self, slot: Slot, letter: &Letter, verdict: &Verdict) -> DeadLetter {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let fault = verdict
+            .fault
+            .clone()
+            .expect("an event is parked for a fault");
+        let mut event = letter.mail.event.clone();
+        if let Some(of) = settled_by(&letter.trigger) {
+            event.id = of.clone();
+        }
+        DeadLetter {
+            event,
+            tenant: snapshot.tenant().clone(),
+            component: snapshot.component().clone(),
+            version: Some(
+                self.version_for(snapshot)
+                    .deployment
+                    .definition
+                    .version
+                    .clone(),
+            ),
+            machine: Some(snapshot.machine().name.clone()),
+            instance: Some(snapshot.id.clone()),
+            why: Parked::Fault(fault),
+            cause: letter.mail.cause.clone(),
+            attempts: letter.attempts + 1,
+            to: None,
+            at: self.now,
+        }
+    }
+}
+
+/// Whether an event may be one that a caller gave an id.
+fn may_be_remembered(letter: &Letter) -> bool {
+    matches!(letter.origin, Origin::Caller { remember: true, .. })
+        || letter.attempts > 0
+        || matches!(letter.trigger, Trigger::Deferred | Trigger::Replay { .. })
+}
+
+/// Whether a repetition gets the same answer, rather than another try.
+fn is_remembered(reply: &HandledReply) -> bool {
+    match reply.disposition {
+        Disposition::Transitioned
+        | Disposition::Ignored
+        | Disposition::Deferred
+        | Disposition::Retrying
+        | Disposition::DeadLettered => true,
+        Disposition::Rejected => {
+            matches!(reply.reason, Some(Reason::Refused(_) | Reason::Schema(_)))
+        }
+    }
+}
+
+/// The key under which a letter's answer is remembered, if any.
+pub(crate) fn repeat_key(tenant: &TenantId, instance: &InstanceId, letter: &Letter) -> Option<Key> {
+    let id = match &letter.trigger {
+        Trigger::Replay { of } => of,
+        Trigger::Create(_) => return None,
+        _ => &letter.mail.event.id,
+    };
+    Some((tenant.clone(), Some(instance.clone()), id.clone()))
+}
+
+/// The dead letter that a letter is the replay of.
+pub(crate) fn settled_by(trigger: &Trigger) -> Option<&EventId> {
+    if let Trigger::Replay { of } = trigger {
+        Some(of)
+    } else {
+        None
+    }
+}
+
+/// The letter itself, if losing its record must not lose it.
+pub(crate) fn from_inside(letter: &Letter) -> Option<Letter> {
+    (letter.origin == Origin::Inside).then(|| letter.clone())
+}

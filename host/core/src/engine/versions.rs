@@ -1,0 +1,537 @@
+//! Components and their versions: which is active, what fits, and how instances move.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::{
+    call::Deployment,
+    definition::{
+        Definition, Machine, MatchingRule, OnLive, Operator, StateIdx, TransitionIdx,
+        TransitionKind,
+    },
+    effect::{Count, Effect, Fit, Migrated, Refused, Reply},
+    engine::{
+        Engine,
+        cascade::root_cause,
+        instances::Slot,
+        run::{same_delay, version_key},
+    },
+    id::{
+        ComponentName, EventId, InstanceId, MachineName, StateName, TenantId, Version, singleton_id,
+    },
+    input::Migrate,
+    json::Path,
+    record::{Body, Selector, Snapshot, Timer, TimerKind},
+};
+
+/// All components here.
+#[derive(Debug, Default)]
+pub(crate) struct Components {
+    by_name: HashMap<(TenantId, ComponentName), Component, FixedState>,
+}
+
+#[derive(Debug, Default)]
+struct Component {
+    versions: Vec<Arc<Deployment>>,
+    active: Option<Arc<Deployment>>,
+    on_live: OnLive,
+}
+
+/// The version that a transition runs on.
+pub(crate) struct Chosen {
+    /// Which.
+    pub(crate) deployment: Arc<Deployment>,
+    /// The instance's state there.
+    pub(crate) state: StateIdx,
+    /// Why it is not the active one, if the instance does not fit that.
+    pub(crate) held: Option<Arc<str>>,
+}
+
+impl Components {
+    /// The version that new instances run on.
+    pub(crate) fn active(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+    ) -> Option<&Arc<Deployment>> {
+        self.component(tenant, component)?.active.as_ref()
+    }
+
+    /// The id of the one instance of a machine, if it is a singleton; `machine` none = the entry
+    /// machine.
+    pub(crate) fn singleton(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        machine: Option<&MachineName>,
+    ) -> Option<InstanceId> {
+        let definition = &self.active(tenant, component)?.definition;
+        let entry = definition.entry.filter(|entry| entry.singleton)?;
+        let name = &definition.machine(entry.machine).name;
+        machine
+            .is_none_or(|machine| machine == name)
+            .then(|| singleton_id(tenant, component, name))
+    }
+
+    /// The deployment known here that is the same as one from elsewhere.
+    pub(crate) fn same_version(&self, other: &Arc<Deployment>) -> Option<Arc<Deployment>> {
+        let definition = &other.definition;
+        self.version(&other.tenant, &definition.name, &definition.version)
+            .cloned()
+    }
+
+    fn version(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+    ) -> Option<&Arc<Deployment>> {
+        let versions = &self.component(tenant, component)?.versions;
+        versions
+            .iter()
+            .find(|known| known.definition.version == *version)
+    }
+
+    fn component(&self, tenant: &TenantId, component: &ComponentName) -> Option<&Component> {
+        self.by_name.get(&(tenant.clone(), component.clone()))
+    }
+}
+
+impl Engine {
+    /// A version is there.
+    pub(crate) fn deploy(&mut self, deployment: Arc<Deployment>) {
+        self.index_for(&deployment);
+        let key = (
+            deployment.tenant.clone(),
+            deployment.definition.name.clone(),
+        );
+        let component = self.components.by_name.entry(key).or_default();
+        if !component
+            .versions
+            .iter()
+            .any(|known| known.definition.version == deployment.definition.version)
+        {
+            component.versions.push(deployment);
+        }
+    }
+
+    /// A version becomes the active one.
+    pub(crate) fn activate(
+        &mut self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+        on_live: OnLive,
+    ) {
+        let Some(deployment) = self.components.version(tenant, component, version).cloned() else {
+            return;
+        };
+        let key = (tenant.clone(), component.clone());
+        let component = self
+            .components
+            .by_name
+            .get_mut(&key)
+            .expect("it has this version");
+        component.active = Some(deployment);
+        component.on_live = on_live;
+    }
+
+    /// A version, or the whole component, is gone.
+    pub(crate) fn retire(
+        &mut self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: Option<&Version>,
+    ) {
+        let key = (tenant.clone(), component.clone());
+        let Some(known) = self.components.by_name.get_mut(&key) else {
+            return;
+        };
+        let gone = |deployment: &Arc<Deployment>| {
+            version.is_none_or(|version| deployment.definition.version == *version)
+        };
+        let (out, stay): (Vec<_>, Vec<_>) = known.versions.drain(..).partition(gone);
+        known.versions = stay;
+        known.active.take_if(|active| gone(active));
+        if known.versions.is_empty() {
+            self.components.by_name.remove(&key);
+        }
+        for deployment in out {
+            self.breakers.forget(version_key(&deployment));
+            self.effects.push_back(Effect::Unused { deployment });
+        }
+    }
+
+    /// The version that an instance's next transition runs on.
+    pub(crate) fn version_for(&self, snapshot: &Snapshot) -> Chosen {
+        let stay = |held| Chosen {
+            deployment: Arc::clone(&snapshot.deployment),
+            state: snapshot.state,
+            held,
+        };
+        let Some(component) = self
+            .components
+            .component(snapshot.tenant(), snapshot.component())
+        else {
+            return stay(None);
+        };
+        match &component.active {
+            Some(active)
+                if component.on_live == OnLive::NextEvent
+                    && !Arc::ptr_eq(active, &snapshot.deployment) =>
+            {
+                match fit(snapshot, &active.definition, None) {
+                    Ok(state) => Chosen {
+                        deployment: Arc::clone(active),
+                        state,
+                        held: None,
+                    },
+                    Err(reason) => stay(Some(reason)),
+                }
+            }
+            _ => stay(None),
+        }
+    }
+
+    fn move_now(&mut self, slot: Slot, to: &Arc<Deployment>, state: StateIdx) {
+        let snapshot = &mut self.instances.expect_mut(slot).snapshot;
+        move_to(snapshot, to, state);
+        if let Some(extra) = &mut snapshot.extra {
+            extra.held = None;
+        }
+        let after = Box::new(snapshot.clone());
+        self.append_about(slot, Body::Moved(after), None);
+        self.fire_due(slot);
+    }
+
+    /// Keeps an index for every property that the version's rules compare for equality.
+    fn index_for(&mut self, deployment: &Deployment) {
+        let definition = &deployment.definition;
+        let mut wanted: Vec<(ComponentName, MachineName, Path)> = Vec::new();
+        for machine in &definition.machines {
+            let own = machine
+                .indexed()
+                .iter()
+                .map(|path| (definition.name.clone(), machine.name.clone(), path.clone()));
+            wanted.extend(own);
+            for rule in machine.states.iter().flat_map(|state| &state.cascades) {
+                let component = rule.component.as_ref().unwrap_or(&definition.name);
+                wanted.extend(
+                    equalities(&rule.rules)
+                        .map(|path| (component.clone(), rule.machine.clone(), path)),
+                );
+            }
+            for transition in &machine.transitions {
+                if let TransitionKind::SendAcross {
+                    component,
+                    machine: Some(machine),
+                    rules,
+                    ..
+                } = &transition.kind
+                {
+                    wanted.extend(
+                        equalities(rules).map(|path| (component.clone(), machine.clone(), path)),
+                    );
+                }
+            }
+        }
+        for (component, machine, path) in wanted {
+            self.instances
+                .require_index(&deployment.tenant, &component, &machine, &path);
+        }
+    }
+
+    /// How the live instances here would fit another version.
+    pub(crate) fn preview(&self, with: &Deployment) -> Vec<Fit> {
+        let mut fits: BTreeMap<(Version, MachineName, StateName), Fit> = BTreeMap::new();
+        for slot in self
+            .instances
+            .of_component(&with.tenant, &with.definition.name)
+        {
+            let snapshot = &self.instances.expect(slot).snapshot;
+            let (version, machine) = (
+                snapshot.deployment.definition.version.clone(),
+                snapshot.machine().name.clone(),
+            );
+            let state = snapshot.state().name.clone();
+            let key = (version.clone(), machine.clone(), state.clone());
+            let entry = fits.entry(key).or_insert_with(|| Fit {
+                version,
+                machine,
+                state,
+                instances: 0,
+                misfits: 0,
+                reason: None,
+            });
+            entry.instances += 1;
+            if let Err(reason) = fit(snapshot, &with.definition, None) {
+                entry.misfits += 1;
+                entry.reason.get_or_insert(reason);
+            }
+        }
+        fits.into_values().collect()
+    }
+
+    /// How many live instances there are here of each kind.
+    pub(crate) fn census(&self, tenant: &TenantId, only: Option<&ComponentName>) -> Vec<Count> {
+        let mut counts: BTreeMap<(ComponentName, Version, MachineName, StateName), u64> =
+            BTreeMap::new();
+        let mut names: Vec<&ComponentName> = self
+            .components
+            .by_name
+            .keys()
+            .filter(|key| key.0 == *tenant)
+            .map(|key| &key.1)
+            .collect();
+        names.sort();
+        for name in names
+            .into_iter()
+            .filter(|name| only.is_none_or(|only| only == *name))
+        {
+            for slot in self.instances.of_component(tenant, name) {
+                let snapshot = &self.instances.expect(slot).snapshot;
+                let version = snapshot.deployment.definition.version.clone();
+                let key = (
+                    name.clone(),
+                    version,
+                    snapshot.machine().name.clone(),
+                    snapshot.state().name.clone(),
+                );
+                *counts.entry(key).or_default() += 1;
+            }
+        }
+        let count = |((component, version, machine, state), instances)| Count {
+            component,
+            version,
+            machine,
+            state,
+            instances,
+        };
+        counts.into_iter().map(count).collect()
+    }
+
+    /// Moves live instances that are idle from one version to another now.
+    pub(crate) fn migrate(&mut self, tenant: &TenantId, migrate: &Migrate) -> Reply {
+        let unknown = |version: &Version| {
+            Reply::Refused(Refused::UnknownComponent(
+                format!("{}@{version}", migrate.component).into(),
+            ))
+        };
+        let Some(to) = self
+            .components
+            .version(tenant, &migrate.component, &migrate.to)
+            .cloned()
+        else {
+            return unknown(&migrate.to);
+        };
+        if self
+            .components
+            .version(tenant, &migrate.component, &migrate.from)
+            .is_none()
+        {
+            return unknown(&migrate.from);
+        }
+        let on_version = |slot: &Slot| {
+            self.instances
+                .expect(*slot)
+                .snapshot
+                .deployment
+                .definition
+                .version
+                == migrate.from
+        };
+        let slots: Vec<Slot> = self
+            .instances
+            .of_component(tenant, &migrate.component)
+            .into_iter()
+            .filter(on_version)
+            .take(migrate.limit)
+            .collect();
+        let mut outcomes = Vec::new();
+        for slot in slots {
+            let instance = self.instances.expect(slot);
+            let id = instance.snapshot.id.clone();
+            let busy = instance
+                .busy
+                .as_ref()
+                .is_some_and(|busy| busy.running.is_some());
+            let held = match fit(&instance.snapshot, &to.definition, Some(&migrate.states)) {
+                _ if busy => Some("it is handling an event".into()),
+                Err(reason) => Some(reason),
+                Ok(state) => {
+                    if !migrate.dry_run {
+                        self.move_now(slot, &to, state);
+                    }
+                    None
+                }
+            };
+            outcomes.push(Migrated { instance: id, held });
+        }
+        Reply::Migrated(outcomes)
+    }
+
+    /// Whether a selector names something that is here.
+    pub(crate) fn knows_target(
+        &self,
+        tenant: &TenantId,
+        selector: &Selector,
+    ) -> Result<(), Refused> {
+        let active = self.components.active(tenant, &selector.component);
+        let definition = &active
+            .ok_or_else(|| Refused::UnknownComponent(selector.component.as_str().into()))?
+            .definition;
+        let Some(machine) = &selector.machine else {
+            return Ok(());
+        };
+        definition
+            .find(machine.as_str())
+            .map(|_| ())
+            .ok_or_else(|| Refused::UnknownMachine(machine.as_str().into()))
+    }
+
+    /// Whether no version of a selector's machine knows the event at all.
+    pub(crate) fn machine_never_uses(
+        &self,
+        tenant: &TenantId,
+        selector: &Selector,
+        event: &str,
+    ) -> bool {
+        let Some(machine) = &selector.machine else {
+            return false;
+        };
+        let Some(component) = self.components.component(tenant, &selector.component) else {
+            return false;
+        };
+        let uses = |deployment: &Arc<Deployment>| {
+            deployment
+                .definition
+                .find(machine.as_str())
+                .is_some_and(|(_, machine)| machine.find_event(event).is_some())
+        };
+        !component.versions.iter().any(uses)
+    }
+
+    /// How many live instances of a selector's machine and state there are.
+    pub(crate) fn count_members(&self, tenant: &TenantId, selector: &Selector) -> u64 {
+        let Some(machine) = &selector.machine else {
+            return 0;
+        };
+        let Some(pool) = self.instances.pool(tenant, &selector.component, machine) else {
+            return 0;
+        };
+        let in_state = |slot: &&Slot| {
+            selector
+                .state
+                .as_ref()
+                .is_none_or(|state| self.instances.expect(**slot).snapshot.state().name == *state)
+        };
+        pool.members.iter().filter(in_state).count() as u64
+    }
+}
+
+/// The state that an instance would have on another version, or why it does not fit.
+fn fit(
+    snapshot: &Snapshot,
+    definition: &Definition,
+    renamed: Option<&[(StateName, StateName)]>,
+) -> Result<StateIdx, Arc<str>> {
+    let machine_name = &snapshot.machine().name;
+    let (_, machine) = definition
+        .find(machine_name.as_str())
+        .ok_or_else(|| format!("machine `{machine_name}` is gone"))?;
+    let old = &snapshot.state().name;
+    let name = renamed
+        .unwrap_or_default()
+        .iter()
+        .find(|(from, _)| from == old)
+        .map_or(old, |(_, to)| to);
+    let state = machine
+        .find_state(name.as_str())
+        .ok_or_else(|| format!("state `{name}` is gone"))?;
+    if let Some(schema) = &machine.schema
+        && let Err(violations) = schema.check(&snapshot.context)
+    {
+        let fields: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        return Err(format!("its context breaks the schema: {}", fields.join("; ")).into());
+    }
+    Ok(state)
+}
+
+/// Puts an instance on another version. Of the timers of its state, the same (event, delay) keeps
+/// its deadline, one that is gone is dropped, a new one is due that long after the state was
+/// entered.
+pub(crate) fn move_to(snapshot: &mut Snapshot, to: &Arc<Deployment>, state: StateIdx) {
+    let from = Arc::clone(&snapshot.deployment);
+    let old = from.definition.machine(snapshot.machine);
+    let Some((machine_idx, new)) = to.definition.find(old.name.as_str()) else {
+        return;
+    };
+    let mut kept = Vec::new();
+    snapshot.timers.retain(|timer| match &mut timer.kind {
+        TimerKind::Send(_) => true,
+        TimerKind::Timeout { transition, .. } | TimerKind::Auto { transition, .. } => {
+            let counterpart = counterpart(old, new, state, *transition);
+            *transition = counterpart.unwrap_or(*transition);
+            kept.extend(counterpart);
+            counterpart.is_some()
+        }
+    });
+    snapshot.deployment = Arc::clone(to);
+    snapshot.machine = machine_idx;
+    snapshot.state = state;
+    let fresh: Vec<TransitionIdx> = new
+        .state(state)
+        .timeouts
+        .iter()
+        .copied()
+        .filter(|idx| !kept.contains(idx))
+        .collect();
+    for (position, transition) in fresh.into_iter().enumerate() {
+        let TransitionKind::Timeout { after, .. } = new.transition(transition).kind else {
+            continue;
+        };
+        let id = EventId::from_stored(&format!("{}.v{}.t{position}", snapshot.id, snapshot.seq));
+        let cause = root_cause(&id, None);
+        let kind = TimerKind::Timeout {
+            transition,
+            entry: snapshot.entry,
+        };
+        snapshot.timers.push(Timer {
+            due: snapshot.entered.after(after),
+            kind,
+            id,
+            cause,
+            fired: false,
+        });
+    }
+}
+
+/// The transition of the new version that fires by itself like one of the old.
+fn counterpart(
+    old: &Machine,
+    new: &Machine,
+    state: StateIdx,
+    idx: TransitionIdx,
+) -> Option<TransitionIdx> {
+    let before = old.transition(idx);
+    let state = new.state(state);
+    let same = |idx: &&TransitionIdx| {
+        let after = new.transition(**idx);
+        new.event(after.event) == old.event(before.event) && same_delay(&after.kind, &before.kind)
+    };
+    state
+        .timeouts
+        .iter()
+        .chain(&state.autos)
+        .find(same)
+        .copied()
+}
+
+fn equalities(rules: &[MatchingRule]) -> impl Iterator<Item = Path> {
+    rules
+        .iter()
+        .filter(|rule| rule.operator == Operator::Equal)
+        .map(|rule| rule.instance_property.clone())
+}

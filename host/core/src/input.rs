@@ -1,0 +1,216 @@
+//! Everything that can happen to an engine. Closed: a new kind of input breaks every match.
+
+use std::sync::Arc;
+
+use crate::{
+    call::{Deployment, Lease, Outcome},
+    definition::OnLive,
+    id::{
+        ComponentName, EventId, EventName, InstanceId, MachineName, Partition, StateName, TenantId,
+        Version,
+    },
+    json::Json,
+    record::{AppendSeq, Cause, DeadLetter, Outgoing, Selector, Snapshot},
+    time::Timestamp,
+};
+
+/// What an engine is told.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody outside asks; the answer is an `Effect::Reply` with the same ticket.
+    Request {
+        /// Names the waiting caller; chosen by the driver.
+        ticket: Ticket,
+        /// On whose behalf.
+        tenant: TenantId,
+        /// What is asked.
+        request: Request,
+    },
+    /// Another shard sends something that concerns instances here.
+    Delivery {
+        /// On whose behalf.
+        tenant: TenantId,
+        /// What.
+        outgoing: Outgoing,
+        /// Position in the log of the record that caused it; the engine only compares.
+        after: u64,
+    },
+    /// A sandbox was asked and this became of it.
+    Outcome {
+        /// Which sandbox.
+        lease: Lease,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// A version is there: from now on it may be activated. Every engine gets it.
+    Deploy(Arc<Deployment>),
+    /// New instances run on this version, and live ones move as `on_live` says.
+    Activate {
+        /// Whose.
+        tenant: TenantId,
+        /// Which component.
+        component: ComponentName,
+        /// Which version of it.
+        version: Version,
+        /// What happens to live instances.
+        on_live: OnLive,
+    },
+    /// A version is gone; nothing lives on it.
+    Retire {
+        /// Whose.
+        tenant: TenantId,
+        /// Which component.
+        component: ComponentName,
+        /// Which version of it; none = the whole component.
+        version: Option<Version>,
+    },
+    /// This engine owns the partition from now on, with these instances.
+    Load {
+        /// Which.
+        partition: Partition,
+        /// The live instances in it, as the store has them.
+        instances: Vec<Snapshot>,
+    },
+    /// This engine no longer owns the partition; its instances leave memory.
+    Unload {
+        /// Which.
+        partition: Partition,
+    },
+    /// Every record up to this one is durable.
+    Durable {
+        /// The last durable record of this shard.
+        through: AppendSeq,
+    },
+    /// No record after this one will ever be durable: whatever was touched later is dropped and
+    /// asked for again by `Effect::Reload`.
+    Truncated {
+        /// The last durable record of this shard.
+        after: AppendSeq,
+        /// The last durable position of the log: deliveries caused later are void.
+        position: u64,
+    },
+    /// The answer to `Effect::Reload`: instances as the store has them; those not named are gone.
+    Reloaded {
+        /// The tenant and ids that were asked for.
+        asked: Vec<(TenantId, InstanceId)>,
+        /// What the store has.
+        instances: Vec<Snapshot>,
+    },
+}
+
+/// Names a waiting caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// What somebody outside asks.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// A new instance.
+    Create(Create),
+    /// An event for one instance.
+    Send(SendEvent),
+    /// An event for a selection of the instances here; asked of every shard.
+    Broadcast(Broadcast),
+    /// The instance as it is.
+    Read {
+        /// Which.
+        instance: InstanceId,
+    },
+    /// An event that was parked is tried again, on the active version, as `<id>.r<attempts>`.
+    Replay {
+        /// The dead letter, from the store.
+        letter: Box<DeadLetter>,
+    },
+    /// A parked event is given up.
+    Discard {
+        /// The dead letter, from the store.
+        letter: Box<DeadLetter>,
+    },
+    /// How many live instances here would not fit a version; nothing changes.
+    Preview {
+        /// The version to compare with.
+        with: Arc<Deployment>,
+    },
+    /// Live instances here move from one version to another now.
+    Migrate(Migrate),
+    /// How many instances live here per version, machine and state.
+    Census {
+        /// Only of this component.
+        component: Option<ComponentName>,
+    },
+}
+
+/// A new instance.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// Of which component.
+    pub component: ComponentName,
+    /// Of which machine.
+    pub machine: MachineName,
+    /// Its context (or public member).
+    pub context: Json,
+    /// Its id: the caller's, or made by the driver in the right partition.
+    pub id: InstanceId,
+    /// Whether the id names this creation (the caller's own, or derived from its idempotency
+    /// key): a repetition then finds the first instance.
+    pub repeatable: bool,
+    /// Created at load.
+    pub entry_point: bool,
+    /// W3C `traceparent` of the request.
+    pub trace_parent: Option<Arc<str>>,
+}
+
+/// An event for one instance.
+#[derive(Clone, Debug)]
+pub struct SendEvent {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Its component, if the caller named one: then it must be that.
+    pub component: Option<ComponentName>,
+    /// The event's name.
+    pub event: EventName,
+    /// What it carries.
+    pub payload: Json,
+    /// The caller's own id for it: then it is applied once.
+    pub id: Option<EventId>,
+    /// Refused unless the instance is in this state.
+    pub expected_state: Option<StateName>,
+    /// The sender's own timestamp, only shown.
+    pub sent_at: Option<Timestamp>,
+    /// W3C `traceparent` of the request.
+    pub trace_parent: Option<Arc<str>>,
+}
+
+/// An event for a selection of instances.
+#[derive(Clone, Debug)]
+pub struct Broadcast {
+    /// Which instances.
+    pub selector: Arc<Selector>,
+    /// The event's name.
+    pub event: EventName,
+    /// What it carries.
+    pub payload: Json,
+    /// Its id, the same on every shard.
+    pub id: EventId,
+    /// Whether the id is the caller's own: then it is applied once.
+    pub repeatable: bool,
+    /// The root of what it causes; more than one shard takes part.
+    pub cause: Cause,
+}
+
+/// Live instances move from one version to another.
+#[derive(Clone, Debug)]
+pub struct Migrate {
+    /// Of which component.
+    pub component: ComponentName,
+    /// From which version.
+    pub from: Version,
+    /// To which.
+    pub to: Version,
+    /// What the states of the old version are called in the new one, where that differs.
+    pub states: Vec<(StateName, StateName)>,
+    /// At most so many.
+    pub limit: usize,
+    /// Only say what would happen.
+    pub dry_run: bool,
+}

@@ -1,0 +1,194 @@
+//! One instance in memory: what is stored of it, and what it is doing right now.
+
+pub(crate) mod select;
+pub(crate) mod step;
+
+use std::{collections::VecDeque, sync::Arc};
+
+use smallvec::SmallVec;
+
+use crate::{
+    call::Lease,
+    definition::TransitionIdx,
+    id::{ComponentName, EventId, MachineName, StateName},
+    input::Ticket,
+    instance::step::Step,
+    record::{AppendSeq, Mail, Parent, Selector, Snapshot},
+    time::Timestamp,
+};
+
+/// An instance in memory. What only a busy one needs is kept apart, so that a million idle ones
+/// cost little.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    /// What is stored of it.
+    pub(crate) snapshot: Snapshot,
+    /// The pool it belongs to: same tenant, component and machine.
+    pub(crate) pool: u32,
+    /// Its place among the pool's members.
+    pub(crate) place: u32,
+    /// Hashes under which the pool's index knows it, one per indexed path, zero = absent.
+    pub(crate) keys: SmallVec<[u64; 2]>,
+    /// The last record it appended; it may leave memory when that is durable.
+    pub(crate) appended: AppendSeq,
+    /// Mailbox and event at hand, absent while it is idle.
+    pub(crate) busy: Option<Box<Busy>>,
+}
+
+/// What an instance is doing.
+#[derive(Debug, Default)]
+pub(crate) struct Busy {
+    /// Its own `auto` events and undelayed sends to itself: first.
+    pub(crate) own: VecDeque<Letter>,
+    /// Everything else, first come, first served.
+    pub(crate) mailbox: VecDeque<Letter>,
+    /// The event that waits for a sandbox.
+    pub(crate) running: Option<Running>,
+    /// Whether it stands in a ready queue.
+    pub(crate) queued: bool,
+    /// An event is not looked at before this time: a retry or a suspension.
+    pub(crate) blocked_until: Option<Timestamp>,
+    /// Faults since the last event without one.
+    pub(crate) faults_in_row: u8,
+}
+
+impl Busy {
+    /// Whether nothing distinguishes it from an idle instance.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.own.is_empty()
+            && self.mailbox.is_empty()
+            && self.running.is_none()
+            && !self.queued
+            && self.blocked_until.is_none()
+            && self.faults_in_row == 0
+    }
+}
+
+/// An event that waits for the answer of a sandbox.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// Which sandbox.
+    pub(crate) lease: Lease,
+    /// How far it is.
+    pub(crate) step: Box<Step>,
+    /// The event.
+    pub(crate) letter: Letter,
+}
+
+/// An event for one instance, with what the engine must know besides.
+#[derive(Clone, Debug)]
+pub(crate) struct Letter {
+    /// The event.
+    pub(crate) mail: Mail,
+    /// What it may trigger.
+    pub(crate) trigger: Trigger,
+    /// The component that the instance must belong to, if that matters.
+    pub(crate) component: Option<ComponentName>,
+    /// Who waits for what becomes of it.
+    pub(crate) origin: Origin,
+    /// The record that caused it.
+    pub(crate) after: After,
+    /// Attempts made before this one.
+    pub(crate) attempts: u32,
+}
+
+/// What an event may trigger.
+#[derive(Clone, Debug)]
+pub(crate) enum Trigger {
+    /// Any transition for it.
+    Event,
+    /// The same, if the instance still belongs to this selection.
+    Selected(Arc<Selector>),
+    /// The same, if the instance is in this state.
+    Expecting(StateName),
+    /// It was deferred, and the state it waited for is there.
+    Deferred,
+    /// A delayed send to itself is due.
+    Due,
+    /// One `timeout` transition.
+    Timeout(TransitionIdx, u64),
+    /// The `auto` transitions that share the delay of this one.
+    Auto(TransitionIdx, u64),
+    /// The creation of the instance; `existing` is the answer if it is there already.
+    Create(Box<Birth>),
+    /// A dead letter is tried again.
+    Replay {
+        /// The dead letter's id.
+        of: EventId,
+    },
+}
+
+/// What a creation needs besides its context (the mail's payload).
+#[derive(Clone, Debug)]
+pub(crate) struct Birth {
+    /// In which component.
+    pub(crate) component: ComponentName,
+    /// Of which machine; none = the entry machine.
+    pub(crate) machine: Option<MachineName>,
+    /// Child of whom.
+    pub(crate) parent: Option<Box<Parent>>,
+    /// Created at load.
+    pub(crate) entry_point: bool,
+    /// Whether the id names this creation.
+    pub(crate) repeatable: bool,
+}
+
+/// Who waits for what becomes of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A caller.
+    Caller {
+        /// Whom to answer.
+        ticket: Ticket,
+        /// Whether the event's id is the caller's own, to be remembered.
+        remember: bool,
+    },
+    /// A broadcast from outside that counts.
+    Tally(u64),
+    /// Nobody: it comes from inside.
+    Inside,
+}
+
+/// The record that caused an event, which it must not outlive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// None: it comes from outside.
+    Nothing,
+    /// A record of this shard.
+    Here(AppendSeq),
+    /// A record of another shard, by its position in the log.
+    There(u64),
+}
+
+impl Letter {
+    /// An event for an instance, from `origin`, that any transition may take.
+    pub(crate) fn new(mail: Mail, origin: Origin, after: After) -> Self {
+        Self {
+            mail,
+            trigger: Trigger::Event,
+            component: None,
+            origin,
+            after,
+            attempts: 0,
+        }
+    }
+
+    /// The same event, from inside.
+    pub(crate) fn inside(mail: Mail, trigger: Trigger, after: After) -> Self {
+        Self {
+            trigger,
+            ..Self::new(mail, Origin::Inside, after)
+        }
+    }
+}
+
+impl After {
+    /// Whether it is void once nothing after these two is durable.
+    pub(crate) fn is_void(self, after: AppendSeq, position: u64) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Here(seq) => seq > after,
+            Self::There(at) => at > position,
+        }
+    }
+}

@@ -1,0 +1,499 @@
+//! What is persisted: one [`Record`] per thing that happened, each whole in itself.
+//!
+//! A record is appended before anything it causes leaves the shard. It carries the instance as it
+//! is afterwards, so that a store only ever replaces; and what it sends, so that nothing is
+//! forgotten by a crash between the commit and the delivery.
+
+use std::{fmt, sync::Arc};
+
+use smallvec::SmallVec;
+
+use crate::{
+    call::{Deployment, Event, Fault, LogLine, Refusal},
+    definition::{Machine, MachineIdx, MatchingRule, State, StateIdx, TransitionIdx},
+    id::{ComponentName, EventId, EventName, InstanceId, MachineName, StateName, TenantId},
+    json::Json,
+    schema::Violation,
+    time::Timestamp,
+};
+
+/// The `n`th record that a shard appended since it started. The driver maps it to a position in
+/// the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppendSeq(pub u64);
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub body: Body,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// An instance looked at an event (or was created by one).
+    Handled(Box<Handled>),
+    /// A shard chose the instances that an event goes to.
+    Selected(Box<Selected>),
+    /// A delayed send left its instance. Not part of the instance's history.
+    Departed(Box<Departed>),
+    /// An instance was moved to another version by request; its `seq` is unchanged.
+    Moved(Box<Snapshot>),
+    /// An event that no instance took was parked.
+    Parked(Box<DeadLetter>),
+    /// A dead letter was discarded by a person.
+    Discarded {
+        /// Which.
+        id: EventId,
+        /// Where it was parked.
+        instance: Option<InstanceId>,
+    },
+}
+
+/// An instance looked at an event.
+#[derive(Clone, Debug)]
+pub struct Handled {
+    /// The event.
+    pub event: Event,
+    /// The sender's own timestamp, only shown.
+    pub sent_at: Option<Timestamp>,
+    /// What became of it.
+    pub disposition: Disposition,
+    /// Why, for `ignored` and `rejected`.
+    pub reason: Option<Reason>,
+    /// State before; none for a creation.
+    pub from: Option<StateIdx>,
+    /// State after; equals `from` where nothing changed.
+    pub to: StateIdx,
+    /// The instance as it is now, its `seq` counting this record.
+    pub after: Snapshot,
+    /// What caused the event.
+    pub cause: Option<Cause>,
+    /// What goes out, in order; delayed sends are among the timers instead.
+    pub deliveries: Vec<Outgoing>,
+    /// What went wrong, if something did.
+    pub fault: Option<Fault>,
+    /// Lines the methods wrote.
+    pub logs: Vec<LogLine>,
+    /// Work the methods did, in fuel.
+    pub fuel: u64,
+    /// Attempts it took.
+    pub attempts: u32,
+    /// The dead letter that this made, under the event's id.
+    pub parked: Option<Box<DeadLetter>>,
+    /// The dead letter that this settles: it was its replay.
+    pub settles: Option<EventId>,
+}
+
+/// A delayed send left its instance.
+#[derive(Clone, Debug)]
+pub struct Departed {
+    /// The instance without that timer; its `seq` is unchanged.
+    pub after: Snapshot,
+    /// What left.
+    pub outgoing: Outgoing,
+}
+
+/// What became of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Disposition {
+    /// A transition was taken.
+    Transitioned,
+    /// No transition applied.
+    Ignored,
+    /// Kept until a state that handles it.
+    Deferred,
+    /// A fault; it will be tried again.
+    Retrying,
+    /// Refused: by a method, the schema, an expected state, a finished or unknown instance.
+    Rejected,
+    /// Parked.
+    DeadLettered,
+}
+
+impl Disposition {
+    /// The stable text form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Transitioned => "transitioned",
+            Self::Ignored => "ignored",
+            Self::Deferred => "deferred",
+            Self::Retrying => "retrying",
+            Self::Rejected => "rejected",
+            Self::DeadLettered => "dead-lettered",
+        }
+    }
+}
+
+impl fmt::Display for Disposition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why an event was ignored or rejected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The state has no transition for it.
+    NoTransition,
+    /// There are transitions, but no rules or guard passed.
+    NothingMatched,
+    /// It was selected by state or rules that no longer hold.
+    NoLongerMatches,
+    /// None of the state's `auto` transitions passed.
+    NoAutoPassed,
+    /// The instance had finished.
+    Finished,
+    /// The instance is not in the state the caller expected.
+    UnexpectedState(StateName),
+    /// A method said no.
+    Refused(Refusal),
+    /// The payload, merged into the context, breaks the schema.
+    Schema(Vec<Violation>),
+    /// The instance a creation names exists already.
+    Exists,
+}
+
+/// An instance as it is stored.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Its id.
+    pub id: InstanceId,
+    /// The version it runs on.
+    pub deployment: Arc<Deployment>,
+    /// Its machine there.
+    pub machine: MachineIdx,
+    /// Its state there.
+    pub state: StateIdx,
+    /// Active, completed or error.
+    pub status: Status,
+    /// Context, or public member where the machine has one.
+    pub context: Json,
+    /// Records so far.
+    pub seq: u64,
+    /// How often a state was entered: timers carry it.
+    pub entry: u64,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it last changed.
+    pub updated: Timestamp,
+    /// When the state was entered.
+    pub entered: Timestamp,
+    /// Hash of the machine and context it was created with, to recognise a repeated creation.
+    pub origin: u64,
+    /// Whether it was created at load: it stays visible and in memory after finishing.
+    pub entry_point: bool,
+    /// Who made it.
+    pub parent: Option<Box<Parent>>,
+    /// Deadlines, unordered.
+    pub timers: SmallVec<[Timer; 0]>,
+    /// Rarely used state, absent while there is none.
+    pub extra: Option<Box<Extra>>,
+}
+
+impl Snapshot {
+    /// Whose it is.
+    pub fn tenant(&self) -> &TenantId {
+        &self.deployment.tenant
+    }
+
+    /// Its component's name.
+    pub fn component(&self) -> &ComponentName {
+        &self.deployment.definition.name
+    }
+
+    /// Its machine.
+    pub fn machine(&self) -> &Machine {
+        self.deployment.definition.machine(self.machine)
+    }
+
+    /// Its state.
+    pub fn state(&self) -> &State {
+        self.machine().state(self.state)
+    }
+}
+
+/// Whether an instance goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// It goes on.
+    Active,
+    /// It reached a final state.
+    Completed,
+    /// It reached an error state.
+    Error,
+}
+
+impl Status {
+    /// The stable text form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Completed => "completed",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Who made an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parent {
+    /// Its id.
+    pub id: InstanceId,
+    /// Its component.
+    pub component: ComponentName,
+    /// Its machine.
+    pub machine: MachineName,
+}
+
+/// What few instances have.
+#[derive(Clone, Debug, Default)]
+pub struct Extra {
+    /// Events kept for a later state, in order of arrival.
+    pub deferred: Vec<Mail>,
+    /// An event that faulted and waits for its next attempt.
+    pub retry: Option<Retry>,
+    /// Why it stays on an older version.
+    pub held: Option<Arc<str>>,
+}
+
+/// An event that waits for its next attempt; the instance is blocked until then.
+#[derive(Clone, Debug)]
+pub struct Retry {
+    /// The event.
+    pub mail: Mail,
+    /// When it is tried again.
+    pub at: Timestamp,
+    /// Attempts made.
+    pub attempts: u32,
+}
+
+/// A deadline of an instance.
+#[derive(Clone, Debug)]
+pub struct Timer {
+    /// When it is due.
+    pub due: Timestamp,
+    /// What happens then.
+    pub kind: TimerKind,
+    /// The `<cause>.<n>` under which it fires.
+    pub id: EventId,
+    /// The chain it belongs to.
+    pub cause: Cause,
+    /// Whether it fired and its event waits in the mailbox. False when read from a store.
+    pub fired: bool,
+}
+
+/// What happens at a deadline.
+#[derive(Clone, Debug)]
+pub enum TimerKind {
+    /// A `timeout` transition of the state entered as number `entry`.
+    Timeout {
+        /// Which transition.
+        transition: TransitionIdx,
+        /// Which entry of the state; a later one makes it void.
+        entry: u64,
+    },
+    /// The `auto` transitions of the state entered as number `entry` that share a delay.
+    Auto {
+        /// The first of them.
+        transition: TransitionIdx,
+        /// Which entry of the state.
+        entry: u64,
+    },
+    /// A delayed send leaves.
+    Send(Box<Outgoing>),
+}
+
+/// Why an event exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The event whose transition sent it; none for an event from outside and its timers' roots.
+    pub event: Option<EventId>,
+    /// The instance that sent it.
+    pub instance: Option<InstanceId>,
+    /// The event from outside that everything began with.
+    pub root: EventId,
+    /// The steps from the root to this one, the nearest first.
+    pub chain: Option<Arc<Link>>,
+    /// Steps from the root, or from the last deadline in between.
+    pub depth: u16,
+    /// Work that may still be caused.
+    pub credits: u32,
+    /// Whether a selection on several shards is part of the chain: then each shard counts.
+    pub spread: bool,
+    /// W3C `traceparent` of the root request.
+    pub trace_parent: Option<Arc<str>>,
+}
+
+/// One step of a chain of causes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The instance whose transition was a step.
+    pub instance: InstanceId,
+    /// The event it took.
+    pub event: EventName,
+    /// The step before.
+    pub before: Option<Arc<Link>>,
+}
+
+/// What a transition sends.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Its number: the event's id is `<cause>.<n>`.
+    pub n: u32,
+    /// Where to.
+    pub to: Target,
+    /// The event; its id is derived already. For a creation its payload is the context.
+    pub event: Event,
+    /// The chain it belongs to.
+    pub cause: Cause,
+}
+
+/// Where something is sent.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// One instance.
+    Instance {
+        /// The component it must belong to.
+        component: ComponentName,
+        /// Which.
+        id: InstanceId,
+    },
+    /// A selection of instances, each shard finds its own.
+    Selection(Arc<Selector>),
+    /// A new instance.
+    Create {
+        /// In which component.
+        component: ComponentName,
+        /// Of which machine; none = the entry machine.
+        machine: Option<MachineName>,
+        /// Under which id.
+        id: InstanceId,
+        /// Child of whom.
+        parent: Option<Box<Parent>>,
+    },
+}
+
+/// Which instances an event goes to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Selector {
+    /// Of which component.
+    pub component: ComponentName,
+    /// Of which machine; none = the entry machine.
+    pub machine: Option<MachineName>,
+    /// Only in this state.
+    pub state: Option<StateName>,
+    /// How they are found.
+    pub by: SelectBy,
+}
+
+/// How the instances of a selection are found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SelectBy {
+    /// The target machine's own rules for the event, or all where it has none.
+    MachineRules,
+    /// These conditions, all of them: `instance_property OP value`.
+    Conditions(Vec<Condition>),
+}
+
+/// A matching rule whose event side has been read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition {
+    /// The rule.
+    pub rule: MatchingRule,
+    /// The value on the event's side; none = missing: no instance matches.
+    pub value: Option<serde_json::Value>,
+}
+
+/// A shard chose the instances that an event goes to; written before it delivers.
+#[derive(Clone, Debug)]
+pub struct Selected {
+    /// The event.
+    pub event: Event,
+    /// Where it came from.
+    pub cause: Cause,
+    /// How they were chosen.
+    pub selector: Arc<Selector>,
+    /// Which they are: one slice.
+    pub instances: Vec<InstanceId>,
+}
+
+/// An event in an instance's mailbox.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// The event.
+    pub event: Event,
+    /// Why it exists.
+    pub cause: Cause,
+    /// The sender's own timestamp, only shown.
+    pub sent_at: Option<Timestamp>,
+}
+
+/// A parked event.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// The event; its id is the dead letter's, unique per instance.
+    pub event: Event,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The component it was for.
+    pub component: ComponentName,
+    /// The version that failed, if one was chosen.
+    pub version: Option<crate::id::Version>,
+    /// The machine it was for, if known.
+    pub machine: Option<MachineName>,
+    /// The instance it was for, if one was chosen.
+    pub instance: Option<InstanceId>,
+    /// Why it could not be handled.
+    pub why: Parked,
+    /// The chain it belongs to.
+    pub cause: Cause,
+    /// Attempts made, replays included.
+    pub attempts: u32,
+    /// What was sent, so that a replay can repeat it where no instance was chosen.
+    pub to: Option<Target>,
+    /// When it was parked.
+    pub at: Timestamp,
+}
+
+/// Why an event was parked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Parked {
+    /// A method faulted.
+    Fault(Fault),
+    /// No such component, machine or instance.
+    UnknownTarget(Arc<str>),
+    /// The instance had finished before a deferred event could be handled.
+    InstanceFinished,
+    /// The shard was too far behind.
+    Overload,
+    /// The chain of causes was too deep or had no credits left; the chain is in the text.
+    CascadeBudget(Arc<str>),
+    /// The component's breaker was open for too long.
+    ComponentSuspended,
+    /// The context handed over breaks the schema.
+    SchemaViolation(Arc<str>),
+    /// The singleton it was to create exists.
+    SingletonExists,
+}
+
+impl Parked {
+    /// The stable text form.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Fault(fault) => fault.code.as_str(),
+            Self::UnknownTarget(_) => "unknown_target",
+            Self::InstanceFinished => "instance_finished",
+            Self::Overload => "overload",
+            Self::CascadeBudget(_) => "cascade_budget",
+            Self::ComponentSuspended => "component_suspended",
+            Self::SchemaViolation(_) => "schema_violation",
+            Self::SingletonExists => "singleton_exists",
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! `contextSchema`: what the context of a machine's instances must look like.
+
+use std::fmt;
+
+use regex::{Regex, RegexBuilder};
+use serde_json::{Map, Value, value::RawValue};
+
+use crate::{
+    definition::{
+        parse::{Kind, Node},
+        read::{Fields, Notes, nearest, wrong_type},
+    },
+    json::Json,
+};
+
+/// Largest compiled pattern, in bytes: patterns come from people and run on every change.
+const PATTERN_BYTES_MAX: usize = 1 << 18;
+
+/// What a context must look like. Fields that it does not name are free.
+#[derive(Debug)]
+pub struct Schema {
+    fields: Vec<Field>,
+    source: Value,
+    has_defaults: bool,
+}
+
+#[derive(Debug)]
+struct Field {
+    name: String,
+    kind: FieldKind,
+    required: bool,
+    default: Option<Json>,
+    min: Option<f64>,
+    max: Option<f64>,
+    pattern: Option<Regex>,
+    options: Vec<Value>,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FieldKind {
+    Text,
+    Number,
+    Boolean,
+    Select,
+    Array,
+    Object,
+}
+
+/// A field that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which field.
+    pub field: String,
+    /// Stable, for programs.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.field, self.message)
+    }
+}
+
+const FIELD_KEYS: &[&str] = &[
+    "type",
+    "required",
+    "default",
+    "min",
+    "max",
+    "pattern",
+    "options",
+    "label",
+    "description",
+    "placeholder",
+];
+
+impl Schema {
+    /// Reads a schema from the document.
+    pub(crate) fn read(node: &Node, parent: &Fields<'_>, notes: &mut Notes) -> Option<Self> {
+        let path = parent.path_of("contextSchema");
+        let Kind::Map(entries) = &node.kind else {
+            wrong_type(notes, node, &path, "a mapping of field names");
+            return None;
+        };
+        let mut fields = Vec::new();
+        for (key, value) in entries {
+            let Some(name) = parent.name_in(key, &path, notes) else {
+                continue;
+            };
+            let path = format!("{path}.{}", name.text);
+            let Some(written) = parent.item(value, &path, FIELD_KEYS, notes) else {
+                continue;
+            };
+            fields.extend(Field::read(name.text, &written, notes));
+        }
+        let has_defaults = fields.iter().any(|field| field.default.is_some());
+        Some(Self {
+            fields,
+            source: node.to_json(),
+            has_defaults,
+        })
+    }
+
+    /// The schema as it was written.
+    pub fn to_json(&self) -> Value {
+        self.source.clone()
+    }
+
+    /// The context with the defaults of the fields that it lacks.
+    #[must_use]
+    pub fn defaults(&self, context: &Json) -> Json {
+        if !self.has_defaults {
+            return context.clone();
+        }
+        let present = context.members().unwrap_or_default();
+        let lacking = |field: &&Field| !present.iter().any(|(name, _)| *name == field.name);
+        let defaults = self
+            .fields
+            .iter()
+            .filter(lacking)
+            .filter_map(|field| Some((field.name.clone(), field.default.as_ref()?.value())));
+        let defaults: Map<String, Value> = defaults.collect();
+        if defaults.is_empty() {
+            context.clone()
+        } else {
+            context.merge(&Json::from_value(&Value::Object(defaults)))
+        }
+    }
+
+    /// Whether a context is as it should be.
+    ///
+    /// # Errors
+    ///
+    /// All fields that are not.
+    pub fn check(&self, context: &Json) -> Result<(), Vec<Violation>> {
+        let Some(members) = context.members() else {
+            let message = "must be an object".to_owned();
+            return Err(vec![Violation {
+                field: "context".to_owned(),
+                code: "type",
+                message,
+            }]);
+        };
+        let mut violations = Vec::new();
+        for field in &self.fields {
+            let member = members
+                .iter()
+                .rev()
+                .find(|(name, _)| *name == field.name)
+                .map(|(_, raw)| *raw);
+            if let Err((code, message)) = field.check(member) {
+                violations.push(Violation {
+                    field: field.name.clone(),
+                    code,
+                    message,
+                });
+            }
+        }
+        if violations.is_empty() {
+            Ok(())
+        } else {
+            Err(violations)
+        }
+    }
+}
+
+impl Field {
+    fn read(name: String, written: &Fields<'_>, notes: &mut Notes) -> Option<Self> {
+        let kind = written.required_name("type", notes)?;
+        let kind = match kind.text.as_str() {
+            "text" | "string" => FieldKind::Text,
+            "number" => FieldKind::Number,
+            "boolean" => FieldKind::Boolean,
+            "select" => FieldKind::Select,
+            "array" => FieldKind::Array,
+            "object" => FieldKind::Object,
+            other => {
+                let known = [
+                    "text", "string", "number", "boolean", "select", "array", "object",
+                ];
+                let finding = notes.error(
+                    "unknown_value",
+                    kind.place,
+                    &written.path_of("type"),
+                    format!("unknown field type `{other}`"),
+                );
+                finding.help = nearest(other, &known).map(|near| format!("did you mean `{near}`?"));
+                return None;
+            }
+        };
+        let options: Vec<Value> = written
+            .list("options", notes)
+            .iter()
+            .map(|(_, option)| option_value(option))
+            .collect();
+        if kind == FieldKind::Select && options.is_empty() {
+            notes.error(
+                "missing_key",
+                written.place,
+                &written.path_of("options"),
+                "a `select` needs `options`",
+            );
+        }
+        let field = Self {
+            name,
+            kind,
+            required: written.boolean("required", notes).unwrap_or(false),
+            default: written.json("default"),
+            min: number(written, "min", notes),
+            max: number(written, "max", notes),
+            pattern: pattern(written, notes),
+            options,
+        };
+        if let Some(default) = &field.default
+            && let Err((_, message)) = field.check_value(&default.value())
+        {
+            notes.error(
+                "bad_default",
+                written.place_of("default"),
+                &written.path_of("default"),
+                format!("the default {message}"),
+            );
+        }
+        Some(field)
+    }
+
+    fn check(&self, member: Option<&RawValue>) -> Result<(), (&'static str, String)> {
+        let missing = || Err(("required", "is required".to_owned()));
+        let Some(raw) = member.map(RawValue::get).filter(|raw| *raw != "null") else {
+            return if self.required { missing() } else { Ok(()) };
+        };
+        let value: Value = serde_json::from_str(raw).expect("checked when it was made");
+        if self.required && value.as_str() == Some("") {
+            return missing();
+        }
+        self.check_value(&value)
+    }
+
+    fn check_value(&self, value: &Value) -> Result<(), (&'static str, String)> {
+        let expected = match (self.kind, value) {
+            (FieldKind::Text, Value::String(text)) => return self.check_text(text),
+            (FieldKind::Number, Value::Number(number)) => {
+                return self.check_size(number.as_f64().unwrap_or(f64::NAN), "");
+            }
+            (FieldKind::Array, Value::Array(items)) => {
+                return self.check_size(count(items.len()), " items");
+            }
+            (FieldKind::Select, value) => {
+                let listed = self.options.contains(value);
+                let options = || {
+                    self.options
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                };
+                return if listed {
+                    Ok(())
+                } else {
+                    Err(("options", format!("must be one of {}", options())))
+                };
+            }
+            (FieldKind::Boolean, Value::Bool(_)) | (FieldKind::Object, Value::Object(_)) => {
+                return Ok(());
+            }
+            (FieldKind::Text, _) => "a text",
+            (FieldKind::Number, _) => "a number",
+            (FieldKind::Boolean, _) => "`true` or `false`",
+            (FieldKind::Array, _) => "an array",
+            (FieldKind::Object, _) => "an object",
+        };
+        Err(("type", format!("must be {expected}")))
+    }
+
+    fn check_text(&self, text: &str) -> Result<(), (&'static str, String)> {
+        if let Some(pattern) = self
+            .pattern
+            .as_ref()
+            .filter(|pattern| !pattern.is_match(text))
+        {
+            return Err(("pattern", format!("must match {pattern}")));
+        }
+        self.check_size(count(text.chars().count()), " characters")
+    }
+
+    fn check_size(&self, size: f64, unit: &str) -> Result<(), (&'static str, String)> {
+        if let Some(min) = self.min.filter(|min| size < *min) {
+            return Err(("min", format!("must be at least {min}{unit}")));
+        }
+        if let Some(max) = self.max.filter(|max| size > *max) {
+            return Err(("max", format!("must be at most {max}{unit}")));
+        }
+        Ok(())
+    }
+}
+
+/// An option is a value, or `{value, label}`.
+fn option_value(node: &Node) -> Value {
+    match node.to_json() {
+        Value::Object(mut option) => option.remove("value").unwrap_or(Value::Object(option)),
+        value => value,
+    }
+}
+
+fn number(written: &Fields<'_>, name: &str, notes: &mut Notes) -> Option<f64> {
+    let node = written.get(name)?;
+    if let Kind::Number(number) = &node.kind {
+        return number.as_f64();
+    }
+    wrong_type(notes, node, &written.path_of(name), "a number");
+    None
+}
+
+fn pattern(written: &Fields<'_>, notes: &mut Notes) -> Option<Regex> {
+    let text = written.text("pattern", notes)?;
+    let regex = RegexBuilder::new(&text)
+        .size_limit(PATTERN_BYTES_MAX)
+        .build();
+    let problem = |error: regex::Error| {
+        let message = error.to_string();
+        let last = message.lines().last().unwrap_or_default().trim().to_owned();
+        let place = written.place_of("pattern");
+        notes.error(
+            "invalid_pattern",
+            place,
+            &written.path_of("pattern"),
+            format!("not a pattern: {last}"),
+        );
+    };
+    regex.map_err(problem).ok()
+}
+
+fn count(items: usize) -> f64 {
+    u32::try_from(items).map_or(f64::MAX, f64::from)
+}

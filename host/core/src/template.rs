@@ -1,0 +1,208 @@
+//! Payload templates and context mappings: how what one machine knows becomes what another gets.
+
+use serde_json::{Map, Value};
+
+use crate::json::{Json, Path};
+
+/// A JSON value in which texts may hold `{{path}}`. Alone, a path keeps the type of what it leads
+/// to; inside a text it becomes part of the text. What leads nowhere is null, or nothing in a
+/// text.
+#[derive(Debug)]
+pub struct Template {
+    root: Part,
+}
+
+#[derive(Debug)]
+enum Part {
+    Fixed(Value),
+    Path(Path),
+    Text(Vec<Piece>),
+    List(Vec<Part>),
+    Map(Vec<(String, Part)>),
+}
+
+#[derive(Debug)]
+enum Piece {
+    Text(String),
+    Path(Path),
+}
+
+impl Template {
+    /// Reads a template.
+    pub fn new(value: Value) -> Self {
+        Self {
+            root: Part::new(value),
+        }
+    }
+
+    /// Fills it in. A leading `context.` of a path is skipped where the scope has no such member.
+    pub fn render(&self, scope: &Value) -> Json {
+        Json::from_value(&self.root.render(scope))
+    }
+}
+
+impl Part {
+    fn new(value: Value) -> Self {
+        match value {
+            Value::String(text) => Self::text(text),
+            Value::Array(items) => Self::List(items.into_iter().map(Self::new).collect()),
+            Value::Object(members) => Self::Map(
+                members
+                    .into_iter()
+                    .map(|(name, value)| (name, Self::new(value)))
+                    .collect(),
+            ),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Self::Fixed(value),
+        }
+    }
+
+    fn text(text: String) -> Self {
+        let mut pieces = pieces(&text);
+        match pieces.pop() {
+            Some(Piece::Path(path)) if pieces.is_empty() => Self::Path(path),
+            Some(Piece::Text(only)) if pieces.is_empty() => Self::Fixed(Value::String(only)),
+            Some(last) => {
+                pieces.push(last);
+                Self::Text(pieces)
+            }
+            None => Self::Fixed(Value::String(text)),
+        }
+    }
+
+    fn render(&self, scope: &Value) -> Value {
+        match self {
+            Self::Fixed(value) => value.clone(),
+            Self::Path(path) => lookup(path, scope).cloned().unwrap_or_default(),
+            Self::Text(pieces) => {
+                Value::String(pieces.iter().map(|piece| piece.render(scope)).collect())
+            }
+            Self::List(items) => items.iter().map(|item| item.render(scope)).collect(),
+            Self::Map(members) => {
+                let members = members
+                    .iter()
+                    .map(|(name, part)| (name.clone(), part.render(scope)));
+                Value::Object(members.collect::<Map<_, _>>())
+            }
+        }
+    }
+}
+
+impl Piece {
+    fn render(&self, scope: &Value) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Path(path) => match lookup(path, scope) {
+                None | Some(Value::Null) => String::new(),
+                Some(Value::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+            },
+        }
+    }
+}
+
+/// Which members another machine gets, and where they are read from.
+#[derive(Debug)]
+pub struct Mapping {
+    pairs: Vec<(String, Path)>,
+}
+
+impl Mapping {
+    /// From pairs of target member and source path.
+    pub fn new(pairs: Vec<(String, Path)>) -> Self {
+        Self { pairs }
+    }
+
+    /// Picks from a context. What leads nowhere is left out.
+    pub fn apply(&self, scope: &Value) -> Json {
+        let picked = self
+            .pairs
+            .iter()
+            .filter_map(|(target, source)| Some((target.clone(), lookup(source, scope)?.clone())));
+        Json::from_value(&Value::Object(picked.collect::<Map<_, _>>()))
+    }
+}
+
+fn lookup<'v>(path: &Path, scope: &'v Value) -> Option<&'v Value> {
+    path.lookup(scope)
+        .or_else(|| path.without_prefix("context")?.lookup(scope))
+}
+
+/// Splits a text at its `{{path}}`s. What is not a path between braces stays text.
+fn pieces(text: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    let mut plain = String::new();
+    while let Some((before, after)) = rest.split_once("{{") {
+        let inside = after
+            .split_once("}}")
+            .and_then(|(path, after)| Some((Path::parse(path.trim())?, after)));
+        plain.push_str(before);
+        if let Some((path, after)) = inside {
+            if !plain.is_empty() {
+                pieces.push(Piece::Text(std::mem::take(&mut plain)));
+            }
+            pieces.push(Piece::Path(path));
+            rest = after;
+        } else {
+            plain.push_str("{{");
+            rest = after;
+        }
+    }
+    plain.push_str(rest);
+    if !plain.is_empty() {
+        pieces.push(Piece::Text(plain));
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn render(template: Value) -> Value {
+        let scope = json!({ "a": { "b": 7 }, "list": [1, 2], "name": "Ada" });
+        Template::new(template).render(&scope).value()
+    }
+
+    #[test]
+    fn a_path_alone_keeps_its_type() {
+        assert_eq!(render(json!("{{a.b}}")), json!(7));
+        assert_eq!(render(json!("{{ list }}")), json!([1, 2]));
+        assert_eq!(render(json!("{{nobody.knows}}")), json!(null));
+    }
+
+    #[test]
+    fn inside_a_text_it_becomes_text() {
+        assert_eq!(
+            render(json!("{{name}} has {{a.b}}{{x}}!")),
+            json!("Ada has 7!")
+        );
+        assert_eq!(render(json!("{{not a path")), json!("{{not a path"));
+    }
+
+    #[test]
+    fn it_works_in_lists_and_nested_objects() {
+        assert_eq!(
+            render(json!({ "x": [{ "y": "{{context.a.b}}" }, 1] })),
+            json!({ "x": [{ "y": 7 }, 1] })
+        );
+    }
+
+    #[test]
+    fn a_mapping_leaves_out_what_leads_nowhere() {
+        let pair = |target: &str, source: &str| (target.to_owned(), Path::parse(source).unwrap());
+        let mapping = Mapping::new(vec![
+            pair("x", "a.b"),
+            pair("y", "nobody"),
+            pair("z", "context.name"),
+        ]);
+        assert_eq!(
+            mapping
+                .apply(&json!({ "a": { "b": 7 }, "name": "Ada" }))
+                .value(),
+            json!({ "x": 7, "z": "Ada" })
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! `cargo xtask sim`: the simulator over many seeds.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::command::{cargo, step};
+
+/// Runs the simulator over seeds; a failing one is shrunk and printed.
+#[derive(Debug, Args)]
+pub(crate) struct Sim {
+    /// How many seeds.
+    #[arg(long, default_value_t = 1_000)]
+    seeds: u64,
+    /// The first of them.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// Steps of each.
+    #[arg(long, default_value_t = 500)]
+    steps: u64,
+}
+
+impl Sim {
+    pub(crate) fn run(self) -> Result<()> {
+        let mut sim = cargo(&["run", "--quiet", "--package", "xcomponent-sim", "--"]);
+        let numbers = [("--seeds", self.seeds), ("--from", self.from), ("--steps", self.steps)];
+        for (flag, number) in numbers {
+            sim.args([flag, &number.to_string()]);
+        }
+        step("simulator", &mut sim)
+    }
+}
