@@ -180,13 +180,13 @@ fn push_member(object: &mut String, name: &str, raw: &str) {
 /// A dotted path into a JSON value: `customer.tier`. Segments that are numbers reach into arrays.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Path {
-    segments: Vec<Box<str>>,
+    segments: Arc<[Box<str>]>,
 }
 
 impl Path {
     /// Reads a path; none if a segment is empty.
     pub fn parse(text: &str) -> Option<Self> {
-        let segments: Vec<Box<str>> = text.split('.').map(Into::into).collect();
+        let segments: Arc<[Box<str>]> = text.split('.').map(Into::into).collect();
         (!segments.iter().any(|segment| segment.is_empty())).then_some(Self { segments })
     }
 
@@ -195,7 +195,7 @@ impl Path {
     pub fn without_prefix(&self, name: &str) -> Option<Self> {
         let (first, rest) = self.segments.split_first()?;
         (&**first == name && !rest.is_empty()).then(|| Self {
-            segments: rest.to_vec(),
+            segments: rest.into(),
         })
     }
 
