@@ -22,6 +22,8 @@ pub struct Packed {
     pub methods: Vec<Method>,
     /// The interfaces that it imports, all of them allowed.
     pub imports: Vec<String>,
+    /// How many functions its modules have together: what compiling them costs grows with it.
+    pub functions: usize,
     /// Whether it moves contexts of older versions.
     pub has_migration: bool,
     /// What else is known of it.
@@ -103,7 +105,11 @@ pub fn read(bytes: &[u8]) -> Result<Packed, ReadError> {
     if !Parser::is_component(bytes) {
         return Err(ReadError::NotWasm);
     }
-    let (imports, exports) = surface(bytes)?;
+    let Surface {
+        imports,
+        exports,
+        functions,
+    } = surface(bytes)?;
     if let Some(refused) = imports.iter().find(|name| !contract::may_import(name)) {
         return Err(ReadError::ImportNotAllowed(refused.clone()));
     }
@@ -123,16 +129,36 @@ pub fn read(bytes: &[u8]) -> Result<Packed, ReadError> {
             .any(|name| name.starts_with(contract::MIGRATION)),
         metadata: metadata(bytes),
         imports,
+        functions,
     })
 }
 
-/// The names that the outermost component imports and exports.
-fn surface(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), ReadError> {
-    let (mut imports, mut exports, mut depth) = (Vec::new(), Vec::new(), 0_usize);
+/// What a pass over all sections finds.
+#[derive(Default)]
+struct Surface {
+    /// Names that the outermost component imports.
+    imports: Vec<String>,
+    /// Names of the instances that it exports.
+    exports: Vec<String>,
+    /// Functions of all modules together.
+    functions: usize,
+}
+
+fn surface(bytes: &[u8]) -> Result<Surface, ReadError> {
+    let mut depth = 0_usize;
+    let mut surface = Surface::default();
+    let Surface {
+        imports,
+        exports,
+        functions,
+    } = &mut surface;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(malformed)? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::FunctionSection(section) => {
+                *functions = functions.saturating_add(section.count() as usize);
+            }
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
                     imports.push(import.map_err(malformed)?.name.name.to_owned());
@@ -155,7 +181,7 @@ fn surface(bytes: &[u8]) -> Result<(Vec<String>, Vec<String>), ReadError> {
             });
         }
     }
-    Ok((imports, exports))
+    Ok(surface)
 }
 
 fn validate(bytes: &[u8]) -> Result<(), ReadError> {
