@@ -1,6 +1,10 @@
 //! Guests in sandboxes: what they may do, and what becomes of those that misbehave.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests"
+)]
 
 #[path = "common/guests.rs"]
 mod guests;

@@ -18,9 +18,9 @@ pub type Methods = Vec<(MethodKind, MethodName)>;
 /// Why a component is not accepted. Nothing of it is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// It is not a component of this project, or damaged.
+    /// It is no component of this project, damaged, or imports what guests may not have.
     #[error(transparent)]
-    Unreadable(#[from] pack::Error),
+    Unreadable(#[from] pack::ReadError),
     /// It is larger or more complex than is accepted.
     #[error("the component has {found} {what}, at most {max} are accepted")]
     TooLarge {
@@ -30,12 +30,6 @@ pub enum InstallError {
         found: usize,
         /// How many are accepted.
         max: usize,
-    },
-    /// It wants something from its host that guests may not have.
-    #[error("the component imports `{import}`, which guests may not have")]
-    ImportNotAllowed {
-        /// The import's name.
-        import: String,
     },
     /// It cannot be compiled, or only at too high a cost.
     #[error(transparent)]

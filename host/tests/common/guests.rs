@@ -6,12 +6,16 @@ use sha2::{Digest as _, Sha256};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 use xcomponent_core::id::Digest;
+use xcomponent_pack::{Metadata, Method, MethodKind, pack};
 
 /// A packed guest of `components/`.
-pub fn guest(name: &str) -> Vec<u8> {
+pub(crate) fn guest(name: &str) -> Vec<u8> {
     let path = folder().join(format!("{name}.wasm"));
     std::fs::read(&path).unwrap_or_else(|error| {
-        panic!("{}: {error}; build the guests with `cargo xtask guests`", path.display())
+        panic!(
+            "{}: {error}; build the guests with `cargo xtask guests`",
+            path.display()
+        )
     })
 }
 
@@ -21,23 +25,27 @@ fn folder() -> PathBuf {
 }
 
 /// The digest under which a component is installed.
-pub fn digest(component: &[u8]) -> Digest {
+pub(crate) fn digest(component: &[u8]) -> Digest {
     Digest(Sha256::digest(component).into())
 }
 
 /// What a text guest is made of: parts of a core module, with the answer to one action.
-pub struct Text<'t> {
+pub(crate) struct Text<'t> {
     /// Imports of the core module.
-    pub imports: &'t str,
+    pub(crate) imports: &'t str,
     /// Body of the action: leaves the address of the text it answers, and its length.
-    pub answer: &'t str,
+    pub(crate) answer: &'t str,
     /// Anything else at the end of the module.
-    pub rest: &'t str,
+    pub(crate) rest: &'t str,
 }
 
 /// A component with the one action `act`, and guests' usual memory management.
-pub fn text_guest(text: &Text<'_>) -> Vec<u8> {
-    let Text { imports, answer, rest } = text;
+pub(crate) fn text_guest(text: &Text<'_>) -> Vec<u8> {
+    let Text {
+        imports,
+        answer,
+        rest,
+    } = text;
     let module = format!(
         r#"(module
           {imports}
@@ -67,9 +75,14 @@ pub fn text_guest(text: &Text<'_>) -> Vec<u8> {
             (i32.const 64))
           {rest})"#
     );
-    let mut c = encode(&wat::parse_str(&module).unwrap_or_else(|error| panic!("{error}\n{module}")));
-    let name = b"xcomponent:methods"; let data = b"action act\n";
-    c.push(0); c.push((1 + name.len() + data.len()) as u8); c.push(name.len() as u8); c.extend_from_slice(name); c.extend_from_slice(data); c
+    let module = wat::parse_str(&module).unwrap_or_else(|error| panic!("{error}\n{module}"));
+    let act = Method {
+        kind: MethodKind::Action,
+        name: "act".to_owned(),
+    };
+    let component = encode(&module);
+    pack(&component, "name: Text", &Metadata::default(), &[act])
+        .expect("the component can be packed")
 }
 
 /// The world of text guests: the contract, some of WASI, and something nobody provides.
@@ -108,11 +121,21 @@ package acme:secrets@1.0.0 {
 
 fn encode(module: &[u8]) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit")).expect("the contract can be read");
-    let package = resolve.push_str("guest.wit", WORLD).expect("the test's world can be read");
-    let world = resolve.select_world(&[package], None).expect("the test has one world");
+    resolve
+        .push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit"))
+        .expect("the contract can be read");
+    let package = resolve
+        .push_str("guest.wit", WORLD)
+        .expect("the test's world can be read");
+    let world = resolve
+        .select_world(&[package], None)
+        .expect("the test has one world");
     let mut module = module.to_vec();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("the world can be embedded");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+        .expect("the world can be embedded");
     let encoder = ComponentEncoder::default().validate(true);
-    encoder.module(&module).and_then(|mut encoder| encoder.encode()).expect("the module fits the world")
+    encoder
+        .module(&module)
+        .and_then(|mut encoder| encoder.encode())
+        .expect("the module fits the world")
 }

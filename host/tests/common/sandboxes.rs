@@ -6,58 +6,66 @@ use std::{
 };
 
 use xcomponent_core::{
-    call::{Call, Deployment, Event, FaultCode, Failure, Outcome},
+    call::{Call, Deployment, Event, Failure, FaultCode, Outcome},
     definition::{MachineIdx, MethodKind, StateIdx, Strictness, check},
     id::{Digest, EventId, EventName, InstanceId, MethodName, TenantId},
     json::Json,
     time::Timestamp,
 };
-use xcomponent_host::sandbox::{Checkout, Config, InstallError, Methods, Progress, Sandbox, Sandboxes};
+use xcomponent_host::sandbox::{
+    Checkout, Config, InstallError, Methods, Progress, Sandbox, Sandboxes,
+};
 
 use crate::guests::digest;
 
 /// The configuration of tests: the compiler is the program under test.
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.compile.program = Some(PathBuf::from(env!("CARGO_BIN_EXE_xcomponent")));
     config
 }
 
 /// Sandboxes with that configuration.
-pub fn sandboxes(config: Config) -> Sandboxes {
+pub(crate) fn sandboxes(config: Config) -> Sandboxes {
     Sandboxes::new(config).expect("the machine has room for the pool")
 }
 
 /// Sandboxes that several tests share.
-pub fn shared() -> &'static Sandboxes {
+pub(crate) fn shared() -> &'static Sandboxes {
     static SHARED: OnceLock<Sandboxes> = OnceLock::new();
     SHARED.get_or_init(|| sandboxes(config()))
 }
 
 /// Installs a component whatever its methods are.
-pub fn install(sandboxes: &Sandboxes, component: &[u8]) -> Result<Methods, InstallError> {
+pub(crate) fn install(sandboxes: &Sandboxes, component: &[u8]) -> Result<Methods, InstallError> {
     run(sandboxes.install(component, digest(component), &[], true))
 }
 
 /// Installs a component that must be fine, and deploys it.
-pub fn deploy(sandboxes: &Sandboxes, component: &[u8]) -> Arc<Deployment> {
+pub(crate) fn deploy(sandboxes: &Sandboxes, component: &[u8]) -> Arc<Deployment> {
     install(sandboxes, component).unwrap_or_else(|error| panic!("{error}"));
     deployment("default", digest(component), "reused")
 }
 
 /// A version of a component, as a tenant runs it.
-pub fn deployment(tenant: &str, artifact: Digest, isolation: &str) -> Arc<Deployment> {
+pub(crate) fn deployment(tenant: &str, artifact: Digest, isolation: &str) -> Arc<Deployment> {
     let yaml = format!(
         "name: Shop\nversion: 1.2.3\nisolation: {isolation}\nstateMachines:\n  - name: Order\n    initialState: Created\n    \
          states: [{{name: Created}}, {{name: Paid, type: final}}]\n    transitions: [{{from: Created, to: Paid, event: PAY}}]\n"
     );
     let checked = check(&yaml, Strictness::Normal);
-    let definition = checked.definition.unwrap_or_else(|| panic!("{:?}", checked.findings));
-    Arc::new(Deployment { tenant: TenantId::new(tenant), definition, artifact })
+    let definition = checked
+        .definition
+        .unwrap_or_else(|| panic!("{:?}", checked.findings));
+    Arc::new(Deployment {
+        tenant: TenantId::new(tenant),
+        definition,
+        artifact,
+    })
 }
 
 /// A call of an action.
-pub fn action(deployment: &Arc<Deployment>, method: &str) -> Call {
+pub(crate) fn action(deployment: &Arc<Deployment>, method: &str) -> Call {
     Call {
         deployment: Arc::clone(deployment),
         kind: MethodKind::Action,
@@ -83,12 +91,15 @@ pub fn action(deployment: &Arc<Deployment>, method: &str) -> Call {
 }
 
 /// A call of a guard.
-pub fn guard(deployment: &Arc<Deployment>, method: &str) -> Call {
-    Call { kind: MethodKind::Guard, ..action(deployment, method) }
+pub(crate) fn guard(deployment: &Arc<Deployment>, method: &str) -> Call {
+    Call {
+        kind: MethodKind::Guard,
+        ..action(deployment, method)
+    }
 }
 
 /// One transition with one method: checkout, call, release.
-pub fn ask(sandboxes: &Sandboxes, call: Call) -> Outcome {
+pub(crate) fn ask(sandboxes: &Sandboxes, call: Call) -> Outcome {
     let sandbox = checkout(sandboxes, &call.deployment).expect("a sandbox is to be had");
     let (sandbox, outcome) = finish(sandbox.call(call));
     sandboxes.release(sandbox, outcome.result.is_ok());
@@ -96,7 +107,10 @@ pub fn ask(sandboxes: &Sandboxes, call: Call) -> Outcome {
 }
 
 /// A sandbox, waited for if need be.
-pub fn checkout(sandboxes: &Sandboxes, deployment: &Arc<Deployment>) -> Result<Box<Sandbox>, FaultCode> {
+pub(crate) fn checkout(
+    sandboxes: &Sandboxes,
+    deployment: &Arc<Deployment>,
+) -> Result<Box<Sandbox>, FaultCode> {
     let checkout = match sandboxes.checkout(deployment) {
         Checkout::Ready(sandbox) => Ok(sandbox),
         Checkout::Later(later) => run(later),
@@ -106,7 +120,7 @@ pub fn checkout(sandboxes: &Sandboxes, deployment: &Arc<Deployment>) -> Result<B
 }
 
 /// The end of a call.
-pub fn finish(progress: Progress) -> (Box<Sandbox>, Outcome) {
+pub(crate) fn finish(progress: Progress) -> (Box<Sandbox>, Outcome) {
     match progress {
         Progress::Finished(sandbox, outcome) => (sandbox, outcome),
         Progress::Running(running) => run(running),
@@ -114,7 +128,7 @@ pub fn finish(progress: Progress) -> (Box<Sandbox>, Outcome) {
 }
 
 /// What went wrong, and how it is told.
-pub fn fault(outcome: &Outcome) -> (FaultCode, &str) {
+pub(crate) fn fault(outcome: &Outcome) -> (FaultCode, &str) {
     match &outcome.result {
         Err(Failure::Fault(fault)) => (fault.code, &fault.message),
         other => panic!("expected a fault, got {other:?}"),
@@ -122,7 +136,9 @@ pub fn fault(outcome: &Outcome) -> (FaultCode, &str) {
 }
 
 /// Drives a future to its end on this thread.
-pub fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime on this thread").block_on(future)
 }

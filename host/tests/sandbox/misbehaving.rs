@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use xcomponent_core::call::{Deployment, FaultCode, Failure};
+use xcomponent_core::call::{Deployment, Failure, FaultCode};
 
 use crate::{
     guests::guest,
@@ -51,7 +51,9 @@ fn a_panic_is_told_in_its_own_words_with_the_functions_it_came_through() {
     let outcome = ask(shared(), action(misbehaving(), "boom"));
     let (_, message) = fault(&outcome);
     assert!(message.starts_with("panic: "), "{message}");
-    let Err(Failure::Fault(fault)) = &outcome.result else { panic!("{outcome:?}") };
+    let Err(Failure::Fault(fault)) = &outcome.result else {
+        panic!("{outcome:?}")
+    };
     let backtrace = fault.backtrace.as_deref().unwrap();
     assert!(!backtrace.contains("panicking"), "{backtrace}");
     assert!(backtrace.contains("methods@0.1.0#action"), "{backtrace}");
@@ -90,7 +92,10 @@ fn eight_callers_at_once_do_no_lasting_harm() {
         resident_bytes()
     };
     let [_, second, third] = [round(), round(), round()];
-    assert!(third <= second + (8 << 20), "resident memory grew from {second} to {third} bytes");
+    assert!(
+        third <= second + (8 << 20),
+        "resident memory grew from {second} to {third} bytes"
+    );
 }
 
 fn resident_bytes() -> u64 {

@@ -10,7 +10,9 @@ use xcomponent_host::sandbox::{Checkout, Config, Sandboxes};
 
 use crate::{
     guests::{Text, text_guest},
-    sandboxes::{action, ask, checkout, config, deploy, deployment, finish, run, sandboxes, shared},
+    sandboxes::{
+        action, ask, checkout, config, deploy, deployment, finish, run, sandboxes, shared,
+    },
 };
 
 /// Answers `{"n":<how many calls it remembers, from 1 to 9>}`.
@@ -24,7 +26,13 @@ fn counting_guest() -> Vec<u8> {
 
 fn count(sandboxes: &Sandboxes, deployment: &Arc<Deployment>) -> u64 {
     let outcome = ask(sandboxes, action(deployment, "act"));
-    let Ok(Answer::Action { context: Some(context), .. }) = outcome.result else { panic!("{outcome:?}") };
+    let Ok(Answer::Action {
+        context: Some(context),
+        ..
+    }) = outcome.result
+    else {
+        panic!("{outcome:?}")
+    };
     context.value()["n"].as_u64().unwrap()
 }
 
@@ -41,7 +49,10 @@ fn a_sandbox_serves_many_calls_of_its_tenant_and_none_of_another() {
     let ours = deploy(&sandboxes, &counting_guest());
     let theirs = deployment("acme", ours.artifact, "reused");
     assert_eq!([count(&sandboxes, &ours), count(&sandboxes, &ours)], [1, 2]);
-    assert_eq!([count(&sandboxes, &theirs), count(&sandboxes, &ours)], [1, 3]);
+    assert_eq!(
+        [count(&sandboxes, &theirs), count(&sandboxes, &ours)],
+        [1, 3]
+    );
     assert_ne!(theirs.tenant, TenantId::default_tenant());
 }
 
@@ -74,10 +85,21 @@ fn a_sandbox_is_thrown_away_after_its_share_of_calls() {
 fn the_least_recently_used_sandbox_gives_its_slot() {
     let sandboxes = small_pool(|_| ());
     let first = deploy(&sandboxes, &counting_guest());
-    let [second, third] = ["two", "three"].map(|tenant| deployment(tenant, first.artifact, "reused"));
-    assert_eq!([count(&sandboxes, &first), count(&sandboxes, &second), count(&sandboxes, &first)], [1, 1, 2]);
+    let [second, third] =
+        ["two", "three"].map(|tenant| deployment(tenant, first.artifact, "reused"));
+    assert_eq!(
+        [
+            count(&sandboxes, &first),
+            count(&sandboxes, &second),
+            count(&sandboxes, &first)
+        ],
+        [1, 1, 2]
+    );
     assert_eq!(count(&sandboxes, &third), 1);
-    assert_eq!([count(&sandboxes, &first), count(&sandboxes, &second)], [3, 1]);
+    assert_eq!(
+        [count(&sandboxes, &first), count(&sandboxes, &second)],
+        [3, 1]
+    );
     assert_eq!(sandboxes.n_used(), 2);
 }
 
@@ -85,8 +107,13 @@ fn the_least_recently_used_sandbox_gives_its_slot() {
 fn who_finds_all_slots_in_use_gets_the_next_one_that_is_free() {
     let sandboxes = small_pool(|_| ());
     let deployment = deploy(&sandboxes, &counting_guest());
-    let held = [checkout(&sandboxes, &deployment).unwrap(), checkout(&sandboxes, &deployment).unwrap()];
-    let Checkout::Later(later) = sandboxes.checkout(&deployment) else { panic!("there is no slot left") };
+    let held = [
+        checkout(&sandboxes, &deployment).unwrap(),
+        checkout(&sandboxes, &deployment).unwrap(),
+    ];
+    let Checkout::Later(later) = sandboxes.checkout(&deployment) else {
+        panic!("there is no slot left")
+    };
     let [one, other] = held;
     let waiter = std::thread::spawn(move || run(later));
     sandboxes.release(one, true);
@@ -99,8 +126,14 @@ fn who_finds_all_slots_in_use_gets_the_next_one_that_is_free() {
 fn waiting_for_a_slot_has_a_limit() {
     let sandboxes = small_pool(|config| config.waits_max = 0);
     let deployment = deploy(&sandboxes, &counting_guest());
-    let held = [checkout(&sandboxes, &deployment).unwrap(), checkout(&sandboxes, &deployment).unwrap()];
-    assert_eq!(checkout(&sandboxes, &deployment).unwrap_err(), FaultCode::Unavailable);
+    let held = [
+        checkout(&sandboxes, &deployment).unwrap(),
+        checkout(&sandboxes, &deployment).unwrap(),
+    ];
+    assert_eq!(
+        checkout(&sandboxes, &deployment).unwrap_err(),
+        FaultCode::Unavailable
+    );
     drop(held);
     assert_eq!(count(&sandboxes, &deployment), 1);
 }

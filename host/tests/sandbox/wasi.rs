@@ -32,11 +32,18 @@ fn number_guest(imports: &str, value: &str) -> Vec<u8> {
 
 fn number(call: Call) -> u64 {
     let outcome = ask(shared(), call);
-    let Ok(Answer::Action { context: Some(context), .. }) = outcome.result else { panic!("{outcome:?}") };
+    let Ok(Answer::Action {
+        context: Some(context),
+        ..
+    }) = outcome.result
+    else {
+        panic!("{outcome:?}")
+    };
     u64::from_str_radix(context.value()["n"].as_str().unwrap(), 16).unwrap()
 }
 
-const RANDOM: &str = r#"(import "wasi:random/random@0.2.0" "get-random-u64" (func $random (result i64)))"#;
+const RANDOM: &str =
+    r#"(import "wasi:random/random@0.2.0" "get-random-u64" (func $random (result i64)))"#;
 const WALL: &str = r#"(import "wasi:clocks/wall-clock@0.2.0" "now" (func $now (param i32)))"#;
 const MONOTONIC: &str = r#"(import "wasi:clocks/monotonic-clock@0.2.0" "now" (func $now (result i64)))
   (import "wasi:clocks/monotonic-clock@0.2.0" "subscribe-duration" (func $sleep (param i64) (result i32)))
@@ -50,8 +57,15 @@ const MONOTONIC: &str = r#"(import "wasi:clocks/monotonic-clock@0.2.0" "now" (fu
 
 #[test]
 fn random_numbers_depend_on_the_instance_and_its_sequence_number_alone() {
-    let deployment = deploy(shared(), &number_guest(RANDOM, "(i64.xor (call $random) (call $random))"));
-    let call = |instance: &str, seq| Call { instance: InstanceId::parse(instance).unwrap(), seq, ..action(&deployment, "act") };
+    let deployment = deploy(
+        shared(),
+        &number_guest(RANDOM, "(i64.xor (call $random) (call $random))"),
+    );
+    let call = |instance: &str, seq| Call {
+        instance: InstanceId::parse(instance).unwrap(),
+        seq,
+        ..action(&deployment, "act")
+    };
     let first = number(call("order-1", 3));
     assert_eq!(first, number(call("order-1", 3)));
     assert_ne!(first, number(call("order-1", 4)));
@@ -60,7 +74,13 @@ fn random_numbers_depend_on_the_instance_and_its_sequence_number_alone() {
 
 #[test]
 fn the_wall_clock_shows_when_the_host_accepted_the_event() {
-    let deployment = deploy(shared(), &number_guest(WALL, "(block (result i64) (call $now (i32.const 256)) (i64.load (i32.const 256)))"));
+    let deployment = deploy(
+        shared(),
+        &number_guest(
+            WALL,
+            "(block (result i64) (call $now (i32.const 256)) (i64.load (i32.const 256)))",
+        ),
+    );
     assert_eq!(number(action(&deployment, "act")), 1_700_000_000);
     let mut later = action(&deployment, "act");
     later.event.at = Timestamp(1_700_000_009_000);
@@ -71,7 +91,8 @@ fn the_wall_clock_shows_when_the_host_accepted_the_event() {
 fn a_guest_that_sleeps_for_a_day_wakes_at_once_with_its_clock_moved() {
     let day = 24 * 3_600 * 1_000_000_000_u64;
     let before = "(i32.const 256)";
-    let slept = format!("(i64.store {before} (call $now)) (call $pause (i64.const {day})) (call $now)");
+    let slept =
+        format!("(i64.store {before} (call $now)) (call $pause (i64.const {day})) (call $now)");
     let value = format!("(i64.sub (block (result i64) {slept}) (i64.load {before}))");
     let deployment = deploy(shared(), &number_guest(MONOTONIC, &value));
     assert_eq!(number(action(&deployment, "act")), day);
