@@ -65,7 +65,7 @@ struct Shared {
     cache: Cache,
     versions: Versions,
     pool: Pool,
-    lanes: Lanes,
+    lanes: Arc<Lanes>,
     /// Bounds compilers, and the guests that run outside the pool's slots to list their methods.
     installs: Semaphore,
 }
@@ -108,7 +108,7 @@ impl Sandboxes {
             cache: cache.map_err(StartError::Cache)?,
             versions: Versions::new(config.loaded_max),
             pool: Pool::new(config.sandboxes_max, config.waits_max),
-            lanes: Lanes::new(&config),
+            lanes: Arc::new(Lanes::new(&config)),
             installs: Semaphore::new(config.compile.at_once_max),
             config: Arc::new(config),
             engine,

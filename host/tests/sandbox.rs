@@ -6,10 +6,14 @@
     reason = "helpers of tests are tests"
 )]
 
+#[path = "sandbox/contract.rs"]
+mod contract;
 #[path = "common/guests.rs"]
 mod guests;
 #[path = "sandbox/install.rs"]
 mod install;
+#[path = "sandbox/lane.rs"]
+mod lane;
 #[path = "sandbox/misbehaving.rs"]
 mod misbehaving;
 #[path = "sandbox/pool.rs"]

@@ -13,7 +13,7 @@ use xcomponent_core::{
     id::{Digest, TenantId},
 };
 
-use super::{Shared, fault, live::Live, loaded::Loaded, pool::Slot};
+use super::{Shared, fault, lane::Lanes, live::Live, loaded::Loaded, pool::Slot};
 
 /// What came of asking for a sandbox.
 pub enum Checkout {
@@ -39,11 +39,13 @@ pub enum Progress {
 pub struct Sandbox {
     /// Absent once the guest was stopped or has faulted: then it answers nothing any more.
     live: Option<Box<Live>>,
-    shared: Arc<Shared>,
+    /// Not all that is shared: an idle sandbox is part of that.
+    lanes: Arc<Lanes>,
     tenant: TenantId,
     artifact: Digest,
     isolation: Isolation,
     n_calls: u32,
+    calls_max: u32,
     /// Given back last, when the guest's memory is free again.
     _slot: Slot,
 }
@@ -83,7 +85,7 @@ impl Sandbox {
 
     /// Whether it may be used again.
     pub(super) fn is_reusable(&self) -> bool {
-        let is_young = self.n_calls < self.shared.config.calls_per_sandbox_max;
+        let is_young = self.n_calls < self.calls_max;
         self.live.is_some() && self.isolation == Isolation::Reused && is_young
     }
 
@@ -91,12 +93,8 @@ impl Sandbox {
         mut self: Box<Self>,
         answer: BoxFuture<'static, (Box<Live>, Outcome)>,
     ) -> (Box<Self>, Outcome) {
-        let shared = Arc::clone(&self.shared);
-        match shared
-            .lanes
-            .drive(&self.tenant, self.artifact, answer)
-            .await
-        {
+        let lanes = Arc::clone(&self.lanes);
+        match lanes.drive(&self.tenant, self.artifact, answer).await {
             Ok((live, outcome)) => {
                 self.keep(live, &outcome);
                 (self, outcome)
@@ -165,7 +163,8 @@ async fn open(
         artifact: deployment.artifact,
         isolation: deployment.definition.isolation,
         n_calls: 0,
-        shared,
+        calls_max: shared.config.calls_per_sandbox_max,
+        lanes: Arc::clone(&shared.lanes),
         _slot: slot,
     }))
 }

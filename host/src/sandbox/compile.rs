@@ -48,6 +48,17 @@ pub enum Error {
     Process(#[from] io::Error),
 }
 
+impl Error {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "compile_refused",
+            Self::Limit { .. } => "compile_limit",
+            Self::Process(_) => "compiler_failed",
+        }
+    }
+}
+
 /// Compiles a component in a process of its own.
 ///
 /// # Errors

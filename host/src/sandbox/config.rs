@@ -25,7 +25,7 @@ pub struct Config {
     /// Stack of the guest's code (that of wasm itself; a guest may keep another in its memory).
     pub stack_bytes_max: usize,
     /// Work one call may do, in wasmtime's fuel: about 100 ms on the machines the project is
-    /// measured on (40 ms of a tight loop, 125 ms of reading JSON). Exact and repeatable, so that the
+    /// measured on (80 ms of reading JSON, 120 ms of an empty loop). Exact and repeatable, so that the
     /// same call faults everywhere or nowhere.
     pub fuel_per_call_max: u64,
     /// Fuel after which a running call gives its thread back: about 0.2 ms. An ordinary call needs a
@@ -103,7 +103,7 @@ impl Default for Config {
             memory_bytes_max: 64 << 20,
             keep_resident_bytes: 256 << 10,
             stack_bytes_max: 512 << 10,
-            fuel_per_call_max: 500_000_000,
+            fuel_per_call_max: 400_000_000,
             fuel_yield_interval: 1_000_000,
             host_work_max: 16_000_000,
             host_call_cost: 64,

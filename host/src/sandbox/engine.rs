@@ -7,7 +7,8 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use wasmtime::{
-    Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, component::Linker,
+    Enabled, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig,
+    component::Linker,
 };
 
 use super::{bindings::Component, config::Config, state::State, wasi};
@@ -78,6 +79,7 @@ fn code() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
         .consume_fuel(true)
+        .operator_cost(costs())
         .memory_reservation(MEMORY_RESERVATION)
         .memory_may_move(false)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(BACKTRACE_FRAMES_MAX))
@@ -86,6 +88,33 @@ fn code() -> wasmtime::Config {
         .wasm_memory64(false)
         .gc_support(false);
     config
+}
+
+/// What instructions cost in fuel: 1, and more for those that take several times longer than the
+/// average, so that the same fuel is about the same time for a tight loop as for reading JSON.
+fn costs() -> OperatorCost {
+    // A backward branch comes with a check of the fuel left, a call with two and a frame.
+    let (branch, call, division) = (4, 4, 10);
+    OperatorCost {
+        Br: branch,
+        BrIf: branch / 2,
+        BrTable: branch,
+        Call: call,
+        CallIndirect: call,
+        I32DivS: division,
+        I32DivU: division,
+        I32RemS: division,
+        I32RemU: division,
+        I64DivS: division,
+        I64DivU: division,
+        I64RemS: division,
+        I64RemU: division,
+        F32Div: division,
+        F64Div: division,
+        F32Sqrt: division,
+        F64Sqrt: division,
+        ..OperatorCost::new()
+    }
 }
 
 /// What guests are linked to: the project's own interfaces, and for those that ask for it WASI.

@@ -66,6 +66,22 @@ pub enum InstallError {
     Cache(#[source] io::Error),
 }
 
+impl InstallError {
+    /// Stable, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable(error) => error.code(),
+            Self::TooLarge { .. } => "too_large",
+            Self::Compile(error) => error.code(),
+            Self::Contract { .. } => "contract_broken",
+            Self::Start { .. } => "start_faulted",
+            Self::ListDiffers { .. } => "methods_differ",
+            Self::MissingMethods { .. } => "missing_methods",
+            Self::Cache(_) => "cache_unusable",
+        }
+    }
+}
+
 /// Inspects, compiles, links and starts a component and compares the methods it answers with those
 /// that are `wanted`.
 pub(super) async fn install(

@@ -63,15 +63,12 @@ impl Lanes {
     ) -> Result<T, Fault> {
         let component_key = (tenant.clone(), Some(artifact));
         let tenant_key = (tenant.clone(), None);
-        let finished = async {
-            // The narrower lane first: a component that waits for itself takes no place from others.
-            let _component = self.enter(&component_key, self.per_component_max).await?;
-            let _tenant = self.enter(&tenant_key, self.per_tenant_max).await?;
-            within(self.wall_max, future).await
-        }
-        .await;
-        self.forget(&[component_key, tenant_key]);
-        finished
+        let keys = [&component_key, &tenant_key];
+        let _left_last = Leaving { lanes: self, keys };
+        // The narrower lane first: a component that waits for itself takes no place from others.
+        let _component = self.enter(&component_key, self.per_component_max).await?;
+        let _tenant = self.enter(&tenant_key, self.per_tenant_max).await?;
+        within(self.wall_max, future).await
     }
 
     async fn enter(&self, key: &Key, running_max: usize) -> Result<OwnedSemaphorePermit, Fault> {
@@ -102,18 +99,29 @@ impl Lanes {
         Arc::clone(lane)
     }
 
-    /// Drops lanes that nobody uses: a host may see any number of versions.
-    fn forget(&self, keys: &[Key]) {
+    /// Drops a lane that nobody uses: a host may see any number of versions.
+    fn forget(&self, key: &Key) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        for key in keys {
-            let is_idle = |lane: &Arc<Lane>| {
-                let nobody =
-                    Arc::strong_count(&lane.running) == 1 && Arc::strong_count(&lane.waits) == 1;
-                Arc::strong_count(lane) == 1 && nobody
-            };
-            if lanes.get(key).is_some_and(is_idle) {
-                lanes.remove(key);
-            }
+        let is_idle = |lane: &Arc<Lane>| {
+            let is_empty = |places: &Arc<Semaphore>| Arc::strong_count(places) == 1;
+            Arc::strong_count(lane) == 1 && is_empty(&lane.running) && is_empty(&lane.waits)
+        };
+        if lanes.get(key).is_some_and(is_idle) {
+            lanes.remove(key);
+        }
+    }
+}
+
+/// Cleans up behind a call, also one that is given up in the middle.
+struct Leaving<'l> {
+    lanes: &'l Lanes,
+    keys: [&'l Key; 2],
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        for key in self.keys {
+            self.lanes.forget(key);
         }
     }
 }

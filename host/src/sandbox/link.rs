@@ -73,9 +73,9 @@ impl sender::Host for State {
         let call = self.sending(payload.len())?;
         let send = Send::Broadcast {
             component: component_name(component)?,
-            machine: MachineName::new(name("machine", &machine)?),
+            machine: MachineName::new(name("a machine", &machine)?),
             state: state
-                .map(|state| name("state", &state).map(StateName::new))
+                .map(|state| name("a state", &state).map(StateName::new))
                 .transpose()?,
             event: event_name(&event)?,
             payload: json(&payload)?,
@@ -93,7 +93,7 @@ impl sender::Host for State {
         let call = self.sending(context.len())?;
         let context = json(&context)?;
         let id = call.child_id(self.next_number(&call), &context);
-        let machine = MachineName::new(name("machine", &machine)?);
+        let machine = MachineName::new(name("a machine", &machine)?);
         self.push(
             &call,
             Send::Create {
@@ -257,18 +257,18 @@ fn json(text: &str) -> Result<Json, Violation> {
 }
 
 fn event_name(text: &str) -> Result<EventName, Violation> {
-    Ok(EventName::new(name("event", text)?))
+    Ok(EventName::new(name("an event", text)?))
 }
 
 fn component_name(text: Option<String>) -> Result<Option<ComponentName>, Violation> {
-    text.map(|text| name("component", &text).map(ComponentName::new))
+    text.map(|text| name("a component", &text).map(ComponentName::new))
         .transpose()
 }
 
 fn name<'t>(what: &str, text: &'t str) -> Result<&'t str, Violation> {
     if text.is_empty() || text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
         return Err(bad_send(format!(
-            "the name of a {what} has 1 to {NAME_BYTES_MAX} bytes and no control characters"
+            "the name of {what} has 1 to {NAME_BYTES_MAX} bytes and no control characters"
         )));
     }
     Ok(text)

@@ -53,7 +53,7 @@ impl Live {
         store.set_hostcall_fuel(config.transfer_bytes_max);
         let metered = store.fuel_async_yield_interval(Some(config.fuel_yield_interval));
         metered.expect("fuel is turned on and the interval is not zero");
-        refuel(&mut store, config);
+        refuel(&mut store);
         match loaded.guest.instantiate_async(&mut store).await {
             Ok(guest) => Ok(Box::new(Self { store, guest })),
             Err(error) => Err(fault::of_error(&error, store.data())),
@@ -66,8 +66,7 @@ impl Live {
     ///
     /// If the guest traps or is over a limit.
     pub(super) async fn list(&mut self) -> Result<Vec<(MethodKind, MethodName)>, Fault> {
-        let config = Arc::clone(&self.store.data().config);
-        refuel(&mut self.store, &config);
+        refuel(&mut self.store);
         let listed = self
             .guest
             .xcomponent_component_methods()
@@ -93,20 +92,20 @@ impl Live {
 
     /// Asks a method.
     pub(super) async fn answer(mut self: Box<Self>, call: Call) -> (Box<Self>, Outcome) {
-        let config = Arc::clone(&self.store.data().config);
+        let fuel_max = self.store.data().config.fuel_per_call_max;
         let call = Arc::new(call);
         self.store.data_mut().begin(Arc::clone(&call));
-        refuel(&mut self.store, &config);
+        refuel(&mut self.store);
         let given = self.ask(&call).await;
         let left = self.store.get_fuel().expect("fuel is turned on");
         let state = self.store.data_mut();
         state.end();
         let sends = std::mem::take(&mut state.sends);
         let result = match given {
-            Ok(given) => checked(given, sends, config.answer_bytes_max),
+            Ok(given) => checked(given, sends, state.config.answer_bytes_max),
             Err(error) => Err(Failure::Fault(fault::of_error(&error, state))),
         };
-        let fuel = config.fuel_per_call_max - left + state.work;
+        let fuel = fuel_max - left + state.work;
         let logs = state.log.take();
         (self, Outcome { result, logs, fuel })
     }
@@ -145,10 +144,9 @@ impl Live {
     }
 }
 
-fn refuel(store: &mut Store<State>, config: &Config) {
-    store
-        .set_fuel(config.fuel_per_call_max)
-        .expect("fuel is turned on");
+fn refuel(store: &mut Store<State>) {
+    let fuel = store.data().config.fuel_per_call_max;
+    store.set_fuel(fuel).expect("fuel is turned on");
 }
 
 fn checked(
