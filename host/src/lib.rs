@@ -1,6 +1,7 @@
 //! The shell around the core: what runs guests, keeps records, answers callers.
 
 pub mod driver;
+pub mod sandbox;
 pub mod store;
 
 /// Records are made on shard threads and freed on the committer's; this allocator keeps such frees

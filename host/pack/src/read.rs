@@ -22,10 +22,10 @@ pub struct Packed {
     pub methods: Vec<Method>,
     /// The interfaces that it imports, all of them allowed.
     pub imports: Vec<String>,
+    /// How many functions its modules have together: what compiling them costs grows with it.
+    pub functions: usize,
     /// Whether it moves contexts of older versions.
     pub has_migration: bool,
-    /// How many functions its core modules define together.
-    pub functions: u64,
     /// What else is known of it.
     pub metadata: Metadata,
 }
@@ -133,39 +133,48 @@ pub fn read(bytes: &[u8]) -> Result<Packed, ReadError> {
     })
 }
 
-/// What can be seen of a component from outside, and how much there is inside.
+/// What a pass over all sections finds.
 #[derive(Default)]
 struct Surface {
+    /// Names that the outermost component imports.
     imports: Vec<String>,
+    /// Names of the instances that it exports.
     exports: Vec<String>,
-    functions: u64,
+    /// Functions of all modules together.
+    functions: usize,
 }
 
 fn surface(bytes: &[u8]) -> Result<Surface, ReadError> {
-    let (mut surface, mut depth) = (Surface::default(), 0_usize);
+    let mut depth = 0_usize;
+    let mut surface = Surface::default();
+    let Surface {
+        imports,
+        exports,
+        functions,
+    } = &mut surface;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(malformed)? {
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::FunctionSection(section) => surface.functions += u64::from(section.count()),
+            Payload::FunctionSection(section) => {
+                *functions = functions.saturating_add(section.count() as usize);
+            }
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    surface
-                        .imports
-                        .push(import.map_err(malformed)?.name.name.to_owned());
+                    imports.push(import.map_err(malformed)?.name.name.to_owned());
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
                 for export in section {
                     let export = export.map_err(malformed)?;
                     if export.kind == ComponentExternalKind::Instance {
-                        surface.exports.push(export.name.name.to_owned());
+                        exports.push(export.name.name.to_owned());
                     }
                 }
             }
             _ => {}
         }
-        if surface.imports.len().max(surface.exports.len()) > ITEMS_MAX {
+        if imports.len().max(exports.len()) > ITEMS_MAX {
             return Err(ReadError::Malformed {
                 offset: 0,
                 problem: format!("more than {ITEMS_MAX} imports or exports"),
