@@ -182,6 +182,17 @@ impl Tally {
         }
     }
 
+    /// Takes one back that was counted.
+    pub(crate) fn uncount(&mut self, disposition: Disposition) {
+        match disposition {
+            Disposition::Transitioned => self.transitioned -= 1,
+            Disposition::Ignored => self.ignored -= 1,
+            Disposition::Deferred | Disposition::Retrying => self.deferred -= 1,
+            Disposition::Rejected => self.rejected -= 1,
+            Disposition::DeadLettered => self.dead_lettered -= 1,
+        }
+    }
+
     /// How many have been counted.
     pub fn settled(&self) -> u64 {
         self.transitioned + self.ignored + self.deferred + self.rejected + self.dead_lettered

@@ -48,7 +48,7 @@ use crate::{
     input::{Input, Ticket},
     instance::{After, Letter},
     limits::Limits,
-    record::Disposition,
+    record::{AppendSeq, Disposition},
     time::Timestamp,
 };
 
@@ -81,6 +81,8 @@ pub struct Engine {
     repeats: Repeats,
     tallies: HashMap<u64, Counting, FixedState>,
     last_tally: u64,
+    /// Settled broadcasts, with the last record that each depends on.
+    tallies_done: VecDeque<(AppendSeq, u64)>,
     /// Events for instances that the store was asked for.
     absent: HashMap<(TenantId, InstanceId), VecDeque<Letter>, FixedState>,
     leases: HashMap<Lease, Slot, FixedState>,
@@ -144,6 +146,7 @@ impl Engine {
             repeats: Repeats::default(),
             tallies: HashMap::default(),
             last_tally: 0,
+            tallies_done: VecDeque::new(),
             absent: HashMap::default(),
             leases: HashMap::default(),
             last_lease: 0,

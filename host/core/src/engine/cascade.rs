@@ -24,8 +24,8 @@ use crate::{
     json::Json,
     limits::{CASCADE_CREDITS, CASCADE_DEPTH_MAX, CASCADE_ROOTS_MAX, SELECTION_SLICE},
     record::{
-        Body, Cause, Condition, DeadLetter, Link, Mail, Outgoing, Parked, SelectBy, Selected,
-        Selector, Target,
+        Body, Cause, Condition, DeadLetter, Disposition, Link, Mail, Outgoing, Parked, SelectBy,
+        Selected, Selector, Target,
     },
 };
 
@@ -40,17 +40,40 @@ pub(crate) struct Selecting {
     mail: Mail,
     origin: Origin,
     slots: VecDeque<Slot>,
+    /// Instances that left memory before their turn; they get it when they are back.
+    left: Vec<InstanceId>,
 }
+
+impl Selecting {
+    /// Some of the instances leave memory; `id` names those that do.
+    pub(crate) fn leave(&mut self, id: impl Fn(Slot) -> Option<InstanceId>) {
+        let left = &mut self.left;
+        self.slots.retain(|slot| {
+            let leaving = id(*slot);
+            let stays = leaving.is_none();
+            left.extend(leaving);
+            stays
+        });
+    }
+
+    fn is_done(&self) -> bool {
+        self.slots.is_empty() && self.left.is_empty()
+    }
+}
+
+/// The event from outside that a chain began with, and an instance: of a broadcast, each
+/// recipient begins a chain of its own.
+type Root = (EventId, Option<InstanceId>);
 
 /// What chains of causes have used up.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     /// Events handled per root, of chains that spread over several shards.
-    spent: HashMap<EventId, u32, FixedState>,
-    spent_order: VecDeque<EventId>,
+    spent: HashMap<Root, u32, FixedState>,
+    spent_order: VecDeque<Root>,
     /// Roots and instances that have their dead letter.
-    reported: HashSet<(EventId, Option<InstanceId>), FixedState>,
-    reported_order: VecDeque<(EventId, Option<InstanceId>)>,
+    reported: HashSet<Root, FixedState>,
+    reported_order: VecDeque<Root>,
     /// Deliveries dropped after the first report.
     pub(crate) dropped: u64,
 }
@@ -171,6 +194,12 @@ impl Engine {
             return None;
         };
         let matched = slots.len();
+        if origin == Origin::Inside
+            && self.machine_never_uses(tenant, &selector, mail.event.name.as_str())
+        {
+            self.counters.add(Disposition::Ignored, matched as u64);
+            return Some(matched as u64);
+        }
         if matched > self.limits.broadcast_matched_max {
             if origin == Origin::Inside {
                 self.park_mail(tenant, &selector, mail, Parked::Overload, after);
@@ -180,7 +209,9 @@ impl Engine {
         if matched == 0 {
             return Some(0);
         }
-        if origin == Origin::Inside {
+        if let Origin::Tally(_) = origin {
+            mail.cause.spread = false;
+        } else {
             mail.cause.credits /= u32::try_from(matched).unwrap_or(u32::MAX);
         }
         let mut selecting = Selecting {
@@ -190,9 +221,10 @@ impl Engine {
             mail,
             origin,
             slots: slots.into(),
+            left: Vec::new(),
         };
         self.hand_out(&mut selecting);
-        if !selecting.slots.is_empty() {
+        if !selecting.is_done() {
             self.schedule
                 .push(tenant, Work::Selection(Box::new(selecting)));
         }
@@ -203,11 +235,12 @@ impl Engine {
     pub(crate) fn hand_out(&mut self, selecting: &mut Selecting) {
         let count = selecting.slots.len().min(SELECTION_SLICE);
         let slice: Vec<Slot> = selecting.slots.drain(..count).collect();
+        let left = std::mem::take(&mut selecting.left);
         let instances = &self.instances;
-        let ids = slice
+        let present = slice
             .iter()
-            .filter_map(|slot| Some(instances.get(*slot)?.snapshot.id.clone()))
-            .collect();
+            .filter_map(|slot| Some(instances.get(*slot)?.snapshot.id.clone()));
+        let ids = left.iter().cloned().chain(present).collect();
         let selected = Selected {
             event: selecting.mail.event.clone(),
             cause: selecting.mail.cause.clone(),
@@ -215,20 +248,18 @@ impl Engine {
             instances: ids,
         };
         let selected = Arc::new(selected);
-        let source = match selecting.origin {
-            Origin::Inside => Source::Selection(Arc::clone(&selected), selecting.after),
-            Origin::Tally(number) => self.tally_source(number),
-            Origin::Caller { .. } => Source::Nothing,
-        };
+        let source = Source::Selection(Arc::clone(&selected), selecting.origin, selecting.after);
         let seq = self.append(&selecting.tenant, Body::Selected(selected), source);
+        let letter = || Letter {
+            trigger: Trigger::Selected(Arc::clone(&selecting.selector)),
+            ..Letter::new(selecting.mail.clone(), selecting.origin, After::Here(seq))
+        };
+        for id in left {
+            self.deliver(&selecting.tenant, id, letter());
+        }
         for slot in slice {
-            let trigger = Trigger::Selected(Arc::clone(&selecting.selector));
-            let letter = Letter {
-                trigger,
-                ..Letter::new(selecting.mail.clone(), selecting.origin, After::Here(seq))
-            };
             if self.instances.get(slot).is_some() {
-                self.post(slot, letter);
+                self.post(slot, letter());
             } else {
                 self.tally_gone(selecting.origin);
             }
@@ -238,7 +269,7 @@ impl Engine {
     /// Goes on with a selection that did not fit into one slice.
     pub(crate) fn go_on(&mut self, mut selecting: Box<Selecting>) {
         self.hand_out(&mut selecting);
-        if !selecting.slots.is_empty() {
+        if !selecting.is_done() {
             let tenant = selecting.tenant.clone();
             self.schedule.push(&tenant, Work::Selection(selecting));
         }
@@ -325,7 +356,7 @@ impl Engine {
     }
 
     /// Why a chain of causes may not go on, if it may not.
-    fn over_budget(&mut self, cause: &Cause) -> Option<String> {
+    pub(crate) fn over_budget(&mut self, cause: &Cause) -> Option<String> {
         if cause.depth > CASCADE_DEPTH_MAX {
             return Some(format!("deeper than {CASCADE_DEPTH_MAX} steps"));
         }
@@ -337,14 +368,16 @@ impl Engine {
         if !cause.spread {
             return None;
         }
-        let spent = self.budget.spend(&cause.root);
+        let spent = self
+            .budget
+            .spend((cause.root.clone(), first_instance(cause)));
         (spent > CASCADE_CREDITS).then(|| {
             format!("the {CASCADE_CREDITS} deliveries one event may cause on a shard are used up")
         })
     }
 
     /// Parks the first delivery over budget of each root and instance; further ones are counted.
-    fn park_over_budget(
+    pub(crate) fn park_over_budget(
         &mut self,
         tenant: &TenantId,
         outgoing: Outgoing,
@@ -368,6 +401,18 @@ impl Engine {
         tenant: &TenantId,
         outgoing: Outgoing,
         why: Parked,
+        after: After,
+    ) {
+        self.park_from(tenant, outgoing, why, Origin::Inside, after);
+    }
+
+    /// The same, with whoever waits for what becomes of it.
+    pub(crate) fn park_from(
+        &mut self,
+        tenant: &TenantId,
+        outgoing: Outgoing,
+        why: Parked,
+        origin: Origin,
         after: After,
     ) {
         let (component, machine, instance) = match &outgoing.to {
@@ -395,7 +440,7 @@ impl Engine {
             to: Some(outgoing.to),
             at: self.now,
         };
-        let source = Source::Parked(Box::new(letter.clone()), after);
+        let source = Source::Parked(Box::new(letter.clone()), origin, after);
         self.append(tenant, Body::Parked(Box::new(letter)), source);
     }
 
@@ -451,8 +496,17 @@ fn candidates(pool: &Pool, conditions: &[Condition]) -> Vec<Slot> {
         .to_vec()
 }
 
+/// The instance at which a chain began.
+fn first_instance(cause: &Cause) -> Option<InstanceId> {
+    let mut link = cause.chain.as_deref()?;
+    while let Some(before) = link.before.as_deref() {
+        link = before;
+    }
+    Some(link.instance.clone())
+}
+
 /// `root event > event at instance > …`, the oldest first.
-fn chain_text(cause: &Cause) -> String {
+pub(crate) fn chain_text(cause: &Cause) -> String {
     let mut steps = Vec::new();
     let mut link = cause.chain.as_deref();
     while let Some(Link {
@@ -470,8 +524,8 @@ fn chain_text(cause: &Cause) -> String {
 }
 
 impl Budget {
-    fn spend(&mut self, root: &EventId) -> u32 {
-        if let Some(spent) = self.spent.get_mut(root) {
+    fn spend(&mut self, root: Root) -> u32 {
+        if let Some(spent) = self.spent.get_mut(&root) {
             *spent = spent.saturating_add(1);
             return *spent;
         }
@@ -481,7 +535,7 @@ impl Budget {
             self.spent.remove(&oldest);
         }
         self.spent.insert(root.clone(), 1);
-        self.spent_order.push_back(root.clone());
+        self.spent_order.push_back(root);
         1
     }
 
