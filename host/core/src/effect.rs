@@ -47,6 +47,8 @@ pub enum Effect {
         to: Destination,
         /// What.
         outgoing: Box<Outgoing>,
+        /// The record that caused it: the last one appended.
+        after: AppendSeq,
     },
     /// Answer a caller, once every record up to `after` is durable.
     Reply {

@@ -28,11 +28,11 @@ mod versions;
 use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use self::{
     breaker::Breakers,
-    cascade::Budget,
+    cascade::{Budget, Held},
     instances::{Instances, Slot},
     outbox::Outbox,
     repeats::Repeats,
@@ -85,6 +85,10 @@ pub struct Engine {
     tallies_done: VecDeque<(AppendSeq, u64)>,
     /// Events for instances that the store was asked for.
     absent: HashMap<(TenantId, InstanceId), VecDeque<Letter>, FixedState>,
+    /// Instances that a truncation sent out of memory and that are not back yet.
+    returning: HashSet<(TenantId, InstanceId), FixedState>,
+    /// Selections that wait for them.
+    held: Vec<Held>,
     leases: HashMap<Lease, Slot, FixedState>,
     last_lease: u64,
     breakers: Breakers,
@@ -148,6 +152,8 @@ impl Engine {
             last_tally: 0,
             tallies_done: VecDeque::new(),
             absent: HashMap::default(),
+            returning: HashSet::default(),
+            held: Vec::new(),
             leases: HashMap::default(),
             last_lease: 0,
             breakers: Breakers::default(),

@@ -179,6 +179,10 @@ impl Engine {
         let seq = self.append_about(slot, Body::Handled(Box::new(handled)), source);
         self.instances.refresh(slot);
         let tenant = self.instances.expect(slot).snapshot.tenant().clone();
+        let here: Vec<Outgoing> = deliveries
+            .into_iter()
+            .filter_map(|outgoing| self.send_out(&tenant, outgoing))
+            .collect();
         for orphan in orphans {
             let source = Source::Parked(Box::new(orphan.clone()), Origin::Inside, After::Here(seq));
             self.append(&tenant, Body::Parked(Box::new(orphan)), source);
@@ -189,8 +193,8 @@ impl Engine {
         self.fire_due(slot);
         self.redeliver_deferred(slot);
         self.answer(slot, letter, verdict, from);
-        for outgoing in deliveries {
-            self.dispatch(&tenant, outgoing);
+        for outgoing in here {
+            self.receive(&tenant, outgoing, After::Here(seq));
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
         select::{conditions_hold, conditions_of, hash_value, rules_hold},
     },
     json::Json,
-    limits::{CASCADE_CREDITS, CASCADE_DEPTH_MAX, CASCADE_ROOTS_MAX, SELECTION_SLICE},
+    limits::{CASCADE_CREDITS, CASCADE_DEPTH_MAX, CASCADE_ROOTS_MAX},
     record::{
         Body, Cause, Condition, DeadLetter, Disposition, Link, Mail, Outgoing, Parked, SelectBy,
         Selected, Selector, Target,
@@ -42,6 +42,21 @@ pub(crate) struct Selecting {
     slots: VecDeque<Slot>,
     /// Instances that left memory before their turn; they get it when they are back.
     left: Vec<InstanceId>,
+}
+
+/// A selection that has not begun.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Whose.
+    pub(crate) tenant: TenantId,
+    /// Which instances.
+    pub(crate) selector: Arc<Selector>,
+    /// What they get.
+    pub(crate) mail: Mail,
+    /// Who waits for what becomes of it.
+    pub(crate) origin: Origin,
+    /// The record that caused it.
+    pub(crate) after: After,
 }
 
 impl Selecting {
@@ -79,9 +94,20 @@ pub(crate) struct Budget {
 }
 
 impl Engine {
-    /// Sends something that a committed transition caused to wherever it belongs.
-    pub(crate) fn dispatch(&mut self, tenant: &TenantId, mut outgoing: Outgoing) {
-        let after = After::Here(self.outbox.appended());
+    /// Sends what a record caused to wherever it belongs.
+    pub(crate) fn dispatch(&mut self, tenant: &TenantId, outgoing: Outgoing, after: After) {
+        if let Some(here) = self.send_out(tenant, outgoing) {
+            self.receive(tenant, here, after);
+        }
+    }
+
+    /// Sends to other shards what concerns them; what is left concerns this one. Nothing is
+    /// appended in between, so that the last record is the cause of what leaves.
+    pub(crate) fn send_out(
+        &mut self,
+        tenant: &TenantId,
+        mut outgoing: Outgoing,
+    ) -> Option<Outgoing> {
         if let Target::Create {
             component,
             machine,
@@ -94,32 +120,32 @@ impl Engine {
         {
             *id = singleton;
         }
-        match &outgoing.to {
+        let to = match &outgoing.to {
             Target::Instance { id, .. } | Target::Create { id, .. } => {
                 let partition = self.partitions.partition(id);
                 if self.owns(partition) {
-                    self.receive(tenant, outgoing, after);
-                } else {
-                    let to = Destination::Partition(partition);
-                    self.effects.push_back(Effect::Deliver {
-                        tenant: tenant.clone(),
-                        to,
-                        outgoing: Box::new(outgoing),
-                    });
+                    return Some(outgoing);
                 }
+                Destination::Partition(partition)
             }
-            Target::Selection(_) if self.owns_everything() => self.receive(tenant, outgoing, after),
-            Target::Selection(_) => {
+            Target::Selection(selector) => {
+                let ends_here = self.owns_everything()
+                    || exhausted(&outgoing.cause).is_some()
+                    || self.knows_target(tenant, selector).is_err();
+                if ends_here {
+                    return Some(outgoing);
+                }
                 outgoing.cause.spread = true;
-                let to = Destination::Others;
-                self.effects.push_back(Effect::Deliver {
-                    tenant: tenant.clone(),
-                    to,
-                    outgoing: Box::new(outgoing.clone()),
-                });
-                self.receive(tenant, outgoing, after);
+                Destination::Others
             }
-        }
+        };
+        self.effects.push_back(Effect::Deliver {
+            tenant: tenant.clone(),
+            to,
+            outgoing: Box::new(outgoing.clone()),
+            after: self.outbox.appended(),
+        });
+        (to == Destination::Others).then_some(outgoing)
     }
 
     /// Takes in what this or another shard sent to instances here.
@@ -170,21 +196,49 @@ impl Engine {
                 );
             }
             Target::Selection(selector) => {
-                self.select(tenant, selector, mail, Origin::Inside, after);
+                self.select(Held {
+                    tenant: tenant.clone(),
+                    selector,
+                    mail,
+                    origin: Origin::Inside,
+                    after,
+                });
             }
         }
     }
 
-    /// Finds the instances of a selection and hands the event to them; how many there are, or
-    /// none if the machine is unknown or there are too many.
-    pub(crate) fn select(
-        &mut self,
-        tenant: &TenantId,
-        selector: Arc<Selector>,
-        mut mail: Mail,
-        origin: Origin,
-        after: After,
-    ) -> Option<u64> {
+    /// Finds the instances of a selection and hands the event to them, once all that belong here
+    /// are in memory.
+    pub(crate) fn select(&mut self, held: Held) {
+        if !self.returning.is_empty() {
+            return self.held.push(held);
+        }
+        let origin = held.origin;
+        let matched = self.select_now(held);
+        if let Origin::Tally(number) = origin {
+            self.tally_begun(number, matched);
+        }
+    }
+
+    /// The instances that a truncation sent out of memory are back.
+    pub(crate) fn select_held(&mut self) {
+        if self.returning.is_empty() {
+            for held in std::mem::take(&mut self.held) {
+                self.select(held);
+            }
+        }
+    }
+
+    /// How many there are, or none if the machine is unknown or there are too many.
+    fn select_now(&mut self, held: Held) -> Option<u64> {
+        let Held {
+            tenant,
+            selector,
+            mut mail,
+            origin,
+            after,
+        } = held;
+        let tenant = &tenant;
         let Some(slots) = self.resolve(tenant, &selector, &mail.event) else {
             let known_elsewhere = mail.cause.spread || origin != Origin::Inside;
             if !known_elsewhere {
@@ -233,7 +287,7 @@ impl Engine {
 
     /// Hands a selected event to the next slice of instances, after recording who they are.
     pub(crate) fn hand_out(&mut self, selecting: &mut Selecting) {
-        let count = selecting.slots.len().min(SELECTION_SLICE);
+        let count = selecting.slots.len().min(self.limits.selection_slice);
         let slice: Vec<Slot> = selecting.slots.drain(..count).collect();
         let left = std::mem::take(&mut selecting.left);
         let instances = &self.instances;
@@ -357,16 +411,9 @@ impl Engine {
 
     /// Why a chain of causes may not go on, if it may not.
     pub(crate) fn over_budget(&mut self, cause: &Cause) -> Option<String> {
-        if cause.depth > CASCADE_DEPTH_MAX {
-            return Some(format!("deeper than {CASCADE_DEPTH_MAX} steps"));
-        }
-        if cause.credits == 0 {
-            return Some(format!(
-                "the {CASCADE_CREDITS} deliveries one event may cause are used up"
-            ));
-        }
-        if !cause.spread {
-            return None;
+        let exhausted = exhausted(cause);
+        if exhausted.is_some() || !cause.spread {
+            return exhausted;
         }
         let spent = self
             .budget
@@ -494,6 +541,15 @@ fn candidates(pool: &Pool, conditions: &[Condition]) -> Vec<Slot> {
         .min_by_key(|slots| slots.len())
         .unwrap_or(&pool.members)
         .to_vec()
+}
+
+/// Why a chain of causes may not go on on any shard.
+fn exhausted(cause: &Cause) -> Option<String> {
+    if cause.depth > CASCADE_DEPTH_MAX {
+        return Some(format!("deeper than {CASCADE_DEPTH_MAX} steps"));
+    }
+    (cause.credits == 0)
+        .then(|| format!("the {CASCADE_CREDITS} deliveries one event may cause are used up"))
 }
 
 /// The instance at which a chain began.

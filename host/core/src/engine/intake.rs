@@ -214,24 +214,16 @@ impl Engine {
                     },
                 );
             }
-            (Some(to), _) => {
-                self.append(
-                    tenant,
-                    Body::Discarded {
-                        id: of,
-                        instance: None,
-                    },
-                    Source::Nothing,
-                );
-                self.dispatch(
-                    tenant,
-                    Outgoing {
-                        n: 0,
-                        to,
-                        event: mail.event,
-                        cause: mail.cause,
-                    },
-                );
+            (Some(to), instance) => {
+                let body = Body::Discarded { id: of, instance };
+                let seq = self.append(tenant, body, Source::Nothing);
+                let outgoing = Outgoing {
+                    n: 0,
+                    to,
+                    event: mail.event,
+                    cause: mail.cause,
+                };
+                self.dispatch(tenant, outgoing, After::Here(seq));
                 self.reply(ticket, Reply::Discarded);
             }
             (None, None) => self.reply(
@@ -322,6 +314,7 @@ impl Engine {
             }
         }
         for key in asked {
+            self.returning.remove(&key);
             let Some(letters) = self.absent.remove(&key) else {
                 continue;
             };
@@ -338,6 +331,7 @@ impl Engine {
                 self.leave_if_done(slot, self.outbox.appended());
             }
         }
+        self.select_held();
     }
 
     /// Takes in an instance that the store has: the same way at start, after a truncation and on
@@ -450,8 +444,8 @@ impl Engine {
             after,
             outgoing: outgoing.clone(),
         };
-        self.append_about(slot, Body::Departed(Box::new(departed)), Source::Nothing);
-        self.dispatch(&tenant, outgoing);
+        let seq = self.append_about(slot, Body::Departed(Box::new(departed)), Source::Nothing);
+        self.dispatch(&tenant, outgoing, After::Here(seq));
     }
 
     /// The time of an instance has come: a retry or the end of a suspension, then its timers.

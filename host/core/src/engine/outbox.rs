@@ -150,9 +150,11 @@ impl Engine {
     /// again from the store; what came from inside, and whose own cause is durable, is done again.
     pub(crate) fn truncated(&mut self, after: AppendSeq, position: u64) {
         let void = |cause: After| cause.is_void(after, position);
+        self.take_back_effects(after);
         let undone = self.undo(after, &void);
         self.schedule
             .retain(|work| !matches!(work, Work::Selection(selecting) if void(selecting.after)));
+        self.held.retain(|held| !void(held.after));
         self.select_without(&undone.touched);
         self.drop_void_letters(&void);
         for key in &undone.touched {
@@ -164,6 +166,7 @@ impl Engine {
         for key in &undone.touched {
             self.absent.entry(key.clone()).or_default();
         }
+        self.returning.extend(undone.touched.iter().cloned());
         if !undone.touched.is_empty() {
             self.effects.push_back(Effect::Reload {
                 instances: undone.touched,
@@ -176,6 +179,35 @@ impl Engine {
             let body = Body::Parked(letter.clone());
             self.append(&tenant, body, Source::Parked(letter, origin, cause));
         }
+    }
+
+    /// Effects that nobody has taken yet and that depend on a void record will not be.
+    fn take_back_effects(&mut self, after: AppendSeq) {
+        let Self {
+            effects, outbox, ..
+        } = self;
+        effects.retain_mut(|effect| match effect {
+            Effect::Append { seq, .. } => {
+                outbox.appended = outbox.appended.min(AppendSeq(seq.0 - 1));
+                false
+            }
+            Effect::Deliver { after: cause, .. } => *cause <= after,
+            Effect::Reply {
+                after: needed,
+                reply,
+                ..
+            } => {
+                if *needed > after {
+                    *needed = after;
+                    *reply = Reply::Refused(Refused::NotCommitted);
+                }
+                true
+            }
+            Effect::Invoke { .. }
+            | Effect::Release { .. }
+            | Effect::Reload { .. }
+            | Effect::Unused { .. } => true,
+        });
     }
 
     /// Takes the records back that came after `after`, the last first.

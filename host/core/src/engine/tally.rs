@@ -5,6 +5,7 @@ use crate::{
     effect::{Refused, Reply, Tally},
     engine::{
         Engine,
+        cascade::Held,
         repeats::{Key, fingerprint},
     },
     id::TenantId,
@@ -75,18 +76,17 @@ impl Engine {
             cause,
             sent_at: None,
         };
-        let matched = self.select(
-            tenant,
+        self.select(Held {
+            tenant: tenant.clone(),
             selector,
             mail,
-            Origin::Tally(number),
-            After::Nothing,
-        );
-        self.tally_begun(number, matched);
+            origin: Origin::Tally(number),
+            after: After::Nothing,
+        });
     }
 
     /// So many instances were chosen; none = too many.
-    fn tally_begun(&mut self, number: u64, matched: Option<u64>) {
+    pub(crate) fn tally_begun(&mut self, number: u64, matched: Option<u64>) {
         if let Some(matched) = matched {
             let counting = self.tallies.get_mut(&number);
             counting
