@@ -167,6 +167,24 @@ impl<F: Fn(&mut C) -> O, O: Outcome, C: DeserializeOwned + Serialize> Action<(C,
     }
 }
 
+/// The shape of an action that takes the whole call and changes its context.
+#[derive(Debug)]
+pub struct WholeChanged<C, P>(std::marker::PhantomData<(C, P)>);
+
+impl<F, O, C, P> Action<WholeChanged<C, P>> for F
+where
+    F: Fn(&mut Call<C, P>) -> O,
+    O: Outcome,
+    C: DeserializeOwned + Serialize,
+    P: DeserializeOwned,
+{
+    fn run(&self, call: &RawCall) -> Result<Option<String>, Failure> {
+        let mut call: Call<C, P> = call.typed()?;
+        self(&mut call).outcome()?;
+        Ok(Some(serde_json::to_string(&call.context)?))
+    }
+}
+
 impl<F, O, C, P> Action<(C, Event<P>)> for F
 where
     F: Fn(&mut C, &Event<P>) -> O,
