@@ -1,8 +1,11 @@
 //! The shell around the core: what runs guests, keeps records, answers callers.
 
+pub mod api;
+pub mod app;
 pub mod driver;
 pub mod sandbox;
 pub mod store;
+pub mod tenancy;
 
 /// Records are made on shard threads and freed on the committer's; this allocator keeps such frees
 /// cheap.

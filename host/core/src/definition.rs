@@ -463,6 +463,23 @@ impl Machine {
     }
 }
 
+impl Operator {
+    /// Reads the text form; `==`, `=` and `!=` are accepted too.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "===" | "==" | "=" => Self::Equal,
+            "!==" | "!=" => Self::NotEqual,
+            ">" => Self::Greater,
+            "<" => Self::Less,
+            ">=" => Self::GreaterOrEqual,
+            "<=" => Self::LessOrEqual,
+            "contains" => Self::Contains,
+            "in" => Self::In,
+            _ => return None,
+        })
+    }
+}
+
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -46,7 +46,7 @@ pub enum Effect {
         /// To whom: one partition, or every other shard.
         to: Destination,
         /// What.
-        outgoing: Outgoing,
+        outgoing: Box<Outgoing>,
     },
     /// Answer a caller, once every record up to `after` is durable.
     Reply {
@@ -138,6 +138,10 @@ pub struct HandledReply {
 
 impl HandledReply {
     /// Name of the state before; none for a creation.
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "`from` is the state before, not a source"
+    )]
     pub fn from_name(&self) -> Option<&StateName> {
         self.from
             .map(|state| &self.instance.machine().state(state).name)

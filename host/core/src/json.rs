@@ -89,7 +89,7 @@ impl Json {
 
     /// The value at a path, if there is one.
     pub fn get(&self, path: &Path) -> Option<Value> {
-        let (first, rest) = path.segments.split_first().expect("a path has a segment");
+        let (first, rest) = path.segments.split_first()?;
         let raw = self.member(first)?;
         if rest.is_empty() {
             return serde_json::from_str(raw.get()).ok();

@@ -39,7 +39,7 @@ pub enum Body {
     /// An instance looked at an event (or was created by one).
     Handled(Box<Handled>),
     /// A shard chose the instances that an event goes to.
-    Selected(Box<Selected>),
+    Selected(Arc<Selected>),
     /// A delayed send left its instance. Not part of the instance's history.
     Departed(Box<Departed>),
     /// An instance was moved to another version by request; its `seq` is unchanged.
@@ -338,7 +338,7 @@ pub struct Link {
     /// The event it took.
     pub event: EventName,
     /// The step before.
-    pub before: Option<Arc<Link>>,
+    pub before: Option<Arc<Self>>,
 }
 
 /// What a transition sends.

@@ -232,7 +232,9 @@ impl Field {
         let Some(raw) = member.map(RawValue::get).filter(|raw| *raw != "null") else {
             return if self.required { missing() } else { Ok(()) };
         };
-        let value: Value = serde_json::from_str(raw).expect("checked when it was made");
+        let Ok(value) = serde_json::from_str::<Value>(raw) else {
+            return Err(("type", "must be JSON".to_owned()));
+        };
         if self.required && value.as_str() == Some("") {
             return missing();
         }
@@ -301,7 +303,11 @@ impl Field {
 fn option_value(node: &Node) -> Value {
     match node.to_json() {
         Value::Object(mut option) => option.remove("value").unwrap_or(Value::Object(option)),
-        value => value,
+        value @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)) => value,
     }
 }
 

@@ -17,8 +17,8 @@ enum Part {
     Fixed(Value),
     Path(Path),
     Text(Vec<Piece>),
-    List(Vec<Part>),
-    Map(Vec<(String, Part)>),
+    List(Vec<Self>),
+    Map(Vec<(String, Self)>),
 }
 
 #[derive(Debug)]

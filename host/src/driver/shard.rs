@@ -206,7 +206,7 @@ impl<G: Guests> Shard<G> {
                 tenant,
                 to,
                 outgoing,
-            } => self.outbox.deliver(tenant, to, outgoing),
+            } => self.outbox.deliver(tenant, to, *outgoing),
             Effect::Reply {
                 ticket,
                 after,

@@ -13,7 +13,7 @@ use crate::{
         Definition, Entry, Isolation, Machine, MachineIdx,
         diagnostic::{Finding, Severity, Strictness},
         parse::{Node, parse},
-        read::{Fields, Notes, nearest},
+        read::{Fields, Named, Notes, nearest},
     },
     id::{ComponentName, Digest, Version},
     limits::MACHINE_PARTS_MAX,
@@ -146,7 +146,25 @@ fn machines(fields: &Fields<'_>, strictness: Strictness, notes: &mut Notes) -> V
         .collect()
 }
 
-/// The entry machine: named, or the only one.
+/// Whether the mode says that there is exactly one instance.
+fn is_singleton(fields: &Fields<'_>, mode: Option<&Named>, notes: &mut Notes) -> bool {
+    match mode.map(|mode| mode.text.as_str()) {
+        None | Some("multiple") => false,
+        Some("singleton") => true,
+        Some(other) => {
+            let message = format!("the mode is `singleton` or `multiple`, not `{other}`");
+            notes.error(
+                "unknown_value",
+                fields.place_of("entryMachineMode"),
+                "entryMachineMode",
+                message,
+            );
+            false
+        }
+    }
+}
+
+/// The entry machine, if one is named.
 fn entry(fields: &Fields<'_>, machines: &[Machine], notes: &mut Notes) -> Option<Entry> {
     let mode = fields.name("entryMachineMode", notes);
     let auto = fields.boolean("autoCreateEntryPoint", notes);
@@ -178,27 +196,31 @@ fn entry(fields: &Fields<'_>, machines: &[Machine], notes: &mut Notes) -> Option
         finding.help = nearest(&name.text, &known).map(|near| format!("did you mean `{near}`?"));
         return None;
     };
-    let singleton = match mode.as_ref().map(|mode| mode.text.as_str()) {
-        None | Some("multiple") => false,
-        Some("singleton") => true,
-        Some(other) => {
-            let message = format!("the mode is `singleton` or `multiple`, not `{other}`");
-            notes.error(
-                "unknown_value",
-                fields.place_of("entryMachineMode"),
-                "entryMachineMode",
-                message,
-            );
-            false
-        }
-    };
-    let schema = machines[position].schema.as_ref();
+    let singleton = is_singleton(fields, mode.as_ref(), notes);
+    Some(Entry {
+        machine: MachineIdx(u16::try_from(position).ok()?),
+        singleton,
+        auto_create: is_created_at_load(&machines[position], &name, singleton, mode, auto, notes),
+    })
+}
+
+/// Whether an entry instance is created at load. A singleton is, unless that is off; any other is
+/// if it is wanted, or if nothing is said and an empty context will do.
+fn is_created_at_load(
+    machine: &Machine,
+    name: &Named,
+    singleton: bool,
+    mode: Option<Named>,
+    auto: Option<bool>,
+    notes: &mut Notes,
+) -> bool {
+    let schema = machine.schema.as_ref();
     let fits = schema.is_none_or(|schema| {
         schema
             .check(&schema.defaults(&crate::json::Json::empty()))
             .is_ok()
     });
-    let auto_create = match (singleton, mode.is_some(), auto) {
+    match (singleton, mode.is_some(), auto) {
         (_, _, Some(false)) | (false, true, None) => false,
         (true, _, _) if !fits => {
             let message =
@@ -226,10 +248,5 @@ fn entry(fields: &Fields<'_>, machines: &[Machine], notes: &mut Notes) -> Option
             false
         }
         _ => true,
-    };
-    Some(Entry {
-        machine: MachineIdx(u16::try_from(position).ok()?),
-        singleton,
-        auto_create,
-    })
+    }
 }

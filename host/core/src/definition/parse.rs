@@ -100,7 +100,9 @@ impl Node {
             Kind::Map(entries) => {
                 let name = |key: &Self| match &key.kind {
                     Kind::Text(text) => text.clone(),
-                    _ => key.to_json().to_string(),
+                    Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) | Kind::Map(_) => {
+                        key.to_json().to_string()
+                    }
                 };
                 Value::Object(
                     entries

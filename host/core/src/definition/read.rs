@@ -224,7 +224,7 @@ impl<'n> Fields<'n> {
             Kind::Number(number) => number
                 .as_u64()
                 .or_else(|| number.as_f64().and_then(whole_of)),
-            _ => None,
+            Kind::Null | Kind::Bool(_) | Kind::Text(_) | Kind::List(_) | Kind::Map(_) => None,
         };
         if whole.is_none() {
             wrong_type(

@@ -12,17 +12,18 @@ use crate::{
         Engine,
         cascade::{caused_by, restarted, timeout_payload},
         instances::Slot,
-        outgoing::Sender,
+        outbox::Source,
+        outgoing::{Sender, broadcast, creation, parent_of},
         run::same_delay,
-        settle::{Traces, Verdict, from_inside, settled_by},
+        settle::{Traces, Verdict, settled_by},
         versions::move_to,
     },
-    id::EventId,
+    id::{ComponentName, EventId, EventName, InstanceId},
     instance::{After, Letter, Origin, Trigger, step::Step},
     json::Json,
     record::{
-        Body, Cause, DeadLetter, Disposition, Handled, Mail, Outgoing, Parked, Snapshot, Status,
-        Target, Timer, TimerKind,
+        Body, DeadLetter, Disposition, Handled, Mail, Outgoing, Parked, Snapshot, Status, Target,
+        Timer, TimerKind,
     },
     time::{Duration, Timestamp},
 };
@@ -180,11 +181,13 @@ impl Engine {
             parked: None,
             settles: settled_by(&letter.trigger).cloned(),
         };
-        let seq = self.append_about(slot, Body::Handled(Box::new(handled)), from_inside(&letter));
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let source = Source::of(&letter, snapshot.tenant(), &snapshot.id);
+        let seq = self.append_about(slot, Body::Handled(Box::new(handled)), source);
         self.instances.refresh(slot);
         let tenant = self.instances.expect(slot).snapshot.tenant().clone();
         for orphan in orphans {
-            self.append(&tenant, Body::Parked(Box::new(orphan)));
+            self.append(&tenant, Body::Parked(Box::new(orphan)), Source::Nothing);
         }
         for outgoing in own {
             let mail = Mail {
@@ -233,7 +236,7 @@ impl Engine {
         let snapshot = &self.instances.expect(slot).snapshot;
         let mut sender = Sender::new(snapshot, &letter.mail, step.numbered_sends(), now);
         if let Some(from) = step.from {
-            sender.to_parent(machine, moved.transition, from, moved.to, moved.internal);
+            sender.notify_parent(machine, moved.transition, from, moved.to, moved.internal);
         }
         if let Some(transition) = moved.transition {
             sender.across(&transition.kind);
@@ -509,78 +512,56 @@ fn delay_of(send: &Send) -> Option<Duration> {
 /// A guest's send as something that goes out.
 fn outgoing_of(snapshot: &Snapshot, mail: &Mail, n: u32, send: &Send, now: Timestamp) -> Outgoing {
     let own = snapshot.component();
-    let cause: Cause = caused_by(mail, &snapshot.id, 0);
-    let event = |name: &crate::id::EventName, payload: &Json| Event {
+    let component = |named: &Option<ComponentName>| named.as_ref().unwrap_or(own).clone();
+    let named = |name: &EventName, payload: &Json| Event {
         id: mail.event.id.derive(n),
         name: name.clone(),
         payload: payload.clone(),
         at: now,
     };
+    let to_instance = |component: ComponentName, id: &InstanceId| Target::Instance {
+        component,
+        id: id.clone(),
+    };
     let (to, event) = match send {
-        Send::ToSelf {
-            event: name,
+        Send::ToSelf { event, payload, .. } => (
+            to_instance(own.clone(), &snapshot.id),
+            named(event, payload),
+        ),
+        Send::ToInstance {
+            component: other,
+            instance,
+            event,
             payload,
             ..
         } => (
-            Target::Instance {
-                component: own.clone(),
-                id: snapshot.id.clone(),
-            },
-            event(name, payload),
+            to_instance(component(other), instance),
+            named(event, payload),
         ),
-        Send::ToInstance {
-            component,
-            instance,
-            event: name,
-            payload,
-            ..
-        } => {
-            let component = component.as_ref().unwrap_or(own).clone();
-            (
-                Target::Instance {
-                    component,
-                    id: instance.clone(),
-                },
-                event(name, payload),
-            )
-        }
         Send::Broadcast {
-            component,
+            component: other,
             machine,
             state,
-            event: name,
+            event,
             payload,
             ..
-        } => {
-            let component = component.as_ref().unwrap_or(own).clone();
-            (
-                super::outgoing::broadcast(component, machine.clone(), state.clone()),
-                event(name, payload),
-            )
-        }
+        } => (
+            broadcast(component(other), machine.clone(), state.clone()),
+            named(event, payload),
+        ),
         Send::Create {
-            component,
+            component: other,
             machine,
             context,
         } => {
-            let id = child_id(
-                &snapshot.deployment.definition,
-                &snapshot.id,
-                &mail.event.id,
-                n,
-                context,
-            );
-            let component = component.as_ref().unwrap_or(own).clone();
-            let parent = Some(Box::new(super::outgoing::parent_of(snapshot)));
-            (
-                Target::Create {
-                    component,
-                    machine: Some(machine.clone()),
-                    id,
-                    parent,
-                },
-                super::outgoing::creation(&mail.event.id, n, context.clone(), now),
-            )
+            let definition = &snapshot.deployment.definition;
+            let to = Target::Create {
+                component: component(other),
+                machine: Some(machine.clone()),
+                id: child_id(definition, &snapshot.id, &mail.event.id, n, context),
+                parent: Some(Box::new(parent_of(snapshot))),
+            };
+            (to, creation(&mail.event.id, n, context.clone(), now))
         }
         Send::Cancel { .. } => unreachable!("cancellations send nothing"),
     };
@@ -588,6 +569,6 @@ fn outgoing_of(snapshot: &Snapshot, mail: &Mail, n: u32, send: &Send, now: Times
         n,
         to,
         event,
-        cause,
+        cause: caused_by(mail, &snapshot.id, 0),
     }
 }

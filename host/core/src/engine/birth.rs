@@ -125,7 +125,10 @@ impl Engine {
         let Trigger::Create(birth) = &letter.trigger else {
             return;
         };
-        let machine = birth.machine.as_ref().unwrap_or(&snapshot.machine().name);
+        let machine = birth
+            .machine
+            .as_ref()
+            .unwrap_or_else(|| &snapshot.machine().name);
         let same = birth.repeatable
             && birth.component == *snapshot.component()
             && origin_of(machine, &letter.mail.event.payload) == snapshot.origin;
@@ -189,7 +192,14 @@ impl Engine {
             Refused::UnknownMachine(name) => Parked::UnknownTarget(
                 format!("component `{}` has no machine `{name}`", birth.component).into(),
             ),
-            _ => {
+            Refused::UnknownComponent(_)
+            | Refused::UnknownInstance(_)
+            | Refused::InstanceExists(_)
+            | Refused::KeyReused
+            | Refused::InstanceSuspended { .. }
+            | Refused::ComponentSuspended { .. }
+            | Refused::TooManyMatched(_)
+            | Refused::NotCommitted => {
                 Parked::UnknownTarget(format!("there is no component `{}`", birth.component).into())
             }
         };
@@ -215,6 +225,7 @@ impl Engine {
                 cause,
             },
             why,
+            letter.after,
         );
     }
 }

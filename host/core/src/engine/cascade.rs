@@ -13,6 +13,7 @@ use crate::{
     engine::{
         Engine,
         instances::{Pool, Slot},
+        outbox::Source,
         schedule::Work,
     },
     id::{EventId, InstanceId, TenantId},
@@ -80,7 +81,7 @@ impl Engine {
                     self.effects.push_back(Effect::Deliver {
                         tenant: tenant.clone(),
                         to,
-                        outgoing,
+                        outgoing: Box::new(outgoing),
                     });
                 }
             }
@@ -91,7 +92,7 @@ impl Engine {
                 self.effects.push_back(Effect::Deliver {
                     tenant: tenant.clone(),
                     to,
-                    outgoing: outgoing.clone(),
+                    outgoing: Box::new(outgoing.clone()),
                 });
                 self.receive(tenant, outgoing, after);
             }
@@ -101,10 +102,10 @@ impl Engine {
     /// Takes in what this or another shard sent to instances here.
     pub(crate) fn receive(&mut self, tenant: &TenantId, outgoing: Outgoing, after: After) {
         if self.debt() >= self.limits.debt_hard_max {
-            return self.park_outgoing(tenant, outgoing, Parked::Overload);
+            return self.park_outgoing(tenant, outgoing, Parked::Overload, after);
         }
         if let Some(why) = self.over_budget(&outgoing.cause) {
-            return self.park_over_budget(tenant, outgoing, why);
+            return self.park_over_budget(tenant, outgoing, why, after);
         }
         let Outgoing {
             to, event, cause, ..
@@ -165,14 +166,14 @@ impl Engine {
             let known_elsewhere = mail.cause.spread || origin != Origin::Inside;
             if !known_elsewhere {
                 let why = Parked::UnknownTarget(self.describe_selector(&selector).into());
-                self.park_mail(tenant, &selector, mail, why);
+                self.park_mail(tenant, &selector, mail, why, after);
             }
             return None;
         };
         let matched = slots.len();
         if matched > self.limits.broadcast_matched_max {
             if origin == Origin::Inside {
-                self.park_mail(tenant, &selector, mail, Parked::Overload);
+                self.park_mail(tenant, &selector, mail, Parked::Overload, after);
             }
             return None;
         }
@@ -213,7 +214,13 @@ impl Engine {
             selector: Arc::clone(&selecting.selector),
             instances: ids,
         };
-        let seq = self.append(&selecting.tenant, Body::Selected(Box::new(selected)));
+        let selected = Arc::new(selected);
+        let source = match selecting.origin {
+            Origin::Inside => Source::Selection(Arc::clone(&selected), selecting.after),
+            Origin::Tally(number) => self.tally_source(number),
+            Origin::Caller { .. } => Source::Nothing,
+        };
+        let seq = self.append(&selecting.tenant, Body::Selected(selected), source);
         for slot in slice {
             let trigger = Trigger::Selected(Arc::clone(&selecting.selector));
             let letter = Letter {
@@ -337,7 +344,13 @@ impl Engine {
     }
 
     /// Parks the first delivery over budget of each root and instance; further ones are counted.
-    fn park_over_budget(&mut self, tenant: &TenantId, outgoing: Outgoing, why: String) {
+    fn park_over_budget(
+        &mut self,
+        tenant: &TenantId,
+        outgoing: Outgoing,
+        why: String,
+        after: After,
+    ) {
         let instance = match &outgoing.to {
             Target::Instance { id, .. } => Some(id.clone()),
             Target::Create { .. } | Target::Selection(_) => None,
@@ -346,11 +359,17 @@ impl Engine {
             return;
         }
         let text = format!("{why}: {}", chain_text(&outgoing.cause));
-        self.park_outgoing(tenant, outgoing, Parked::CascadeBudget(text.into()));
+        self.park_outgoing(tenant, outgoing, Parked::CascadeBudget(text.into()), after);
     }
 
     /// Parks a delivery that reached no instance.
-    pub(crate) fn park_outgoing(&mut self, tenant: &TenantId, outgoing: Outgoing, why: Parked) {
+    pub(crate) fn park_outgoing(
+        &mut self,
+        tenant: &TenantId,
+        outgoing: Outgoing,
+        why: Parked,
+        after: After,
+    ) {
         let (component, machine, instance) = match &outgoing.to {
             Target::Instance { component, id } => (component.clone(), None, Some(id.clone())),
             Target::Create {
@@ -376,10 +395,18 @@ impl Engine {
             to: Some(outgoing.to),
             at: self.now,
         };
-        self.append(tenant, Body::Parked(Box::new(letter)));
+        let source = Source::Parked(Box::new(letter.clone()), after);
+        self.append(tenant, Body::Parked(Box::new(letter)), source);
     }
 
-    fn park_mail(&mut self, tenant: &TenantId, selector: &Arc<Selector>, mail: Mail, why: Parked) {
+    fn park_mail(
+        &mut self,
+        tenant: &TenantId,
+        selector: &Arc<Selector>,
+        mail: Mail,
+        why: Parked,
+        after: After,
+    ) {
         let to = Target::Selection(Arc::clone(selector));
         self.park_outgoing(
             tenant,
@@ -390,6 +417,7 @@ impl Engine {
                 cause: mail.cause,
             },
             why,
+            after,
         );
     }
 

@@ -11,6 +11,7 @@ use crate::{
         apply::timer_mail,
         cascade::{restarted, root_cause},
         instances::Slot,
+        outbox::Source,
         outgoing::CREATED,
         repeats::{Seen, fingerprint},
         settle::repeat_key,
@@ -39,7 +40,7 @@ impl Engine {
                     id: letter.event.id,
                     instance: letter.instance,
                 };
-                self.append(&tenant, body);
+                self.append(&tenant, body, Source::Nothing);
                 self.reply(ticket, Reply::Discarded);
             }
             Request::Preview { with } => {
@@ -220,6 +221,7 @@ impl Engine {
                         id: of,
                         instance: None,
                     },
+                    Source::Nothing,
                 );
                 self.dispatch(
                     tenant,
@@ -446,7 +448,7 @@ impl Engine {
             after,
             outgoing: outgoing.clone(),
         };
-        self.append_about(slot, Body::Departed(Box::new(departed)), None);
+        self.append_about(slot, Body::Departed(Box::new(departed)), Source::Nothing);
         self.dispatch(&tenant, outgoing);
     }
 
@@ -529,6 +531,7 @@ impl Engine {
                         cause,
                     },
                     why,
+                    letter.after,
                 );
             }
         }

@@ -44,7 +44,7 @@ impl<'a> Sender<'a> {
     }
 
     /// `notifyParent` of the transition, else `parentLink.onStateChange` of the machine.
-    pub(crate) fn to_parent(
+    pub(crate) fn notify_parent(
         &mut self,
         machine: &Machine,
         transition: Option<&Transition>,

@@ -98,7 +98,15 @@ impl Engine {
             Trigger::Timeout(_, entry) | Trigger::Auto(_, entry) if *entry != snapshot.entry => {
                 return;
             }
-            _ => {}
+            Trigger::Event
+            | Trigger::Selected(_)
+            | Trigger::Expecting(_)
+            | Trigger::Deferred
+            | Trigger::Due
+            | Trigger::Timeout(..)
+            | Trigger::Auto(..)
+            | Trigger::Create(_)
+            | Trigger::Replay { .. } => {}
         }
         if let Some(until) = self.must_wait(slot) {
             return self.hold_back(slot, letter, until);
@@ -194,7 +202,13 @@ impl Engine {
                     .filter(same)
                     .collect()
             }
-            _ => event.map_or_else(SmallVec::new, |event| {
+            Trigger::Event
+            | Trigger::Selected(_)
+            | Trigger::Expecting(_)
+            | Trigger::Deferred
+            | Trigger::Due
+            | Trigger::Create(_)
+            | Trigger::Replay { .. } => event.map_or_else(SmallVec::new, |event| {
                 SmallVec::from_slice(machine.candidates(state, event))
             }),
         }

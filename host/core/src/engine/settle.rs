@@ -5,7 +5,7 @@ use crate::{
     call::{Fault, LogLine},
     definition::{OnFault, StateIdx},
     effect::{HandledReply, Refused, Reply},
-    engine::{Engine, instances::Slot, repeats::Key, run::version_key},
+    engine::{Engine, instances::Slot, outbox::Source, repeats::Key, run::version_key},
     id::{EventId, InstanceId, TenantId},
     input::Ticket,
     instance::{Letter, Origin, Trigger, step::Step},
@@ -102,7 +102,13 @@ impl Engine {
             let refused = match reason {
                 Reason::Schema(violations) => Refused::Schema(violations),
                 Reason::Refused(refusal) => Refused::Refusal(refusal),
-                _ => Refused::NotCommitted,
+                Reason::NoTransition
+                | Reason::NothingMatched
+                | Reason::NoLongerMatches
+                | Reason::NoAutoPassed
+                | Reason::Finished
+                | Reason::UnexpectedState(_)
+                | Reason::Exists => Refused::NotCommitted,
             };
             return self.miscarry(slot, letter, refused);
         }
@@ -209,7 +215,9 @@ impl Engine {
                 .filter(|_| verdict.disposition != Disposition::DeadLettered)
                 .cloned(),
         };
-        self.append_about(slot, Body::Handled(Box::new(handled)), from_inside(&letter));
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let source = Source::of(&letter, snapshot.tenant(), &snapshot.id);
+        self.append_about(slot, Body::Handled(Box::new(handled)), source);
         self.answer_handled(
             slot,
             letter,
@@ -324,6 +332,7 @@ impl Engine {
                 let Letter {
                     mail: Mail { event, cause, .. },
                     origin,
+                    after,
                     ..
                 } = letter;
                 let to = Target::Instance { component, id };
@@ -336,6 +345,7 @@ impl Engine {
                         cause,
                     },
                     why,
+                    after,
                 );
                 if let Origin::Tally(tally) = origin {
                     self.tally_settled(tally, Disposition::DeadLettered);
@@ -429,7 +439,13 @@ pub(crate) fn repeat_key(tenant: &TenantId, instance: &InstanceId, letter: &Lett
     let id = match &letter.trigger {
         Trigger::Replay { of } => of,
         Trigger::Create(_) => return None,
-        _ => &letter.mail.event.id,
+        Trigger::Event
+        | Trigger::Selected(_)
+        | Trigger::Expecting(_)
+        | Trigger::Deferred
+        | Trigger::Due
+        | Trigger::Timeout(..)
+        | Trigger::Auto(..) => &letter.mail.event.id,
     };
     Some((tenant.clone(), Some(instance.clone()), id.clone()))
 }
@@ -441,9 +457,4 @@ pub(crate) fn settled_by(trigger: &Trigger) -> Option<&EventId> {
     } else {
         None
     }
-}
-
-/// The letter itself, if losing its record must not lose it.
-pub(crate) fn from_inside(letter: &Letter) -> Option<Letter> {
-    (letter.origin == Origin::Inside).then(|| letter.clone())
 }

@@ -1,12 +1,11 @@
 //! Broadcasts from outside: who was reached, and how each ended.
 
-use std::sync::Arc;
-
 use crate::{
     call::Event,
     effect::{Refused, Reply, Tally},
     engine::{
         Engine,
+        outbox::Source,
         repeats::{Key, fingerprint},
     },
     id::TenantId,
@@ -77,30 +76,39 @@ impl Engine {
             cause,
             sent_at: None,
         };
-        match self.select(
+        let matched = self.select(
             tenant,
-            Arc::clone(&selector),
+            selector,
             mail,
             Origin::Tally(number),
             After::Nothing,
-        ) {
-            Some(matched) => {
-                let counting = self
-                    .tallies
-                    .get_mut(&number)
-                    .expect("nothing has been settled yet");
-                counting.tally.matched = matched;
-                self.tally_done(number);
-            }
-            None => {
-                let counting = self
-                    .tallies
-                    .remove(&number)
-                    .expect("nothing has been settled yet");
-                let refused = Refused::TooManyMatched(self.limits.broadcast_matched_max as u64);
-                self.refuse_all(counting.ticket, counting.key, refused);
-            }
+        );
+        self.tally_begun(number, matched);
+    }
+
+    /// So many instances were chosen; none = too many.
+    fn tally_begun(&mut self, number: u64, matched: Option<u64>) {
+        if let Some(matched) = matched {
+            let counting = self.tallies.get_mut(&number);
+            counting
+                .expect("nothing has been settled yet")
+                .tally
+                .matched = matched;
+            return self.tally_done(number);
         }
+        let counting = self.tallies.remove(&number);
+        let counting = counting.expect("nothing has been settled yet");
+        let refused = Refused::TooManyMatched(self.limits.broadcast_matched_max as u64);
+        self.refuse_all(counting.ticket, counting.key, refused);
+    }
+
+    /// What the records of a broadcast come from: its id, if that is remembered.
+    pub(crate) fn tally_source(&self, number: u64) -> Source {
+        let key = self
+            .tallies
+            .get(&number)
+            .and_then(|counting| counting.key.clone());
+        key.map_or(Source::Nothing, |key| Source::Remembered(Box::new(key)))
     }
 
     /// One of the instances is settled.

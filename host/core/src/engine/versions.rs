@@ -16,6 +16,7 @@ use crate::{
         Engine,
         cascade::root_cause,
         instances::Slot,
+        outbox::Source,
         run::{same_delay, version_key},
     },
     id::{
@@ -202,7 +203,7 @@ impl Engine {
             extra.held = None;
         }
         let after = Box::new(snapshot.clone());
-        self.append_about(slot, Body::Moved(after), None);
+        self.append_about(slot, Body::Moved(after), Source::Nothing);
         self.fire_due(slot);
     }
 

@@ -366,7 +366,11 @@ fn tabulate(machine: &mut Machine, order: &[TransitionIdx]) {
             match transition.kind {
                 TransitionKind::Auto { .. } => state.autos.push(idx),
                 TransitionKind::Timeout { .. } => state.timeouts.push(idx),
-                _ => {}
+                TransitionKind::Regular
+                | TransitionKind::Internal
+                | TransitionKind::InterMachine { .. }
+                | TransitionKind::CreateAcross { .. }
+                | TransitionKind::SendAcross { .. } => {}
             }
         }
         let equal = transition
@@ -402,7 +406,7 @@ pub(super) fn names_or_one(fields: &Fields<'_>, field: &str, notes: &mut Notes) 
             );
             Vec::new()
         }
-        _ => fields
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => fields
             .name_in(node, &fields.path_of(field), notes)
             .into_iter()
             .collect(),

@@ -190,50 +190,8 @@ fn kind(
             },
             rules,
         ),
-        "timeout" => {
-            let after = after.filter(|after| *after > Duration::ZERO);
-            if after.is_none() {
-                let message = "a `timeout` transition needs `timeoutMs`, more than 0";
-                notes.error(
-                    "timeout_without_time",
-                    fields.place_of("timeoutMs"),
-                    &fields.path_of("timeoutMs"),
-                    message,
-                );
-            }
-            let reset = fields.boolean("resetOnTransition", notes).unwrap_or(true);
-            (
-                TransitionKind::Timeout {
-                    after: after.unwrap_or(Duration(1)),
-                    reset,
-                },
-                rules,
-            )
-        }
-        "inter_machine" => {
-            let target = fields.required_name("targetMachine", notes)?;
-            let Some(position) = outline.names.iter().position(|name| *name == target.text) else {
-                let known: Vec<&str> = outline.names.iter().map(String::as_str).collect();
-                let message = format!("there is no machine `{}` in this component", target.text);
-                let finding = notes.error(
-                    "unknown_machine",
-                    target.place,
-                    &fields.path_of("targetMachine"),
-                    message,
-                );
-                finding.help =
-                    nearest(&target.text, &known).map(|near| format!("did you mean `{near}`?"));
-                return None;
-            };
-            let machine = MachineIdx(u16::try_from(position).ok()?);
-            (
-                TransitionKind::InterMachine {
-                    machine,
-                    mapping: mapping(fields, notes),
-                },
-                rules,
-            )
-        }
+        "timeout" => (timeout(fields, after, notes), rules),
+        "inter_machine" => (inter_machine(fields, outline, notes)?, rules),
         "cross_component" => across(fields, rules, notes)?,
         other => {
             let known = [
@@ -255,6 +213,48 @@ fn kind(
             finding.help = nearest(other, &known).map(|near| format!("did you mean `{near}`?"));
             return None;
         }
+    })
+}
+
+fn timeout(fields: &Fields<'_>, after: Option<Duration>, notes: &mut Notes) -> TransitionKind {
+    let after = after.filter(|after| *after > Duration::ZERO);
+    if after.is_none() {
+        let message = "a `timeout` transition needs `timeoutMs`, more than 0";
+        notes.error(
+            "timeout_without_time",
+            fields.place_of("timeoutMs"),
+            &fields.path_of("timeoutMs"),
+            message,
+        );
+    }
+    let reset = fields.boolean("resetOnTransition", notes).unwrap_or(true);
+    TransitionKind::Timeout {
+        after: after.unwrap_or(Duration(1)),
+        reset,
+    }
+}
+
+fn inter_machine(
+    fields: &Fields<'_>,
+    outline: &Outline<'_>,
+    notes: &mut Notes,
+) -> Option<TransitionKind> {
+    let target = fields.required_name("targetMachine", notes)?;
+    let Some(position) = outline.names.iter().position(|name| *name == target.text) else {
+        let known: Vec<&str> = outline.names.iter().map(String::as_str).collect();
+        let message = format!("there is no machine `{}` in this component", target.text);
+        let finding = notes.error(
+            "unknown_machine",
+            target.place,
+            &fields.path_of("targetMachine"),
+            message,
+        );
+        finding.help = nearest(&target.text, &known).map(|near| format!("did you mean `{near}`?"));
+        return None;
+    };
+    Some(TransitionKind::InterMachine {
+        machine: MachineIdx(u16::try_from(position).ok()?),
+        mapping: mapping(fields, notes),
     })
 }
 
@@ -315,7 +315,9 @@ fn guard(fields: &Fields<'_>, notes: &mut Notes) -> Option<MethodName> {
             }
             inner.required_name("method", notes)?
         }
-        _ => fields.name_in(node, &path, notes)?,
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) | Kind::List(_) => {
+            fields.name_in(node, &path, notes)?
+        }
     };
     let legal = |c: char| c.is_alphanumeric() || c == '_' || c == '-' || c == '.' || c == '$';
     if !name.text.chars().all(legal) || name.text.starts_with(|c: char| c.is_ascii_digit()) {
@@ -368,26 +370,17 @@ fn operator(rule: &Fields<'_>, notes: &mut Notes) -> Option<Operator> {
     let Some(name) = rule.name("operator", notes) else {
         return Some(Operator::Equal);
     };
-    Some(match name.text.as_str() {
-        "===" | "==" | "=" => Operator::Equal,
-        "!==" | "!=" => Operator::NotEqual,
-        ">" => Operator::Greater,
-        "<" => Operator::Less,
-        ">=" => Operator::GreaterOrEqual,
-        "<=" => Operator::LessOrEqual,
-        "contains" => Operator::Contains,
-        "in" => Operator::In,
-        other => {
-            let finding = notes.error(
-                "unknown_value",
-                name.place,
-                &rule.path_of("operator"),
-                format!("unknown operator `{other}`"),
-            );
-            finding.help = Some("an operator is one of === !== > < >= <= contains in".to_owned());
-            return None;
-        }
-    })
+    let operator = Operator::parse(&name.text);
+    if operator.is_none() {
+        let finding = notes.error(
+            "unknown_value",
+            name.place,
+            &rule.path_of("operator"),
+            format!("unknown operator `{}`", name.text),
+        );
+        finding.help = Some("an operator is one of === !== > < >= <= contains in".to_owned());
+    }
+    operator
 }
 
 fn mapping(fields: &Fields<'_>, notes: &mut Notes) -> Option<Mapping> {

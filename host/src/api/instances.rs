@@ -1,0 +1,289 @@
+//! `/v1/…/instances`: creating, reading, searching.
+
+use axum::{
+    Json as JsonAnswer,
+    extract::{Path, State as Shared},
+    http::StatusCode,
+};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+use utoipa::ToSchema;
+use xcomponent_core::{
+    definition::Operator,
+    effect::Reply,
+    id::{ComponentName, MachineName, StateName, Version},
+    input::{Create, Request},
+    json,
+    record::Status,
+};
+
+use super::{
+    State,
+    body::{self, Body, PageParams, Params},
+    caller::Caller,
+    error::{ApiError, Problem, Result},
+    wire::{Instance, List},
+};
+use crate::driver::{Cursor, InstanceFilter, Page, PageRequest, Where};
+
+/// Items on a page where the caller names no limit.
+const PAGE_DEFAULT: usize = 100;
+
+/// A new instance.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewInstance {
+    /// What it begins with; `{}` if absent.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    context: Option<Box<RawValue>>,
+    /// The caller's own id for it: creating it again gives the first.
+    #[serde(default)]
+    id: Option<String>,
+}
+
+/// Creates an instance.
+#[utoipa::path(
+    post, path = "/v1/components/{component}/machines/{machine}/instances", tag = "instances",
+    params(("component" = String, Path, description = "Its component"), ("machine" = String, Path, description = "Its machine")),
+    request_body = NewInstance,
+    responses(
+        (status = 201, description = "The instance", body = Instance),
+        (status = 200, description = "The instance that this id named before", body = Instance),
+        (status = "4XX", description = "It was not created", body = Problem),
+    )
+)]
+pub(super) async fn create(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path((component, machine)): Path<(String, String)>,
+    Body(new): Body<NewInstance>,
+) -> Result<(StatusCode, JsonAnswer<Instance>)> {
+    let context = body::object(new.context.as_deref(), "context")?;
+    let component = ComponentName::new(component);
+    let id = match &new.id {
+        Some(id) => body::instance_id(id)?,
+        None => state.new_id(&caller, &component, &context),
+    };
+    let create = Create {
+        component,
+        machine: MachineName::new(machine),
+        context,
+        id,
+        repeatable: new.id.is_some(),
+        entry_point: false,
+        trace_parent: None,
+    };
+    let request = Request::Create(create);
+    match state.handle().request(&caller.tenant, request).await {
+        Reply::Created { instance, existing } => {
+            let status = if existing {
+                StatusCode::OK
+            } else {
+                StatusCode::CREATED
+            };
+            Ok((status, JsonAnswer(Instance::of(&instance))))
+        }
+        Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now())),
+        other => unreachable!("a creation is answered with an instance or refused: {other:?}"),
+    }
+}
+
+impl State {
+    /// An id for a new instance: in the partition of its routing value if the component has one.
+    pub(super) fn new_id(
+        &self,
+        caller: &Caller,
+        component: &ComponentName,
+        context: &json::Json,
+    ) -> xcomponent_core::id::InstanceId {
+        let loaded = self.registry().get(&caller.tenant, component);
+        let route = loaded.and_then(|loaded| {
+            let routing = loaded.active.definition.routing.as_ref()?;
+            context.route(routing)
+        });
+        self.handle().new_instance_id(route)
+    }
+}
+
+/// An instance, finished or not.
+#[utoipa::path(
+    get, path = "/v1/instances/{id}", tag = "instances",
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "The instance", body = Instance),
+        (status = 404, description = "There is none", body = Problem),
+    )
+)]
+pub(super) async fn read(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<JsonAnswer<Instance>> {
+    let id = body::instance_id(&id)?;
+    let instance = state.handle().read(&caller.tenant, &id).await?;
+    let instance =
+        instance.map_err(|refused| ApiError::of_refused(refused, state.handle().now()))?;
+    Ok(JsonAnswer(Instance::of(&instance)))
+}
+
+/// Which instances.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Search {
+    /// Of this component.
+    component: Option<String>,
+    /// Of this machine.
+    machine: Option<String>,
+    /// In this state.
+    state: Option<String>,
+    /// `active`, `completed` or `error`.
+    status: Option<String>,
+    /// On this version.
+    version: Option<String>,
+    /// `path:op:value`, for example `amount:>:100` or `customer.name:===:Ann`.
+    #[serde(rename = "where")]
+    condition: Option<String>,
+    /// This text stands in the id or the context.
+    q: Option<String>,
+    /// Counts instead of instances.
+    #[serde(default)]
+    count: bool,
+}
+
+/// How many instances there are of one kind.
+#[derive(Debug, serde::Serialize, ToSchema)]
+pub(super) struct InstanceCount {
+    /// Of which component.
+    component: String,
+    /// On which version.
+    version: String,
+    /// Of which machine.
+    machine: String,
+    /// In which state.
+    state: String,
+    /// `active`, `completed` or `error`.
+    status: &'static str,
+    /// How many.
+    instances: u64,
+}
+
+/// What a search answers.
+#[derive(Debug, serde::Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Found {
+    /// Instances, the last created first.
+    Instances(List<Instance>),
+    /// With `count=true`: how many there are of each kind.
+    Counts(List<InstanceCount>),
+}
+
+/// Instances, the last created first.
+#[utoipa::path(
+    get, path = "/v1/instances", tag = "instances",
+    params(Search, PageParams),
+    responses(
+        (status = 200, description = "A page of instances, or counts", body = Found),
+        (status = 400, description = "The query is not understood", body = Problem),
+    )
+)]
+pub(super) async fn list(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Params(search): Params<Search>,
+    Params(page): Params<PageParams>,
+) -> Result<JsonAnswer<Found>> {
+    let filter = filter(&search)?;
+    if search.count {
+        let counts = state
+            .handle()
+            .instance_counts(&caller.tenant, filter)
+            .await?;
+        let items = counts.iter().map(|count| InstanceCount {
+            component: count.component.to_string(),
+            version: count.version.to_string(),
+            machine: count.machine.to_string(),
+            state: count.state.to_string(),
+            status: count.status.as_str(),
+            instances: count.instances,
+        });
+        return Ok(JsonAnswer(Found::Counts(List {
+            items: items.collect(),
+            next_cursor: None,
+        })));
+    }
+    let page = page_request(&page)?;
+    let found = state
+        .handle()
+        .instances(&caller.tenant, filter, page)
+        .await?;
+    Ok(JsonAnswer(Found::Instances(page_of(found, |instance| {
+        Instance::of(&instance)
+    }))))
+}
+
+fn filter(search: &Search) -> Result<InstanceFilter> {
+    let status = match search.status.as_deref() {
+        None => None,
+        Some("active") => Some(Status::Active),
+        Some("completed") => Some(Status::Completed),
+        Some("error") => Some(Status::Error),
+        Some(other) => {
+            return Err(ApiError::bad_request(
+                "invalid_query",
+                format!("`status` is `active`, `completed` or `error`, not `{other}`"),
+            ));
+        }
+    };
+    let conditions = search.condition.as_deref().map(condition).transpose()?;
+    Ok(InstanceFilter {
+        component: search.component.as_deref().map(ComponentName::new),
+        machine: search.machine.as_deref().map(MachineName::new),
+        state: search.state.as_deref().map(StateName::new),
+        status,
+        version: search.version.as_deref().map(Version::new),
+        conditions: conditions.into_iter().collect(),
+        text: search.q.clone(),
+    })
+}
+
+/// Reads `path:op:value`; a value that is no JSON is a string.
+fn condition(text: &str) -> Result<Where> {
+    let malformed = || {
+        ApiError::bad_request(
+            "invalid_query",
+            format!("`where` is `path:op:value`, as in `amount:>:100`, not `{text}`"),
+        )
+    };
+    let mut parts = text.splitn(3, ':');
+    let (Some(path), Some(operator), Some(value)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return Err(malformed());
+    };
+    let path = path.strip_prefix("context.").unwrap_or(path);
+    Ok(Where {
+        path: json::Path::parse(path).ok_or_else(malformed)?,
+        operator: Operator::parse(operator).ok_or_else(malformed)?,
+        value: serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned())),
+    })
+}
+
+/// The page that a caller asks for.
+pub(super) fn page_request(page: &PageParams) -> Result<PageRequest> {
+    let malformed =
+        || ApiError::bad_request("invalid_cursor", "`cursor` is not one that this host gave");
+    let after = page.cursor.as_deref();
+    let after = after.map(|cursor| Cursor::parse(cursor).ok_or_else(malformed));
+    Ok(PageRequest {
+        after: after.transpose()?,
+        limit: page.limit.unwrap_or(PAGE_DEFAULT),
+    })
+}
+
+/// The wire form of a page.
+pub(super) fn page_of<T, W>(page: Page<T>, wire: impl FnMut(T) -> W) -> List<W> {
+    List {
+        items: page.items.into_iter().map(wire).collect(),
+        next_cursor: page.next.map(|cursor| cursor.to_string()),
+    }
+}
