@@ -118,7 +118,14 @@ fn a_method_of_the_wrong_kind_is_an_error_at_the_function() {
 
 #[test]
 fn a_function_of_the_wrong_shape_is_an_error_at_the_function() {
-    assert_refused("wrong_shape", &["wrong_shape.rs:5:8", "Verdict"]);
+    assert_refused(
+        "wrong_shape",
+        &[
+            "this function cannot be a guard",
+            "wrong_shape.rs:5:8",
+            "it returns `bool` or `Result<bool, Failure>`",
+        ],
+    );
 }
 
 #[test]
