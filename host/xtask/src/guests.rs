@@ -59,3 +59,8 @@ fn describe(yaml: &str) -> Metadata {
         ..Metadata::default()
     }
 }
+
+/// A packed guest.
+pub(crate) fn path(name: &str) -> PathBuf {
+    packed().join(format!("{name}.wasm"))
+}
