@@ -16,9 +16,11 @@ use axum::{
 };
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
+use xcomponent_core::id::{InstanceId, TenantId};
 use xcomponent_host::{
     api::Router,
     app::{Config, Host},
+    driver::RecordFilter,
 };
 use xcomponent_pack as pack;
 
@@ -160,20 +162,24 @@ impl TestHost {
         answer.json()
     }
 
-    /// Waits until an instance is in a state: asked again after each change on the host.
+    /// Waits until an instance is in a state, looking again after each of its records.
     pub(crate) async fn until_state(&self, id: &str, state: &str) -> Value {
-        let found = async {
-            loop {
-                let instance = self.instance(id).await;
-                if instance["state"] == state {
-                    return instance;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+        let filter = RecordFilter {
+            instance: Some(InstanceId::parse(id).expect("a legal id")),
+            ..RecordFilter::default()
         };
-        tokio::time::timeout(PATIENCE, found)
-            .await
-            .unwrap_or_else(|_| panic!("`{id}` never came to `{state}`"))
+        let tenant = TenantId::default_tenant();
+        let mut records = self.host.handle().subscribe(&tenant, filter, None);
+        loop {
+            let instance = self.instance(id).await;
+            if instance["state"] == state {
+                return instance;
+            }
+            let more = tokio::time::timeout(PATIENCE, records.next()).await;
+            let more =
+                more.unwrap_or_else(|_| panic!("`{id}` never came to `{state}`: {instance}"));
+            more.expect("the log reaches back");
+        }
     }
 
     /// Everything that happened to an instance, the first first.
