@@ -1,5 +1,10 @@
 //! What the compiler tells an author: each sample is compiled by the real compiler.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up has failed"
+)]
+
 use std::{
     fs,
     path::{Path, PathBuf},
