@@ -171,6 +171,17 @@ impl ApiError {
         self
     }
 
+    /// With another status.
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Seconds after which it may be tried again.
+    pub(super) fn retry_after_s(&self) -> Option<u64> {
+        self.retry_after_s
+    }
+
     /// Its status.
     pub(super) fn status(&self) -> StatusCode {
         self.0.status
