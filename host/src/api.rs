@@ -6,6 +6,7 @@
 
 mod body;
 mod caller;
+mod compat;
 mod error;
 mod events;
 mod health;
@@ -87,6 +88,7 @@ pub fn router(state: State) -> Router {
         .routes(routes!(health::ready))
         .split_for_parts();
     routes
+        .merge(compat::router())
         .route("/openapi.json", get(openapi::serve(&document)))
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
