@@ -34,12 +34,7 @@ use self::printer::Printer;
 
 /// Runs state machines, written in YAML and Rust, as sandboxed WebAssembly components.
 #[derive(Debug, Parser)]
-#[command(
-    name = "xcomponent",
-    version,
-    propagate_version = true,
-    max_term_width = 100
-)]
+#[command(name = "xcomponent", version, max_term_width = 100)]
 struct Arguments {
     /// Prints JSON, one value a line, for programs.
     #[arg(long, global = true)]
