@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 pub use self::{
     check::{Checked, check},
     diagnostic::{Finding, Severity, Strictness},
-    diagram::{Highlight, dot, mermaid},
+    diagram::{Highlight, dot, mermaid, svg},
 };
 use crate::{
     id::{ComponentName, Digest, EventName, MachineName, MethodName, StateName, Version},

@@ -69,6 +69,24 @@ pub(super) struct Problem {
     more: Map<String, Value>,
 }
 
+/// A problem with one line of many.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProblemLine {
+    /// The status as a number.
+    status: u16,
+    /// Stable, for programs.
+    code: Cow<'static, str>,
+    /// What is wrong, and what was expected.
+    detail: String,
+    /// Each single mistake, where there may be several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ErrorItem>,
+    /// Whatever else belongs to the problem.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    more: Map<String, Value>,
+}
+
 /// One mistake of several.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct ErrorItem {
@@ -178,12 +196,28 @@ impl ApiError {
         &self.detail
     }
 
-    /// The problem as a value, for one line of a bulk answer.
-    pub(super) fn into_problem(self) -> Problem {
-        let request_id = request_id();
+    /// What one line of a bulk answer says of it.
+    pub(super) fn into_line(self) -> ProblemLine {
+        self.log_internal("-");
+        ProblemLine {
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail,
+            errors: self.errors,
+            more: self.more,
+        }
+    }
+
+    fn log_internal(&self, request_id: &str) {
         if let Some(internal) = &self.internal {
             tracing::error!(request_id, error = %internal, "a request failed");
         }
+    }
+
+    /// The problem as a value.
+    pub(super) fn into_problem(self) -> Problem {
+        let request_id = request_id();
+        self.log_internal(&request_id);
         Problem {
             kind: "about:blank",
             title: self.status.canonical_reason().unwrap_or("Error"),
