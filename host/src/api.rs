@@ -7,6 +7,7 @@
 mod body;
 mod bulk;
 mod caller;
+mod compat;
 mod components;
 mod dead_letters;
 mod diagrams;
@@ -36,8 +37,8 @@ use tokio::sync::{Semaphore, watch};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use xcomponent_core::id::TenantId;
 
-pub use self::serve::serve;
 use self::seal::Seal;
+pub use self::serve::serve;
 use crate::{driver::Handle, tenancy::Registry};
 
 /// The API as a service.
@@ -111,6 +112,7 @@ impl State {
 pub fn router(state: State) -> Router {
     let (routes, document) = native().split_for_parts();
     routes
+        .merge(compat::router())
         .route("/openapi.json", get(openapi::serve(&document)))
         .merge(docs::routes())
         .fallback(error::no_such_route)

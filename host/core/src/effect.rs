@@ -47,6 +47,8 @@ pub enum Effect {
         to: Destination,
         /// What.
         outgoing: Box<Outgoing>,
+        /// The record that caused it: the last one appended.
+        after: AppendSeq,
     },
     /// Answer a caller, once every record up to `after` is durable.
     Reply {
@@ -181,6 +183,17 @@ impl Tally {
             Disposition::Deferred | Disposition::Retrying => self.deferred += 1,
             Disposition::Rejected => self.rejected += 1,
             Disposition::DeadLettered => self.dead_lettered += 1,
+        }
+    }
+
+    /// Takes one back that was counted.
+    pub(crate) fn uncount(&mut self, disposition: Disposition) {
+        match disposition {
+            Disposition::Transitioned => self.transitioned -= 1,
+            Disposition::Ignored => self.ignored -= 1,
+            Disposition::Deferred | Disposition::Retrying => self.deferred -= 1,
+            Disposition::Rejected => self.rejected -= 1,
+            Disposition::DeadLettered => self.dead_lettered -= 1,
         }
     }
 

@@ -28,12 +28,12 @@ mod versions;
 use std::collections::VecDeque;
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 pub use self::versions::fit;
 use self::{
     breaker::Breakers,
-    cascade::Budget,
+    cascade::{Budget, Held},
     instances::{Instances, Slot},
     outbox::Outbox,
     repeats::Repeats,
@@ -49,7 +49,7 @@ use crate::{
     input::{Input, Ticket},
     instance::{After, Letter},
     limits::Limits,
-    record::Disposition,
+    record::{AppendSeq, Disposition},
     time::Timestamp,
 };
 
@@ -82,8 +82,14 @@ pub struct Engine {
     repeats: Repeats,
     tallies: HashMap<u64, Counting, FixedState>,
     last_tally: u64,
+    /// Settled broadcasts, with the last record that each depends on.
+    tallies_done: VecDeque<(AppendSeq, u64)>,
     /// Events for instances that the store was asked for.
     absent: HashMap<(TenantId, InstanceId), VecDeque<Letter>, FixedState>,
+    /// Instances that a truncation sent out of memory and that are not back yet.
+    returning: HashSet<(TenantId, InstanceId), FixedState>,
+    /// Selections that wait for them.
+    held: Vec<Held>,
     leases: HashMap<Lease, Slot, FixedState>,
     last_lease: u64,
     breakers: Breakers,
@@ -145,7 +151,10 @@ impl Engine {
             repeats: Repeats::default(),
             tallies: HashMap::default(),
             last_tally: 0,
+            tallies_done: VecDeque::new(),
             absent: HashMap::default(),
+            returning: HashSet::default(),
+            held: Vec::new(),
             leases: HashMap::default(),
             last_lease: 0,
             breakers: Breakers::default(),

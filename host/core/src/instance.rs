@@ -9,7 +9,6 @@ use smallvec::SmallVec;
 
 use crate::{
     call::Lease,
-    definition::TransitionIdx,
     id::{ComponentName, EventId, MachineName, StateName},
     input::Ticket,
     instance::step::Step,
@@ -31,6 +30,8 @@ pub(crate) struct Instance {
     pub(crate) keys: SmallVec<[u64; 2]>,
     /// The last record it appended; it may leave memory when that is durable.
     pub(crate) appended: AppendSeq,
+    /// The earliest time at which its deadlines will be looked at.
+    pub(crate) alarm: Option<Timestamp>,
     /// Mailbox and event at hand, absent while it is idle.
     pub(crate) busy: Option<Box<Busy>>,
 }
@@ -105,10 +106,10 @@ pub(crate) enum Trigger {
     Deferred,
     /// A delayed send to itself is due.
     Due,
-    /// One `timeout` transition.
-    Timeout(TransitionIdx, u64),
-    /// The `auto` transitions that share the delay of this one.
-    Auto(TransitionIdx, u64),
+    /// A timer of the instance's state is due; the timer with the event's id says which.
+    Timeout,
+    /// The same for `auto` transitions.
+    Auto,
     /// The creation of the instance; `existing` is the answer if it is there already.
     Create(Box<Birth>),
     /// A dead letter is tried again.

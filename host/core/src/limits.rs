@@ -28,9 +28,6 @@ pub const CASCADE_CREDITS: u32 = 10_000;
 /// Roots whose spent credits a shard remembers; only chains that select across shards need it.
 pub const CASCADE_ROOTS_MAX: usize = 65_536;
 
-/// Instances handed an event by one step of a broadcast, before other work gets its turn.
-pub const SELECTION_SLICE: usize = 1_000;
-
 /// Transitions in one record's list of effects.
 pub const SENDS_PER_TRANSITION_MAX: usize = 1_000;
 
@@ -55,6 +52,8 @@ pub struct Limits {
     pub debt_hard_max: usize,
     /// Instances one broadcast may reach on a shard.
     pub broadcast_matched_max: usize,
+    /// Instances handed an event by one step of a selection, before other work gets its turn.
+    pub selection_slice: usize,
     /// Live instances on a shard; further creations are refused.
     pub instances_max: usize,
     /// Answers to repeated ids that a shard remembers; further events with an id are refused.
@@ -82,6 +81,7 @@ impl Default for Limits {
             debt_soft_max: 100_000,
             debt_hard_max: 2_000_000,
             broadcast_matched_max: 1_000_000,
+            selection_slice: 1_000,
             instances_max: 20_000_000,
             remembered_max: 10_000_000,
             dedup_retention: Duration::from_secs(7 * 24 * 3_600),

@@ -189,7 +189,11 @@ fn parse(state: &State, line: &[u8]) -> Result<Request> {
     let line: Line<'_> = body::parse(line)?;
     let event = EventName::new(body::name(&line.event.0, "event")?);
     let payload = body::object(line.payload, "payload")?;
-    let id = line.id.as_ref().map(|id| body::event_id(&id.0)).transpose()?;
+    let id = line
+        .id
+        .as_ref()
+        .map(|id| body::event_id(&id.0))
+        .transpose()?;
     if let Some(instance) = &line.instance {
         return Ok(Request::Send(SendEvent {
             instance: body::instance_id(&instance.0)?,

@@ -177,28 +177,29 @@ pub(super) async fn list(
         let counts = by_component.entry(count.component.clone()).or_default();
         counts.count(count);
     }
-    let breakers = loaded
-        .iter()
-        .map(|(name, _)| state.breakers(&caller, name));
+    let breakers = loaded.iter().map(|(name, _)| state.breakers(&caller, name));
     let breakers = try_join_all(breakers).await?;
-    let items = loaded.iter().zip(breakers).map(|((name, loaded), breakers)| {
-        let definition = &loaded.active.definition;
-        let active = breakers
-            .iter()
-            .find(|breaker| breaker.version == definition.version);
-        ComponentItem {
-            name: name.to_string(),
-            version: definition.version.to_string(),
-            versions: loaded.versions.len(),
-            machines: definition
-                .machines
+    let items = loaded
+        .iter()
+        .zip(breakers)
+        .map(|((name, loaded), breakers)| {
+            let definition = &loaded.active.definition;
+            let active = breakers
                 .iter()
-                .map(|machine| machine.name.to_string())
-                .collect(),
-            breaker: state_of(active).as_str(),
-            instances: by_component.get(name).copied().unwrap_or_default(),
-        }
-    });
+                .find(|breaker| breaker.version == definition.version);
+            ComponentItem {
+                name: name.to_string(),
+                version: definition.version.to_string(),
+                versions: loaded.versions.len(),
+                machines: definition
+                    .machines
+                    .iter()
+                    .map(|machine| machine.name.to_string())
+                    .collect(),
+                breaker: state_of(active).as_str(),
+                instances: by_component.get(name).copied().unwrap_or_default(),
+            }
+        });
     Ok(JsonAnswer(List {
         items: items.collect(),
         next_cursor: None,
@@ -268,8 +269,7 @@ impl Component {
             name: definition.name.to_string(),
             version: definition.version.to_string(),
             versions: stored.iter().map(version).collect(),
-            entry_machine: entry
-                .map(|entry| definition.machine(entry.machine).name.to_string()),
+            entry_machine: entry.map(|entry| definition.machine(entry.machine).name.to_string()),
             singleton: entry.is_some_and(|entry| entry.singleton),
             isolation: match definition.isolation {
                 xcomponent_core::definition::Isolation::Reused => "reused",

@@ -32,7 +32,11 @@ pub(super) type Result<T, E = ApiError> = std::result::Result<T, E>;
 
 /// Something is not done, and why.
 #[derive(Debug)]
-pub(super) struct ApiError {
+pub(super) struct ApiError(Box<Details>);
+
+/// Boxed, since every handler's result has room for one.
+#[derive(Debug)]
+struct Details {
     status: StatusCode,
     code: Cow<'static, str>,
     detail: String,
@@ -117,7 +121,7 @@ impl ApiError {
         code: impl Into<Cow<'static, str>>,
         detail: impl Into<String>,
     ) -> Self {
-        Self {
+        Self(Box::new(Details {
             status,
             code: code.into(),
             detail: detail.into(),
@@ -125,7 +129,7 @@ impl ApiError {
             more: Map::new(),
             retry_after_s: None,
             internal: None,
-        }
+        }))
     }
 
     /// 400.
@@ -153,87 +157,104 @@ impl ApiError {
 
     /// 500: the host's own fault; the chain goes to the log.
     pub(super) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
-        Self {
-            internal: Some(chain(error)),
-            ..Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal",
-                "the host failed; its log has the details under the request id",
-            )
-        }
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the host failed; its log has the details under the request id",
+        )
+        .because(chain(error))
+    }
+
+    /// With what the log is told, and nobody else.
+    fn because(mut self, internal: String) -> Self {
+        self.0.internal = Some(internal);
+        self
     }
 
     /// With the single mistakes.
     pub(super) fn with_errors(mut self, errors: Vec<ErrorItem>) -> Self {
-        self.errors = errors;
+        self.0.errors = errors;
         self
     }
 
     /// With a further member.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(name.to_owned(), value.into());
+        self.0.more.insert(name.to_owned(), value.into());
         self
     }
 
     /// With the time after which it may be tried again.
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after_s = Some(seconds.max(1));
+        self.0.retry_after_s = Some(seconds.max(1));
         self
+    }
+
+    /// With another status.
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
+    }
+
+    /// Seconds after which it may be tried again.
+    pub(super) fn retry_after_s(&self) -> Option<u64> {
+        self.0.retry_after_s
     }
 
     /// Its status.
     pub(super) fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// Its code.
     pub(super) fn code(&self) -> &str {
-        &self.code
+        &self.0.code
     }
 
     /// What is wrong, in words.
     pub(super) fn detail(&self) -> &str {
-        &self.detail
+        &self.0.detail
     }
 
     /// What one line of a bulk answer says of it.
     pub(super) fn into_line(self) -> ProblemLine {
-        self.log_internal("-");
+        let details = *self.0;
+        log_internal(&details, "-");
         ProblemLine {
-            status: self.status.as_u16(),
-            code: self.code,
-            detail: self.detail,
-            errors: self.errors,
-            more: self.more,
-        }
-    }
-
-    fn log_internal(&self, request_id: &str) {
-        if let Some(internal) = &self.internal {
-            tracing::error!(request_id, error = %internal, "a request failed");
+            status: details.status.as_u16(),
+            code: details.code,
+            detail: details.detail,
+            errors: details.errors,
+            more: details.more,
         }
     }
 
     /// The problem as a value.
     pub(super) fn into_problem(self) -> Problem {
         let request_id = request_id();
-        self.log_internal(&request_id);
+        let details = *self.0;
+        log_internal(&details, &request_id);
         Problem {
             kind: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: self.detail,
-            code: self.code,
+            title: details.status.canonical_reason().unwrap_or("Error"),
+            status: details.status.as_u16(),
+            detail: details.detail,
+            code: details.code,
             request_id,
-            errors: self.errors,
-            more: self.more,
+            errors: details.errors,
+            more: details.more,
         }
+    }
+}
+
+fn log_internal(details: &Details, request_id: &str) {
+    if let Some(internal) = &details.internal {
+        tracing::error!(request_id, error = %internal, "a request failed");
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let (status, retry_after) = (self.status, self.retry_after_s);
+        let (status, retry_after) = (self.0.status, self.0.retry_after_s);
         let problem = self.into_problem();
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (status, body).into_response();
@@ -286,15 +307,13 @@ impl From<driver::Error> for ApiError {
             driver::Error::Gone { .. } => {
                 Self::new(StatusCode::GONE, "position_gone", error.to_string())
             }
-            driver::Error::Unavailable(_) | driver::Error::Unknown(_) => Self {
-                internal: Some(chain(&error)),
-                ..Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "store_unavailable",
-                    error.to_string(),
-                )
-                .retry_after(1)
-            },
+            driver::Error::Unavailable(_) | driver::Error::Unknown(_) => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "store_unavailable",
+                error.to_string(),
+            )
+            .retry_after(1)
+            .because(chain(&error)),
             driver::Error::VersionExists { .. } => {
                 Self::conflict("version_exists", error.to_string())
             }
@@ -321,14 +340,12 @@ impl From<tenancy::Error> for ApiError {
                 .with_errors(findings.iter().map(ErrorItem::from).collect()),
             Error::OtherName { .. } => Self::unprocessable("other_name", text),
             Error::VersionExists { .. } => Self::conflict("version_exists", text),
-            Error::Rejected(rejected) if rejected.by_host => Self {
-                internal: Some(rejected.message),
-                ..Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    rejected.code,
-                    "the component could not be compiled here; try again",
-                )
-            },
+            Error::Rejected(rejected) if rejected.by_host => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                rejected.code,
+                "the component could not be compiled here; try again",
+            )
+            .because(rejected.message),
             Error::Rejected(rejected) => Self::unprocessable(rejected.code, text),
             Error::WouldNotFit { report, .. } => {
                 let report = serde_json::to_value(wire::Report::of(&report)).unwrap_or_default();

@@ -44,7 +44,9 @@ pub(super) async fn history(
     state.expect_instance(&caller, &id).await?;
     let found = state.handle().history(&caller.tenant, &id, page).await?;
     let (seal, tenant) = (state.seal(), &caller.tenant);
-    let list = state.page_of(&caller, found, |entry| HistoryRecord::of(seal, tenant, &entry));
+    let list = state.page_of(&caller, found, |entry| {
+        HistoryRecord::of(seal, tenant, &entry)
+    });
     Ok(JsonAnswer(List {
         items: list.items.into_iter().flatten().collect(),
         next_cursor: list.next_cursor,

@@ -61,7 +61,9 @@ impl Collector for Numbers {
         out.gauge("components", "Components that are loaded", self.components)?;
         out.gauge("streams", "Streams that clients have open", self.streams)?;
         let shards = &self.gauges.shards;
-        out.by_shard("instances", "Instances in memory", shards, |shard| shard.live)?;
+        out.by_shard("instances", "Instances in memory", shards, |shard| {
+            shard.live
+        })?;
         out.by_shard(
             "debt",
             "Queued internal deliveries and unperformed effects",
@@ -82,7 +84,11 @@ impl Collector for Numbers {
         )?;
         out.events(shards)?;
         let commit = &self.gauges.commit;
-        out.gauge("commit_queue", "Records that are not durable", commit.queued)?;
+        out.gauge(
+            "commit_queue",
+            "Records that are not durable",
+            commit.queued,
+        )?;
         out.counter("commit_records", "Records committed", commit.records)?;
         out.counter("commit_batches", "Batches committed", commit.batches)?;
         out.counter("commit_failures", "Batches that failed", commit.failures)?;

@@ -35,7 +35,8 @@ pub(super) async fn check(
 }
 
 fn check_names(uri: &Uri, headers: &HeaderMap, allowed: &[String]) -> Result<()> {
-    let named = |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    let named =
+        |name: header::HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or(""));
     // HTTP/2, and HTTP/1.1 to a proxy, name the host in the target itself.
     let host = uri.authority().map(|authority| authority.as_str());
     let Some(host) = host.or_else(|| named(header::HOST)) else {
@@ -111,7 +112,13 @@ mod tests {
 
     #[test]
     fn loopback_names_and_listed_ones_are_answered() {
-        for host in ["localhost", "LOCALHOST:3000", "127.0.0.1:80", "127.9.9.9", "[::1]:3000"] {
+        for host in [
+            "localhost",
+            "LOCALHOST:3000",
+            "127.0.0.1:80",
+            "127.9.9.9",
+            "[::1]:3000",
+        ] {
             assert_eq!(code(host, None, &[]), "ok", "{host}");
         }
         assert_eq!(code("flow.example:443", None, &["flow.example"]), "ok");
@@ -127,7 +134,11 @@ mod tests {
             "[::2]",
             "",
         ] {
-            assert_eq!(code(host, None, &["flow.example"]), "host_not_allowed", "{host}");
+            assert_eq!(
+                code(host, None, &["flow.example"]),
+                "host_not_allowed",
+                "{host}"
+            );
         }
     }
 
@@ -136,7 +147,12 @@ mod tests {
         let ask = |origin| code("localhost:3000", Some(origin), &["flow.example"]);
         assert_eq!(ask("http://localhost:3000"), "ok");
         assert_eq!(ask("https://flow.example"), "ok");
-        for origin in ["null", "http://localhost:4000", "https://evil.example", "localhost:3000"] {
+        for origin in [
+            "null",
+            "http://localhost:4000",
+            "https://evil.example",
+            "localhost:3000",
+        ] {
             assert_eq!(ask(origin), "origin_not_allowed", "{origin}");
         }
     }

@@ -51,7 +51,10 @@ impl Seal {
     pub(super) fn read_position(&self, tenant: &TenantId, text: &str) -> Result<Position> {
         let position = self.open(tenant, Purpose::Position, text);
         position.map(Position).ok_or_else(|| {
-            ApiError::bad_request("invalid_position", "`after` is not a position this host gave")
+            ApiError::bad_request(
+                "invalid_position",
+                "`after` is not a position this host gave",
+            )
         })
     }
 
@@ -123,7 +126,13 @@ mod tests {
     fn what_nobody_was_given_is_no_position() {
         let seal = Seal::new();
         let tenant = TenantId::default_tenant();
-        for bad in ["", "7", "+0000000000000000000000000000007", &"0".repeat(32), &"ä".repeat(16)] {
+        for bad in [
+            "",
+            "7",
+            "+0000000000000000000000000000007",
+            &"0".repeat(32),
+            &"ä".repeat(16),
+        ] {
             assert!(seal.read_position(&tenant, bad).is_err(), "{bad}");
         }
     }
@@ -132,7 +141,10 @@ mod tests {
     fn neighbours_do_not_look_alike() {
         let seal = Seal::new();
         let tenant = TenantId::default_tenant();
-        let (one, two) = (seal.position(&tenant, Position(1)), seal.position(&tenant, Position(2)));
+        let (one, two) = (
+            seal.position(&tenant, Position(1)),
+            seal.position(&tenant, Position(2)),
+        );
         assert_ne!(one[..8], two[..8]);
         assert_eq!(one, seal.position(&tenant, Position(1)));
     }

@@ -8,7 +8,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     extract::{
         State as Shared,
-        ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
+        ws::{
+            CloseFrame, Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection,
+        },
     },
     http::{HeaderMap, StatusCode, header},
     response::{
@@ -223,9 +225,7 @@ impl Feed {
                     (vec![event], Some(feed))
                 }
                 Step::Stopped => (Vec::new(), None),
-                Step::Failed(error) => {
-                    (vec![event(&StreamEnd::of(&error)).event("error")], None)
-                }
+                Step::Failed(error) => (vec![event(&StreamEnd::of(&error)).event("error")], None),
             };
             let events = events.into_iter().map(Ok::<_, Infallible>);
             Some((stream::iter(events), feed))
@@ -288,7 +288,10 @@ impl StreamEnd {
 
 fn record_filter(filter: &Filter) -> Result<RecordFilter> {
     let kinds = filter.kinds.as_deref().unwrap_or_default();
-    let kinds = kinds.split(',').map(str::trim).filter(|kind| !kind.is_empty());
+    let kinds = kinds
+        .split(',')
+        .map(str::trim)
+        .filter(|kind| !kind.is_empty());
     let kind = |text: &str| {
         Kind::parse(text).ok_or_else(|| {
             ApiError::bad_request("invalid_query", format!("there is no kind `{text}`"))

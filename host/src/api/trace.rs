@@ -198,11 +198,7 @@ fn forest(entries: &[Entry]) -> Vec<TraceNode> {
 }
 
 /// A record as a node, what caused it, and where its own effects look for it.
-type Placed<'r> = (
-    TraceNode,
-    Option<&'r Cause>,
-    (EventId, Option<InstanceId>),
-);
+type Placed<'r> = (TraceNode, Option<&'r Cause>, (EventId, Option<InstanceId>));
 
 fn node(record: &Record) -> Option<Placed<'_>> {
     match &record.body {

@@ -97,7 +97,9 @@ pub(super) async fn upload(
     // A caller that goes away half-way does not stop what others may have seen begin.
     let registry = state.registry().clone();
     let uploading = tokio::spawn(async move { registry.upload(&caller.tenant, upload).await });
-    let uploaded = uploading.await.map_err(|error| ApiError::internal(&error))??;
+    let uploaded = uploading
+        .await
+        .map_err(|error| ApiError::internal(&error))??;
     let status = match uploaded.existing || how.dry_run {
         true => StatusCode::OK,
         false => StatusCode::CREATED,

@@ -52,6 +52,11 @@ impl Outbox {
         self.last
     }
 
+    /// Notes that no record after this position is durable.
+    pub(super) fn drop_void(&mut self, position: u64) {
+        self.position = self.position.min(Position(position));
+    }
+
     /// Takes a record.
     pub(super) fn record(&mut self, seq: AppendSeq, record: Record) {
         self.last = seq;

@@ -206,6 +206,7 @@ impl<G: Guests> Shard<G> {
                 tenant,
                 to,
                 outgoing,
+                after: _,
             } => self.outbox.deliver(tenant, to, *outgoing),
             Effect::Reply {
                 ticket,
@@ -260,6 +261,7 @@ impl<G: Guests> Shard<G> {
         let after = self.post().gate.durable();
         let position = self.shared.durable.borrow().0;
         self.feed.drop_void(position);
+        self.outbox.drop_void(position);
         self.told = self.outbox.last();
         self.post().gate.skip(self.told);
         self.engine.handle(

@@ -18,7 +18,7 @@ use crate::{
         settle::{Traces, Verdict, settled_by},
         versions::move_to,
     },
-    id::{ComponentName, EventId, EventName, InstanceId},
+    id::{ComponentName, EventId, EventName, InstanceId, TenantId},
     instance::{After, Letter, Origin, Trigger, step::Step},
     json::Json,
     record::{
@@ -59,12 +59,7 @@ impl Engine {
         };
         self.forget_waiting(slot, &letter);
         self.enter(slot, &letter, &step, machine, &moved);
-        let verdict = Verdict {
-            disposition: Disposition::Transitioned,
-            reason: None,
-            fault: None,
-            retry_at: None,
-        };
+        let verdict = Verdict::from(Disposition::Transitioned);
         self.commit(slot, letter, step, machine, &moved, verdict);
     }
 
@@ -90,10 +85,8 @@ impl Engine {
         self.forget_waiting(slot, &letter);
         self.enter(slot, &letter, &step, machine, &moved);
         let verdict = Verdict {
-            disposition: Disposition::Transitioned,
-            reason: None,
             fault: Some(fault),
-            retry_at: None,
+            ..Verdict::from(Disposition::Transitioned)
         };
         self.commit(slot, letter, step, machine, &moved, verdict);
     }
@@ -182,27 +175,41 @@ impl Engine {
             settles: settled_by(&letter.trigger).cloned(),
         };
         let snapshot = &self.instances.expect(slot).snapshot;
-        let source = Source::of(&letter, snapshot.tenant(), &snapshot.id);
+        let source = Source::of(&letter, verdict.disposition, snapshot);
         let seq = self.append_about(slot, Body::Handled(Box::new(handled)), source);
         self.instances.refresh(slot);
         let tenant = self.instances.expect(slot).snapshot.tenant().clone();
+        let here: Vec<Outgoing> = deliveries
+            .into_iter()
+            .filter_map(|outgoing| self.send_out(&tenant, outgoing))
+            .collect();
         for orphan in orphans {
-            self.append(&tenant, Body::Parked(Box::new(orphan)), Source::Nothing);
+            let source = Source::Parked(Box::new(orphan.clone()), Origin::Inside, After::Here(seq));
+            self.append(&tenant, Body::Parked(Box::new(orphan)), source);
         }
         for outgoing in own {
-            let mail = Mail {
-                event: outgoing.event,
-                cause: outgoing.cause,
-                sent_at: None,
-            };
-            self.post_own(slot, Letter::inside(mail, Trigger::Event, After::Here(seq)));
+            self.send_to_self(slot, &tenant, outgoing, After::Here(seq));
         }
         self.fire_due(slot);
         self.redeliver_deferred(slot);
         self.answer(slot, letter, verdict, from);
-        for outgoing in deliveries {
-            self.dispatch(&tenant, outgoing);
+        for outgoing in here {
+            self.receive(&tenant, outgoing, After::Here(seq));
         }
+    }
+
+    /// An undelayed send to itself comes before events from outside, within the chain's budget.
+    fn send_to_self(&mut self, slot: Slot, tenant: &TenantId, outgoing: Outgoing, after: After) {
+        if let Some(why) = self.over_budget(&outgoing.cause) {
+            return self.park_over_budget(tenant, outgoing, why, after);
+        }
+        let Outgoing { event, cause, .. } = outgoing;
+        let mail = Mail {
+            event,
+            cause,
+            sent_at: None,
+        };
+        self.post_own(slot, Letter::inside(mail, Trigger::Event, after));
     }
 
     fn answer(&mut self, slot: Slot, letter: Letter, verdict: Verdict, from: Option<StateIdx>) {
@@ -315,8 +322,13 @@ impl Engine {
     /// The instance has ended: what it was waiting for is void, except what it owes to others.
     fn finish(&mut self, slot: Slot) -> Vec<DeadLetter> {
         let now = self.now;
-        let snapshot = &mut self.instances.expect_mut(slot).snapshot;
+        let instance = self.instances.expect_mut(slot);
+        let snapshot = &mut instance.snapshot;
         let own = snapshot.id.clone();
+        if let Some(busy) = &mut instance.busy {
+            busy.faults_in_row = 0;
+            busy.blocked_until = None;
+        }
         let owed = |timer: &Timer| match &timer.kind {
             TimerKind::Send(outgoing) => {
                 !matches!(&outgoing.to, Target::Instance { id, .. } if *id == own)
@@ -346,7 +358,7 @@ impl Engine {
     }
 
     /// Deferred events that the new state handles come before everything in the mailbox.
-    fn redeliver_deferred(&mut self, slot: Slot) {
+    pub(crate) fn redeliver_deferred(&mut self, slot: Slot) {
         let snapshot = &self.instances.expect(slot).snapshot;
         let Some(extra) = &snapshot.extra else { return };
         let (machine, state) = (snapshot.machine(), snapshot.state);
@@ -355,7 +367,14 @@ impl Engine {
                 .find_event(mail.event.name.as_str())
                 .is_some_and(|event| !machine.candidates(state, event).is_empty())
         };
-        let due: Vec<Mail> = extra.deferred.iter().filter(handles).cloned().collect();
+        let retried = extra.retry.as_ref().map(|retry| &retry.mail.event.id);
+        let due: Vec<Mail> = extra
+            .deferred
+            .iter()
+            .filter(handles)
+            .filter(|mail| retried != Some(&mail.event.id))
+            .cloned()
+            .collect();
         let busy = self.busy(slot);
         let waiting = |mail: &Mail, letters: &std::collections::VecDeque<Letter>| {
             letters
@@ -402,7 +421,7 @@ fn retain_timers(snapshot: &mut Snapshot, machine: &Machine, moved: &Move<'_>) {
                     TransitionKind::Timeout { reset: false, .. }
                 );
             *armed = entry;
-            goes_on && !timer.fired
+            goes_on
         }
     });
 }
@@ -417,7 +436,12 @@ fn arm(snapshot: &mut Snapshot, machine: &Machine, mail: &Mail, now: Timestamp) 
     let mut n = 0;
     let mut set = |timers: &mut SmallVec<[Timer; 0]>, after: Duration, kind: TimerKind| {
         n += 1;
-        let cause = restarted(caused_by(mail, &snapshot.id, 0));
+        let cause = caused_by(mail, &snapshot.id, mail.cause.credits);
+        let cause = if after == Duration::ZERO {
+            cause
+        } else {
+            restarted(cause)
+        };
         timers.push(Timer {
             due: now.after(after),
             kind,

@@ -93,8 +93,7 @@ impl Breakers {
             Some(State::Open { until, .. }) if now < *until => (BreakerState::Open, Some(*until)),
             Some(State::Open { .. } | State::Trying { .. }) => (BreakerState::HalfOpen, None),
         };
-        let counts =
-            breaker.filter(|breaker| now.since(breaker.window) <= limits.breaker_window);
+        let counts = breaker.filter(|breaker| now.since(breaker.window) <= limits.breaker_window);
         effect::Breaker {
             version: label,
             state,

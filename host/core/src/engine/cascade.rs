@@ -22,10 +22,10 @@ use crate::{
         select::{conditions_hold, conditions_of, hash_value, rules_hold},
     },
     json::Json,
-    limits::{CASCADE_CREDITS, CASCADE_DEPTH_MAX, CASCADE_ROOTS_MAX, SELECTION_SLICE},
+    limits::{CASCADE_CREDITS, CASCADE_DEPTH_MAX, CASCADE_ROOTS_MAX},
     record::{
-        Body, Cause, Condition, DeadLetter, Link, Mail, Outgoing, Parked, SelectBy, Selected,
-        Selector, Target,
+        Body, Cause, Condition, DeadLetter, Disposition, Link, Mail, Outgoing, Parked, SelectBy,
+        Selected, Selector, Target,
     },
 };
 
@@ -40,25 +40,74 @@ pub(crate) struct Selecting {
     mail: Mail,
     origin: Origin,
     slots: VecDeque<Slot>,
+    /// Instances that left memory before their turn; they get it when they are back.
+    left: Vec<InstanceId>,
 }
+
+/// A selection that has not begun.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Whose.
+    pub(crate) tenant: TenantId,
+    /// Which instances.
+    pub(crate) selector: Arc<Selector>,
+    /// What they get.
+    pub(crate) mail: Mail,
+    /// Who waits for what becomes of it.
+    pub(crate) origin: Origin,
+    /// The record that caused it.
+    pub(crate) after: After,
+}
+
+impl Selecting {
+    /// Some of the instances leave memory; `id` names those that do.
+    pub(crate) fn leave(&mut self, id: impl Fn(Slot) -> Option<InstanceId>) {
+        let left = &mut self.left;
+        self.slots.retain(|slot| {
+            let leaving = id(*slot);
+            let stays = leaving.is_none();
+            left.extend(leaving);
+            stays
+        });
+    }
+
+    fn is_done(&self) -> bool {
+        self.slots.is_empty() && self.left.is_empty()
+    }
+}
+
+/// The event from outside that a chain began with, and an instance: of a broadcast, each
+/// recipient begins a chain of its own.
+type Root = (EventId, Option<InstanceId>);
 
 /// What chains of causes have used up.
 #[derive(Debug, Default)]
 pub(crate) struct Budget {
     /// Events handled per root, of chains that spread over several shards.
-    spent: HashMap<EventId, u32, FixedState>,
-    spent_order: VecDeque<EventId>,
+    spent: HashMap<Root, u32, FixedState>,
+    spent_order: VecDeque<Root>,
     /// Roots and instances that have their dead letter.
-    reported: HashSet<(EventId, Option<InstanceId>), FixedState>,
-    reported_order: VecDeque<(EventId, Option<InstanceId>)>,
+    reported: HashSet<Root, FixedState>,
+    reported_order: VecDeque<Root>,
     /// Deliveries dropped after the first report.
     pub(crate) dropped: u64,
 }
 
 impl Engine {
-    /// Sends something that a committed transition caused to wherever it belongs.
-    pub(crate) fn dispatch(&mut self, tenant: &TenantId, mut outgoing: Outgoing) {
-        let after = After::Here(self.outbox.appended());
+    /// Sends what a record caused to wherever it belongs.
+    pub(crate) fn dispatch(&mut self, tenant: &TenantId, outgoing: Outgoing, after: After) {
+        if let Some(here) = self.send_out(tenant, outgoing) {
+            self.receive(tenant, here, after);
+        }
+    }
+
+    /// Sends to other shards what concerns them; what is left concerns this one. Nothing is
+    /// appended in between, so that the last record is the cause of what leaves.
+    pub(crate) fn send_out(
+        &mut self,
+        tenant: &TenantId,
+        mut outgoing: Outgoing,
+    ) -> Option<Outgoing> {
         if let Target::Create {
             component,
             machine,
@@ -71,32 +120,32 @@ impl Engine {
         {
             *id = singleton;
         }
-        match &outgoing.to {
+        let to = match &outgoing.to {
             Target::Instance { id, .. } | Target::Create { id, .. } => {
                 let partition = self.partitions.partition(id);
                 if self.owns(partition) {
-                    self.receive(tenant, outgoing, after);
-                } else {
-                    let to = Destination::Partition(partition);
-                    self.effects.push_back(Effect::Deliver {
-                        tenant: tenant.clone(),
-                        to,
-                        outgoing: Box::new(outgoing),
-                    });
+                    return Some(outgoing);
                 }
+                Destination::Partition(partition)
             }
-            Target::Selection(_) if self.owns_everything() => self.receive(tenant, outgoing, after),
-            Target::Selection(_) => {
+            Target::Selection(selector) => {
+                let ends_here = self.owns_everything()
+                    || exhausted(&outgoing.cause).is_some()
+                    || self.knows_target(tenant, selector).is_err();
+                if ends_here {
+                    return Some(outgoing);
+                }
                 outgoing.cause.spread = true;
-                let to = Destination::Others;
-                self.effects.push_back(Effect::Deliver {
-                    tenant: tenant.clone(),
-                    to,
-                    outgoing: Box::new(outgoing.clone()),
-                });
-                self.receive(tenant, outgoing, after);
+                Destination::Others
             }
-        }
+        };
+        self.effects.push_back(Effect::Deliver {
+            tenant: tenant.clone(),
+            to,
+            outgoing: Box::new(outgoing.clone()),
+            after: self.outbox.appended(),
+        });
+        (to == Destination::Others).then_some(outgoing)
     }
 
     /// Takes in what this or another shard sent to instances here.
@@ -147,21 +196,49 @@ impl Engine {
                 );
             }
             Target::Selection(selector) => {
-                self.select(tenant, selector, mail, Origin::Inside, after);
+                self.select(Held {
+                    tenant: tenant.clone(),
+                    selector,
+                    mail,
+                    origin: Origin::Inside,
+                    after,
+                });
             }
         }
     }
 
-    /// Finds the instances of a selection and hands the event to them; how many there are, or
-    /// none if the machine is unknown or there are too many.
-    pub(crate) fn select(
-        &mut self,
-        tenant: &TenantId,
-        selector: Arc<Selector>,
-        mut mail: Mail,
-        origin: Origin,
-        after: After,
-    ) -> Option<u64> {
+    /// Finds the instances of a selection and hands the event to them, once all that belong here
+    /// are in memory.
+    pub(crate) fn select(&mut self, held: Held) {
+        if !self.returning.is_empty() {
+            return self.held.push(held);
+        }
+        let origin = held.origin;
+        let matched = self.select_now(held);
+        if let Origin::Tally(number) = origin {
+            self.tally_begun(number, matched);
+        }
+    }
+
+    /// The instances that a truncation sent out of memory are back.
+    pub(crate) fn select_held(&mut self) {
+        if self.returning.is_empty() {
+            for held in std::mem::take(&mut self.held) {
+                self.select(held);
+            }
+        }
+    }
+
+    /// How many there are, or none if the machine is unknown or there are too many.
+    fn select_now(&mut self, held: Held) -> Option<u64> {
+        let Held {
+            tenant,
+            selector,
+            mut mail,
+            origin,
+            after,
+        } = held;
+        let tenant = &tenant;
         let Some(slots) = self.resolve(tenant, &selector, &mail.event) else {
             let known_elsewhere = mail.cause.spread || origin != Origin::Inside;
             if !known_elsewhere {
@@ -171,6 +248,12 @@ impl Engine {
             return None;
         };
         let matched = slots.len();
+        if origin == Origin::Inside
+            && self.machine_never_uses(tenant, &selector, mail.event.name.as_str())
+        {
+            self.counters.add(Disposition::Ignored, matched as u64);
+            return Some(matched as u64);
+        }
         if matched > self.limits.broadcast_matched_max {
             if origin == Origin::Inside {
                 self.park_mail(tenant, &selector, mail, Parked::Overload, after);
@@ -180,7 +263,9 @@ impl Engine {
         if matched == 0 {
             return Some(0);
         }
-        if origin == Origin::Inside {
+        if let Origin::Tally(_) = origin {
+            mail.cause.spread = false;
+        } else {
             mail.cause.credits /= u32::try_from(matched).unwrap_or(u32::MAX);
         }
         let mut selecting = Selecting {
@@ -190,9 +275,10 @@ impl Engine {
             mail,
             origin,
             slots: slots.into(),
+            left: Vec::new(),
         };
         self.hand_out(&mut selecting);
-        if !selecting.slots.is_empty() {
+        if !selecting.is_done() {
             self.schedule
                 .push(tenant, Work::Selection(Box::new(selecting)));
         }
@@ -201,13 +287,14 @@ impl Engine {
 
     /// Hands a selected event to the next slice of instances, after recording who they are.
     pub(crate) fn hand_out(&mut self, selecting: &mut Selecting) {
-        let count = selecting.slots.len().min(SELECTION_SLICE);
+        let count = selecting.slots.len().min(self.limits.selection_slice);
         let slice: Vec<Slot> = selecting.slots.drain(..count).collect();
+        let left = std::mem::take(&mut selecting.left);
         let instances = &self.instances;
-        let ids = slice
+        let present = slice
             .iter()
-            .filter_map(|slot| Some(instances.get(*slot)?.snapshot.id.clone()))
-            .collect();
+            .filter_map(|slot| Some(instances.get(*slot)?.snapshot.id.clone()));
+        let ids = left.iter().cloned().chain(present).collect();
         let selected = Selected {
             event: selecting.mail.event.clone(),
             cause: selecting.mail.cause.clone(),
@@ -215,20 +302,18 @@ impl Engine {
             instances: ids,
         };
         let selected = Arc::new(selected);
-        let source = match selecting.origin {
-            Origin::Inside => Source::Selection(Arc::clone(&selected), selecting.after),
-            Origin::Tally(number) => self.tally_source(number),
-            Origin::Caller { .. } => Source::Nothing,
-        };
+        let source = Source::Selection(Arc::clone(&selected), selecting.origin, selecting.after);
         let seq = self.append(&selecting.tenant, Body::Selected(selected), source);
+        let letter = || Letter {
+            trigger: Trigger::Selected(Arc::clone(&selecting.selector)),
+            ..Letter::new(selecting.mail.clone(), selecting.origin, After::Here(seq))
+        };
+        for id in left {
+            self.deliver(&selecting.tenant, id, letter());
+        }
         for slot in slice {
-            let trigger = Trigger::Selected(Arc::clone(&selecting.selector));
-            let letter = Letter {
-                trigger,
-                ..Letter::new(selecting.mail.clone(), selecting.origin, After::Here(seq))
-            };
             if self.instances.get(slot).is_some() {
-                self.post(slot, letter);
+                self.post(slot, letter());
             } else {
                 self.tally_gone(selecting.origin);
             }
@@ -238,7 +323,7 @@ impl Engine {
     /// Goes on with a selection that did not fit into one slice.
     pub(crate) fn go_on(&mut self, mut selecting: Box<Selecting>) {
         self.hand_out(&mut selecting);
-        if !selecting.slots.is_empty() {
+        if !selecting.is_done() {
             let tenant = selecting.tenant.clone();
             self.schedule.push(&tenant, Work::Selection(selecting));
         }
@@ -325,26 +410,21 @@ impl Engine {
     }
 
     /// Why a chain of causes may not go on, if it may not.
-    fn over_budget(&mut self, cause: &Cause) -> Option<String> {
-        if cause.depth > CASCADE_DEPTH_MAX {
-            return Some(format!("deeper than {CASCADE_DEPTH_MAX} steps"));
+    pub(crate) fn over_budget(&mut self, cause: &Cause) -> Option<String> {
+        let exhausted = exhausted(cause);
+        if exhausted.is_some() || !cause.spread {
+            return exhausted;
         }
-        if cause.credits == 0 {
-            return Some(format!(
-                "the {CASCADE_CREDITS} deliveries one event may cause are used up"
-            ));
-        }
-        if !cause.spread {
-            return None;
-        }
-        let spent = self.budget.spend(&cause.root);
+        let spent = self
+            .budget
+            .spend((cause.root.clone(), first_instance(cause)));
         (spent > CASCADE_CREDITS).then(|| {
             format!("the {CASCADE_CREDITS} deliveries one event may cause on a shard are used up")
         })
     }
 
     /// Parks the first delivery over budget of each root and instance; further ones are counted.
-    fn park_over_budget(
+    pub(crate) fn park_over_budget(
         &mut self,
         tenant: &TenantId,
         outgoing: Outgoing,
@@ -368,6 +448,18 @@ impl Engine {
         tenant: &TenantId,
         outgoing: Outgoing,
         why: Parked,
+        after: After,
+    ) {
+        self.park_from(tenant, outgoing, why, Origin::Inside, after);
+    }
+
+    /// The same, with whoever waits for what becomes of it.
+    pub(crate) fn park_from(
+        &mut self,
+        tenant: &TenantId,
+        outgoing: Outgoing,
+        why: Parked,
+        origin: Origin,
         after: After,
     ) {
         let (component, machine, instance) = match &outgoing.to {
@@ -395,7 +487,7 @@ impl Engine {
             to: Some(outgoing.to),
             at: self.now,
         };
-        let source = Source::Parked(Box::new(letter.clone()), after);
+        let source = Source::Parked(Box::new(letter.clone()), origin, after);
         self.append(tenant, Body::Parked(Box::new(letter)), source);
     }
 
@@ -451,8 +543,26 @@ fn candidates(pool: &Pool, conditions: &[Condition]) -> Vec<Slot> {
         .to_vec()
 }
 
+/// Why a chain of causes may not go on on any shard.
+fn exhausted(cause: &Cause) -> Option<String> {
+    if cause.depth > CASCADE_DEPTH_MAX {
+        return Some(format!("deeper than {CASCADE_DEPTH_MAX} steps"));
+    }
+    (cause.credits == 0)
+        .then(|| format!("the {CASCADE_CREDITS} deliveries one event may cause are used up"))
+}
+
+/// The instance at which a chain began.
+fn first_instance(cause: &Cause) -> Option<InstanceId> {
+    let mut link = cause.chain.as_deref()?;
+    while let Some(before) = link.before.as_deref() {
+        link = before;
+    }
+    Some(link.instance.clone())
+}
+
 /// `root event > event at instance > …`, the oldest first.
-fn chain_text(cause: &Cause) -> String {
+pub(crate) fn chain_text(cause: &Cause) -> String {
     let mut steps = Vec::new();
     let mut link = cause.chain.as_deref();
     while let Some(Link {
@@ -470,8 +580,8 @@ fn chain_text(cause: &Cause) -> String {
 }
 
 impl Budget {
-    fn spend(&mut self, root: &EventId) -> u32 {
-        if let Some(spent) = self.spent.get_mut(root) {
+    fn spend(&mut self, root: Root) -> u32 {
+        if let Some(spent) = self.spent.get_mut(&root) {
             *spent = spent.saturating_add(1);
             return *spent;
         }
@@ -481,7 +591,7 @@ impl Budget {
             self.spent.remove(&oldest);
         }
         self.spent.insert(root.clone(), 1);
-        self.spent_order.push_back(root.clone());
+        self.spent_order.push_back(root);
         1
     }
 

@@ -112,6 +112,7 @@ impl Instances {
             place: NO_PLACE,
             keys: SmallVec::new(),
             appended: crate::record::AppendSeq(0),
+            alarm: None,
             busy: None,
         };
         let slot = if let Some(at) = self.free.pop() {

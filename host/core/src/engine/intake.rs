@@ -218,24 +218,16 @@ impl Engine {
                     },
                 );
             }
-            (Some(to), _) => {
-                self.append(
-                    tenant,
-                    Body::Discarded {
-                        id: of,
-                        instance: None,
-                    },
-                    Source::Nothing,
-                );
-                self.dispatch(
-                    tenant,
-                    Outgoing {
-                        n: 0,
-                        to,
-                        event: mail.event,
-                        cause: mail.cause,
-                    },
-                );
+            (Some(to), instance) => {
+                let body = Body::Discarded { id: of, instance };
+                let seq = self.append(tenant, body, Source::Nothing);
+                let outgoing = Outgoing {
+                    n: 0,
+                    to,
+                    event: mail.event,
+                    cause: mail.cause,
+                };
+                self.dispatch(tenant, outgoing, After::Here(seq));
                 self.reply(ticket, Reply::Discarded);
             }
             (None, None) => self.reply(
@@ -326,6 +318,7 @@ impl Engine {
             }
         }
         for key in asked {
+            self.returning.remove(&key);
             let Some(letters) = self.absent.remove(&key) else {
                 continue;
             };
@@ -342,6 +335,7 @@ impl Engine {
                 self.leave_if_done(slot, self.outbox.appended());
             }
         }
+        self.select_held();
     }
 
     /// Takes in an instance that the store has: the same way at start, after a truncation and on
@@ -350,21 +344,20 @@ impl Engine {
         if let Some(known) = self.components.same_version(&snapshot.deployment) {
             snapshot.deployment = known;
         }
+        let extra = snapshot.extra.as_ref();
+        let retry = extra.and_then(|extra| extra.retry.as_ref());
+        let retry = retry.map(|retry| (retry.mail.event.id.clone(), retry.at));
         for timer in &mut snapshot.timers {
-            timer.fired = false;
+            timer.fired = retry.as_ref().is_some_and(|(id, _)| *id == timer.id);
         }
-        let retry = snapshot
-            .extra
-            .as_ref()
-            .and_then(|extra| extra.retry.as_ref())
-            .map(|retry| retry.at);
         let slot = self.instances.insert(snapshot);
         self.instances.refresh(slot);
-        if let Some(at) = retry {
+        if let Some((_, at)) = retry {
             self.busy(slot).blocked_until = Some(at);
             self.timers.set(at, slot);
         }
         self.fire_due(slot);
+        self.redeliver_deferred(slot);
     }
 
     /// Lets an instance leave memory that has ended, owes nothing, and is stored as it is.
@@ -410,7 +403,10 @@ impl Engine {
             .filter(|timer| !timer.fired)
             .map(|timer| timer.due)
             .min();
-        if let Some(next) = next {
+        if let Some(next) = next
+            && instance.alarm.is_none_or(|alarm| next < alarm)
+        {
+            instance.alarm = Some(next);
             self.timers.set(next, slot);
         }
         for timer in due {
@@ -422,19 +418,19 @@ impl Engine {
         let snapshot = &self.instances.expect(slot).snapshot;
         let own = snapshot.id.clone();
         let trigger = match timer.kind {
-            TimerKind::Timeout { transition, entry } => Trigger::Timeout(transition, entry),
-            TimerKind::Auto { transition, entry } => Trigger::Auto(transition, entry),
+            TimerKind::Timeout { .. } => Trigger::Timeout,
+            TimerKind::Auto { .. } => Trigger::Auto,
             TimerKind::Send(outgoing) if !matches!(&outgoing.to, Target::Instance { id, .. } if *id == own) =>
             {
                 return self.depart(slot, &timer.id, *outgoing);
             }
             TimerKind::Send(_) => Trigger::Due,
         };
-        let at_once = matches!(trigger, Trigger::Auto(..)) && timer.due <= snapshot.entered;
+        let at_once = matches!(trigger, Trigger::Auto) && timer.due <= snapshot.entered;
         let mail = timer_mail(snapshot, &timer, self.now);
         let letter = Letter::inside(mail, trigger, After::Nothing);
         if at_once {
-            self.post_own(slot, letter)
+            self.post_auto(slot, letter)
         } else {
             self.post(slot, letter)
         }
@@ -452,8 +448,8 @@ impl Engine {
             after,
             outgoing: outgoing.clone(),
         };
-        self.append_about(slot, Body::Departed(Box::new(departed)), Source::Nothing);
-        self.dispatch(&tenant, outgoing);
+        let seq = self.append_about(slot, Body::Departed(Box::new(departed)), Source::Nothing);
+        self.dispatch(&tenant, outgoing, After::Here(seq));
     }
 
     /// The time of an instance has come: a retry or the end of a suspension, then its timers.
@@ -462,6 +458,7 @@ impl Engine {
         let Some(instance) = self.instances.get_mut(slot) else {
             return;
         };
+        instance.alarm.take_if(|alarm| *alarm <= now);
         if let Some(busy) = &mut instance.busy
             && busy.blocked_until.is_some_and(|until| until <= now)
         {
@@ -477,11 +474,14 @@ impl Engine {
             {
                 let trigger = retried_trigger(&instance.snapshot, &retry);
                 let Retry { mail, attempts, .. } = retry;
-                let letter = Letter {
-                    attempts,
-                    ..Letter::inside(mail, trigger, After::Nothing)
-                };
-                busy.mailbox.push_front(letter);
+                let waits = |letter: &Letter| letter.mail.event.id == mail.event.id;
+                if !busy.mailbox.iter().any(waits) {
+                    let letter = Letter {
+                        attempts,
+                        ..Letter::inside(mail, trigger, After::Nothing)
+                    };
+                    busy.mailbox.push_front(letter);
+                }
             }
         }
         self.fire_due(slot);
@@ -547,8 +547,8 @@ fn retried_trigger(snapshot: &Snapshot, retry: &Retry) -> Trigger {
     let id = &retry.mail.event.id;
     if let Some(timer) = snapshot.timers.iter().find(|timer| timer.id == *id) {
         return match timer.kind {
-            TimerKind::Timeout { transition, entry } => Trigger::Timeout(transition, entry),
-            TimerKind::Auto { transition, entry } => Trigger::Auto(transition, entry),
+            TimerKind::Timeout { .. } => Trigger::Timeout,
+            TimerKind::Auto { .. } => Trigger::Auto,
             TimerKind::Send(_) => Trigger::Due,
         };
     }

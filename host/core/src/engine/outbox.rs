@@ -3,14 +3,14 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use crate::{
     effect::{Effect, Refused, Reply},
     engine::{Engine, instances::Slot, repeats::Key, schedule::Work, settle::repeat_key},
     id::{InstanceId, TenantId},
     instance::{After, Letter, Origin, Trigger},
-    record::{AppendSeq, Body, DeadLetter, Mail, Record, Selected},
+    record::{AppendSeq, Body, DeadLetter, Disposition, Mail, Record, Selected, Snapshot},
 };
 
 /// Records on their way to the log.
@@ -38,22 +38,26 @@ pub(crate) enum Source {
     Nothing,
     /// An event whose answer is remembered under this key.
     Remembered(Box<Key>),
-    /// An event from inside.
-    Letter(Box<Letter>),
-    /// A delivery that selected instances.
-    Selection(Arc<Selected>, After),
+    /// An event from inside or of a broadcast, and what it came to.
+    Letter(Box<Letter>, Disposition),
+    /// A delivery or broadcast that selected instances.
+    Selection(Arc<Selected>, Origin, After),
     /// A delivery that reached nobody.
-    Parked(Box<DeadLetter>, After),
+    Parked(Box<DeadLetter>, Origin, After),
 }
 
 impl Source {
     /// What the record of an event came from.
-    pub(crate) fn of(letter: &Letter, tenant: &TenantId, instance: &InstanceId) -> Self {
+    pub(crate) fn of(letter: &Letter, disposition: Disposition, snapshot: &Snapshot) -> Self {
         match letter.origin {
-            Origin::Inside => Self::Letter(Box::new(letter.clone())),
-            Origin::Caller { remember: true, .. } => repeat_key(tenant, instance, letter)
-                .map_or(Self::Nothing, |key| Self::Remembered(Box::new(key))),
-            Origin::Caller { .. } | Origin::Tally(_) => Self::Nothing,
+            Origin::Inside | Origin::Tally(_) => {
+                Self::Letter(Box::new(letter.clone()), disposition)
+            }
+            Origin::Caller { remember: true, .. } => {
+                repeat_key(snapshot.tenant(), &snapshot.id, letter)
+                    .map_or(Self::Nothing, |key| Self::Remembered(Box::new(key)))
+            }
+            Origin::Caller { .. } => Self::Nothing,
         }
     }
 }
@@ -62,6 +66,11 @@ impl Outbox {
     /// The number of the last record.
     pub(crate) fn appended(&self) -> AppendSeq {
         self.appended
+    }
+
+    /// Whether all records are durable.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
     }
 
     /// How many records are on their way.
@@ -76,8 +85,8 @@ struct Undone {
     touched: Vec<(TenantId, InstanceId)>,
     seen: HashSet<(TenantId, InstanceId), FixedState>,
     letters: Vec<((TenantId, InstanceId), Letter)>,
-    selections: Vec<(TenantId, Arc<Selected>, After)>,
-    parked: Vec<(TenantId, DeadLetter, After)>,
+    selections: Vec<(TenantId, Arc<Selected>, Origin, After)>,
+    parked: Vec<(TenantId, Box<DeadLetter>, Origin, After)>,
 }
 
 impl Engine {
@@ -134,16 +143,19 @@ impl Engine {
                 self.leave_if_done(slot, through);
             }
         }
+        self.forget_tallies(through);
     }
 
     /// Records after `after` will never be durable. What they touched leaves memory and is read
     /// again from the store; what came from inside, and whose own cause is durable, is done again.
     pub(crate) fn truncated(&mut self, after: AppendSeq, position: u64) {
         let void = |cause: After| cause.is_void(after, position);
+        self.take_back_effects(after);
         let undone = self.undo(after, &void);
-        self.void_tallies(after);
         self.schedule
             .retain(|work| !matches!(work, Work::Selection(selecting) if void(selecting.after)));
+        self.held.retain(|held| !void(held.after));
+        self.select_without(&undone.touched);
         self.drop_void_letters(&void);
         for key in &undone.touched {
             self.evict(key);
@@ -154,18 +166,48 @@ impl Engine {
         for key in &undone.touched {
             self.absent.entry(key.clone()).or_default();
         }
+        self.returning.extend(undone.touched.iter().cloned());
         if !undone.touched.is_empty() {
             self.effects.push_back(Effect::Reload {
                 instances: undone.touched,
             });
         }
-        for (tenant, selected, cause) in undone.selections.into_iter().rev() {
-            self.select_again(&tenant, &selected, cause);
+        for (tenant, selected, origin, cause) in undone.selections.into_iter().rev() {
+            self.select_again(&tenant, &selected, origin, cause);
         }
-        for (tenant, letter, cause) in undone.parked.into_iter().rev() {
-            let body = Body::Parked(Box::new(letter.clone()));
-            self.append(&tenant, body, Source::Parked(Box::new(letter), cause));
+        for (tenant, letter, origin, cause) in undone.parked.into_iter().rev() {
+            let body = Body::Parked(letter.clone());
+            self.append(&tenant, body, Source::Parked(letter, origin, cause));
         }
+    }
+
+    /// Effects that nobody has taken yet and that depend on a void record will not be.
+    fn take_back_effects(&mut self, after: AppendSeq) {
+        let Self {
+            effects, outbox, ..
+        } = self;
+        effects.retain_mut(|effect| match effect {
+            Effect::Append { seq, .. } => {
+                outbox.appended = outbox.appended.min(AppendSeq(seq.0 - 1));
+                false
+            }
+            Effect::Deliver { after: cause, .. } => *cause <= after,
+            Effect::Reply {
+                after: needed,
+                reply,
+                ..
+            } => {
+                if *needed > after {
+                    *needed = after;
+                    *reply = Reply::Refused(Refused::NotCommitted);
+                }
+                true
+            }
+            Effect::Invoke { .. }
+            | Effect::Release { .. }
+            | Effect::Reload { .. }
+            | Effect::Unused { .. } => true,
+        });
     }
 
     /// Takes the records back that came after `after`, the last first.
@@ -189,22 +231,30 @@ impl Engine {
             {
                 undone.touched.push(key.clone());
             }
-            match (source, key) {
-                (Source::Remembered(key), _) => {
+            match source {
+                Source::Nothing => {}
+                Source::Remembered(key) => {
                     for ticket in self.repeats.forget(&key) {
                         self.reply(ticket, Reply::Refused(Refused::NotCommitted));
                     }
                 }
-                (Source::Letter(letter), Some(key)) if !void(letter.after) => {
-                    undone.letters.push((key, *letter))
+                Source::Letter(letter, disposition) => {
+                    self.tally_undone(letter.origin, disposition);
+                    let again = !void(letter.after) && letter.outlives_its_instance();
+                    undone
+                        .letters
+                        .extend(key.filter(|_| again).map(|key| (key, *letter)));
                 }
-                (Source::Selection(selected, cause), _) if !void(cause) => {
-                    undone.selections.push((tenant, selected, cause))
+                Source::Selection(selected, origin, cause) if !void(cause) => {
+                    undone.selections.push((tenant, selected, origin, cause));
                 }
-                (Source::Parked(letter, cause), _) if !void(cause) => {
-                    undone.parked.push((tenant, *letter, cause))
+                Source::Parked(letter, origin, cause) if !void(cause) => {
+                    undone.parked.push((tenant, letter, origin, cause));
                 }
-                _ => {}
+                Source::Parked(_, origin, _) => {
+                    self.tally_undone(origin, Disposition::DeadLettered);
+                }
+                Source::Selection(..) => {}
             }
         }
         undone.touched.reverse();
@@ -212,9 +262,16 @@ impl Engine {
     }
 
     /// Hands an event again to the instances that a void record had chosen.
-    fn select_again(&mut self, tenant: &TenantId, selected: &Arc<Selected>, cause: After) {
+    fn select_again(
+        &mut self,
+        tenant: &TenantId,
+        selected: &Arc<Selected>,
+        origin: Origin,
+        cause: After,
+    ) {
         let body = Body::Selected(Arc::clone(selected));
-        let seq = self.append(tenant, body, Source::Selection(Arc::clone(selected), cause));
+        let source = Source::Selection(Arc::clone(selected), origin, cause);
+        let seq = self.append(tenant, body, source);
         for id in &selected.instances {
             let mail = Mail {
                 event: selected.event.clone(),
@@ -222,11 +279,11 @@ impl Engine {
                 sent_at: None,
             };
             let trigger = Trigger::Selected(Arc::clone(&selected.selector));
-            self.deliver(
-                tenant,
-                id.clone(),
-                Letter::inside(mail, trigger, After::Here(seq)),
-            );
+            let letter = Letter {
+                trigger,
+                ..Letter::new(mail, origin, After::Here(seq))
+            };
+            self.deliver(tenant, id.clone(), letter);
         }
     }
 
@@ -253,8 +310,25 @@ impl Engine {
         waiting.retain(Letter::outlives_its_instance);
     }
 
+    /// Selections that are being handed out know instances that leave memory by their ids.
+    fn select_without(&mut self, leaving: &[(TenantId, InstanceId)]) {
+        let Self {
+            schedule,
+            instances,
+            ..
+        } = self;
+        let slots: HashMap<Slot, &InstanceId, FixedState> = leaving
+            .iter()
+            .filter_map(|(tenant, id)| Some((instances.find(tenant, id)?, id)))
+            .collect();
+        for selecting in schedule.selections() {
+            selecting.leave(|slot| slots.get(&slot).map(|id| (*id).clone()));
+        }
+    }
+
     /// Drops events whose cause never happened, also those in a sandbox right now.
     fn drop_void_letters(&mut self, void: &impl Fn(After) -> bool) {
+        let mut orphaned = Vec::new();
         for slot in self.instances.slots().collect::<Vec<_>>() {
             let Some(busy) = self.instances.expect_mut(slot).busy.as_mut() else {
                 continue;
@@ -270,13 +344,19 @@ impl Engine {
                 healthy: false,
             });
             if self.instances.expect(slot).snapshot.seq == 0 {
-                self.instances.remove(slot);
+                orphaned.extend(self.instances.remove(slot));
             } else {
                 self.reschedule(slot);
             }
         }
         for letters in self.absent.values_mut() {
             letters.retain(|letter| !void(letter.after));
+        }
+        for unborn in orphaned {
+            let (tenant, id) = (unborn.snapshot.tenant().clone(), unborn.snapshot.id.clone());
+            for letter in unborn.busy.map(|busy| busy.mailbox).unwrap_or_default() {
+                self.deliver(&tenant, id.clone(), letter);
+            }
         }
     }
 }
@@ -286,7 +366,7 @@ impl Letter {
     /// deferred events say is read again with it.
     fn outlives_its_instance(&self) -> bool {
         match self.trigger {
-            Trigger::Deferred | Trigger::Due | Trigger::Timeout(..) | Trigger::Auto(..) => false,
+            Trigger::Deferred | Trigger::Due | Trigger::Timeout | Trigger::Auto => false,
             Trigger::Event
             | Trigger::Selected(_)
             | Trigger::Expecting(_)

@@ -32,6 +32,7 @@ pub(crate) struct Repeats {
 #[derive(Debug)]
 struct Entry {
     fingerprint: u64,
+    since: Timestamp,
     state: State,
 }
 
@@ -87,6 +88,7 @@ impl Repeats {
                     key.clone(),
                     Entry {
                         fingerprint,
+                        since: now,
                         state: State::Running(Vec::new()),
                     },
                 );
@@ -104,6 +106,13 @@ impl Repeats {
         match std::mem::replace(&mut entry.state, State::Answered(Box::new(reply))) {
             State::Running(tickets) => tickets,
             State::Answered(_) => Vec::new(),
+        }
+    }
+
+    /// The answer is void; another will come.
+    pub(crate) fn reopen(&mut self, key: &Key) {
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.state = State::Running(Vec::new());
         }
     }
 
@@ -129,14 +138,14 @@ impl Repeats {
             if now.since(*since) <= limits.dedup_retention {
                 break;
             }
-            let settled = self
-                .entries
-                .get(key)
-                .is_none_or(|entry| matches!(entry.state, State::Answered(_)));
-            if !settled {
-                break;
+            let same = self.entries.get(key).filter(|entry| entry.since == *since);
+            match same.map(|entry| &entry.state) {
+                Some(State::Running(_)) => break,
+                Some(State::Answered(_)) => {
+                    self.entries.remove(key);
+                }
+                None => {}
             }
-            self.entries.remove(key);
             self.order.pop_front();
         }
     }

@@ -16,7 +16,7 @@ use crate::{
         step::{Decision, Next, Step},
     },
     limits::TIMERS_MAX,
-    record::{Reason, Status},
+    record::{Reason, Snapshot, Status, Timer, TimerKind},
     time::Timestamp,
 };
 
@@ -35,6 +35,12 @@ impl Engine {
     /// Puts an event of the instance's own before all others.
     pub(crate) fn post_own(&mut self, slot: Slot, letter: Letter) {
         self.busy(slot).own.push_back(letter);
+        self.reschedule(slot);
+    }
+
+    /// Puts the `auto` event of the state that was just entered before everything.
+    pub(crate) fn post_auto(&mut self, slot: Slot, letter: Letter) {
+        self.busy(slot).own.push_front(letter);
         self.reschedule(slot);
     }
 
@@ -81,33 +87,9 @@ impl Engine {
         if let Trigger::Create(_) = letter.trigger {
             return self.be_born(slot, letter);
         }
-        let snapshot = &self.instances.expect(slot).snapshot;
-        if snapshot.status != Status::Active {
-            return self.reject(slot, letter, Reason::Finished);
-        }
-        match &letter.trigger {
-            Trigger::Expecting(state) if *state != snapshot.state().name => {
-                let reason = Reason::UnexpectedState(snapshot.state().name.clone());
-                return self.reject(slot, letter, reason);
-            }
-            Trigger::Selected(selector)
-                if !self.still_selected(slot, &Arc::clone(selector), &letter.mail.event) =>
-            {
-                return self.ignore(slot, letter, Reason::NoLongerMatches);
-            }
-            Trigger::Timeout(_, entry) | Trigger::Auto(_, entry) if *entry != snapshot.entry => {
-                return;
-            }
-            Trigger::Event
-            | Trigger::Selected(_)
-            | Trigger::Expecting(_)
-            | Trigger::Deferred
-            | Trigger::Due
-            | Trigger::Timeout(..)
-            | Trigger::Auto(..)
-            | Trigger::Create(_)
-            | Trigger::Replay { .. } => {}
-        }
+        let Some(letter) = self.screen(slot, letter) else {
+            return;
+        };
         if let Some(until) = self.must_wait(slot) {
             return self.hold_back(slot, letter, until);
         }
@@ -132,11 +114,14 @@ impl Engine {
                 .iter()
                 .any(|other| other.as_str() == name)
         };
-        if candidates.is_empty()
-            && defers(letter.mail.event.name.as_str())
-            && may_be_deferred(&letter.trigger)
-        {
-            return self.defer(slot, letter);
+        if candidates.is_empty() {
+            if matches!(letter.trigger, Trigger::Deferred) {
+                return;
+            }
+            let name = letter.mail.event.name.as_str();
+            if may_be_deferred(&letter.trigger) && defers(name) {
+                return self.defer(slot, letter);
+            }
         }
         let (context, payload) = (snapshot.context.clone(), letter.mail.event.payload.clone());
         let step = Step::new(
@@ -148,6 +133,42 @@ impl Engine {
             candidates,
         );
         self.go(slot, step, letter, None);
+    }
+
+    /// Settles an event that needs no transition to be looked for.
+    fn screen(&mut self, slot: Slot, letter: Letter) -> Option<Letter> {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        if !is_still_waiting(snapshot, &letter) {
+            return None;
+        }
+        if snapshot.status != Status::Active {
+            self.reject(slot, letter, Reason::Finished);
+            return None;
+        }
+        match &letter.trigger {
+            Trigger::Expecting(state) if *state != snapshot.state().name => {
+                let reason = Reason::UnexpectedState(snapshot.state().name.clone());
+                self.reject(slot, letter, reason);
+            }
+            Trigger::Selected(selector)
+                if !self.still_selected(slot, selector, &letter.mail.event) =>
+            {
+                self.ignore(slot, letter, Reason::NoLongerMatches);
+            }
+            Trigger::Auto => match self.over_budget(&letter.mail.cause) {
+                Some(why) => self.stop_auto(slot, letter, &why),
+                None => return Some(letter),
+            },
+            Trigger::Event
+            | Trigger::Selected(_)
+            | Trigger::Expecting(_)
+            | Trigger::Deferred
+            | Trigger::Due
+            | Trigger::Timeout
+            | Trigger::Create(_)
+            | Trigger::Replay { .. } => return Some(letter),
+        }
+        None
     }
 
     /// Notes why an instance stays on an older version, or that it no longer does.
@@ -173,10 +194,14 @@ impl Engine {
         state: StateIdx,
         event: Option<EventIdx>,
     ) -> SmallVec<[TransitionIdx; 4]> {
-        let old = self.instances.expect(slot).snapshot.machine();
-        match letter.trigger {
-            Trigger::Timeout(transition, _) => {
-                let wanted = old.transition(transition);
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let old = snapshot.machine();
+        let by_itself = matches!(letter.trigger, Trigger::Timeout | Trigger::Auto);
+        let timer = |timer: &&Timer| by_itself && timer.id == letter.mail.event.id;
+        let timer = snapshot.timers.iter().find(timer);
+        match timer.map(|timer| &timer.kind) {
+            Some(TimerKind::Timeout { transition, .. }) => {
+                let wanted = old.transition(*transition);
                 let same = |idx: &&TransitionIdx| {
                     let other = machine.transition(**idx);
                     machine.event(other.event) == old.event(wanted.event)
@@ -191,8 +216,8 @@ impl Engine {
                     .into_iter()
                     .collect()
             }
-            Trigger::Auto(transition, _) => {
-                let wanted = &old.transition(transition).kind;
+            Some(TimerKind::Auto { transition, .. }) => {
+                let wanted = &old.transition(*transition).kind;
                 let same = |idx: &TransitionIdx| same_delay(&machine.transition(*idx).kind, wanted);
                 machine
                     .state(state)
@@ -202,13 +227,7 @@ impl Engine {
                     .filter(same)
                     .collect()
             }
-            Trigger::Event
-            | Trigger::Selected(_)
-            | Trigger::Expecting(_)
-            | Trigger::Deferred
-            | Trigger::Due
-            | Trigger::Create(_)
-            | Trigger::Replay { .. } => event.map_or_else(SmallVec::new, |event| {
+            Some(TimerKind::Send(_)) | None => event.map_or_else(SmallVec::new, |event| {
                 SmallVec::from_slice(machine.candidates(state, event))
             }),
         }
@@ -404,10 +423,29 @@ pub(crate) fn version_key(deployment: &Arc<Deployment>) -> usize {
     Arc::as_ptr(deployment) as usize
 }
 
+/// Whether the timer or deferred entry that an event came from is still there.
+fn is_still_waiting(snapshot: &Snapshot, letter: &Letter) -> bool {
+    let id = &letter.mail.event.id;
+    let extra = snapshot.extra.as_ref();
+    match letter.trigger {
+        Trigger::Timeout | Trigger::Auto | Trigger::Due => {
+            snapshot.timers.iter().any(|timer| timer.id == *id)
+        }
+        Trigger::Deferred => {
+            extra.is_some_and(|extra| extra.deferred.iter().any(|mail| mail.event.id == *id))
+        }
+        Trigger::Event
+        | Trigger::Selected(_)
+        | Trigger::Expecting(_)
+        | Trigger::Create(_)
+        | Trigger::Replay { .. } => true,
+    }
+}
+
 fn may_be_deferred(trigger: &Trigger) -> bool {
     !matches!(
         trigger,
-        Trigger::Timeout(..) | Trigger::Auto(..) | Trigger::Create(_)
+        Trigger::Timeout | Trigger::Auto | Trigger::Deferred | Trigger::Create(_)
     )
 }
 

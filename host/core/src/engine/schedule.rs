@@ -62,6 +62,15 @@ impl Schedule {
         }
     }
 
+    /// The selections among it.
+    pub(crate) fn selections(&mut self) -> impl Iterator<Item = &mut Selecting> {
+        let work = self.queues.iter_mut().flatten();
+        work.filter_map(|work| match work {
+            Work::Selection(selecting) => Some(&mut **selecting),
+            Work::Instance(_) => None,
+        })
+    }
+
     /// Drops the work that `keep` refuses; for truncation.
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Work) -> bool) {
         for queue in &mut self.queues {

@@ -5,7 +5,10 @@ use crate::{
     call::{Fault, LogLine},
     definition::{OnFault, StateIdx},
     effect::{HandledReply, Refused, Reply},
-    engine::{Engine, instances::Slot, outbox::Source, repeats::Key, run::version_key},
+    engine::{
+        Engine, cascade::chain_text, instances::Slot, outbox::Source, repeats::Key,
+        run::version_key,
+    },
     id::{EventId, InstanceId, TenantId},
     input::Ticket,
     instance::{Letter, Origin, Trigger, step::Step},
@@ -49,13 +52,22 @@ pub(crate) struct Verdict {
     pub(crate) retry_at: Option<Timestamp>,
 }
 
+impl From<Disposition> for Verdict {
+    fn from(disposition: Disposition) -> Self {
+        Self {
+            disposition,
+            reason: None,
+            fault: None,
+            retry_at: None,
+        }
+    }
+}
+
 impl Verdict {
     fn because(disposition: Disposition, reason: Reason) -> Self {
         Self {
-            disposition,
             reason: Some(reason),
-            fault: None,
-            retry_at: None,
+            ..Self::from(disposition)
         }
     }
 }
@@ -83,7 +95,7 @@ impl Engine {
 
     /// No transition applied.
     pub(crate) fn ignored(&mut self, slot: Slot, letter: Letter, reason: Reason, step: Step) {
-        let reason = if matches!(letter.trigger, Trigger::Auto(..)) {
+        let reason = if matches!(letter.trigger, Trigger::Auto) {
             Reason::NoAutoPassed
         } else {
             reason
@@ -135,10 +147,8 @@ impl Engine {
             OnFault::Goto(state) => self.fail_into(slot, letter, fault, step, state),
             OnFault::Keep | OnFault::Retry { .. } => {
                 let verdict = Verdict {
-                    disposition: Disposition::DeadLettered,
-                    reason: None,
                     fault: Some(fault),
-                    retry_at: None,
+                    ..Verdict::from(Disposition::DeadLettered)
                 };
                 self.settle(slot, letter, verdict, Traces::of(step));
             }
@@ -147,20 +157,16 @@ impl Engine {
 
     /// Keeps an event for a later state.
     pub(crate) fn defer(&mut self, slot: Slot, letter: Letter) {
-        if matches!(letter.trigger, Trigger::Deferred) {
-            return;
-        }
         let deferred = self.extra(slot).deferred.len();
         if deferred >= DEFERRED_MAX {
             return self.refuse_letter(slot, letter);
         }
-        self.extra(slot).deferred.push(letter.mail.clone());
-        let verdict = Verdict {
-            disposition: Disposition::Deferred,
-            reason: None,
-            fault: None,
-            retry_at: None,
-        };
+        let extra = self.extra(slot);
+        extra
+            .retry
+            .take_if(|retry| retry.mail.event.id == letter.mail.event.id);
+        extra.deferred.push(letter.mail.clone());
+        let verdict = Verdict::from(Disposition::Deferred);
         self.settle(slot, letter, verdict, Traces::default());
     }
 
@@ -184,6 +190,27 @@ impl Engine {
 
     /// Records what an event came to, the instance's state unchanged, and answers.
     pub(crate) fn settle(&mut self, slot: Slot, letter: Letter, verdict: Verdict, traces: Traces) {
+        let parked = verdict.fault.clone().map(Parked::Fault);
+        let parked = parked.filter(|_| verdict.disposition == Disposition::DeadLettered);
+        self.settle_or_park(slot, letter, verdict, traces, parked);
+    }
+
+    /// An `auto` event whose chain of causes may not go on.
+    pub(crate) fn stop_auto(&mut self, slot: Slot, letter: Letter, why: &str) {
+        let text = format!("{why}: {}", chain_text(&letter.mail.cause));
+        let parked = Some(Parked::CascadeBudget(text.into()));
+        let verdict = Verdict::from(Disposition::DeadLettered);
+        self.settle_or_park(slot, letter, verdict, Traces::default(), parked);
+    }
+
+    fn settle_or_park(
+        &mut self,
+        slot: Slot,
+        letter: Letter,
+        verdict: Verdict,
+        traces: Traces,
+        parked: Option<Parked>,
+    ) {
         let finished = !matches!(
             verdict.disposition,
             Disposition::Retrying | Disposition::Deferred
@@ -191,8 +218,7 @@ impl Engine {
         if finished {
             self.forget_waiting(slot, &letter);
         }
-        let parked = (verdict.disposition == Disposition::DeadLettered)
-            .then(|| Box::new(self.dead_letter(slot, &letter, &verdict)));
+        let parked = parked.map(|why| Box::new(self.dead_letter(slot, &letter, why)));
         let instance = self.instances.expect_mut(slot);
         instance.snapshot.seq += 1;
         let after = instance.snapshot.clone();
@@ -216,7 +242,7 @@ impl Engine {
                 .cloned(),
         };
         let snapshot = &self.instances.expect(slot).snapshot;
-        let source = Source::of(&letter, snapshot.tenant(), &snapshot.id);
+        let source = Source::of(&letter, verdict.disposition, snapshot);
         self.append_about(slot, Body::Handled(Box::new(handled)), source);
         self.answer_handled(
             slot,
@@ -288,7 +314,7 @@ impl Engine {
         let id = &letter.mail.event.id;
         if matches!(
             letter.trigger,
-            Trigger::Timeout(..) | Trigger::Auto(..) | Trigger::Due
+            Trigger::Timeout | Trigger::Auto | Trigger::Due
         ) {
             snapshot.timers.retain(|timer| timer.id != *id);
         }
@@ -336,17 +362,13 @@ impl Engine {
                     ..
                 } = letter;
                 let to = Target::Instance { component, id };
-                self.park_outgoing(
-                    &tenant,
-                    Outgoing {
-                        n: 0,
-                        to,
-                        event,
-                        cause,
-                    },
-                    why,
-                    after,
-                );
+                let outgoing = Outgoing {
+                    n: 0,
+                    to,
+                    event,
+                    cause,
+                };
+                self.park_from(&tenant, outgoing, why, origin, after);
                 if let Origin::Tally(tally) = origin {
                     self.tally_settled(tally, Disposition::DeadLettered);
                 }
@@ -365,9 +387,14 @@ impl Engine {
     }
 
     /// Refuses a caller and whoever waits for the same answer.
-    pub(crate) fn refuse_all(&mut self, ticket: Ticket, key: Option<Key>, refused: Refused) {
+    pub(crate) fn refuse_all(
+        &mut self,
+        ticket: impl Into<Option<Ticket>>,
+        key: Option<Key>,
+        refused: Refused,
+    ) {
         let waiting = key.map(|key| self.repeats.forget(&key)).unwrap_or_default();
-        for ticket in waiting.into_iter().chain([ticket]) {
+        for ticket in waiting.into_iter().chain(ticket.into()) {
             self.reply(ticket, Reply::Refused(refused.clone()));
         }
     }
@@ -381,12 +408,8 @@ impl Engine {
             .get_or_insert_default()
     }
 
-    fn dead_letter(&self, slot: Slot, letter: &Letter, verdict: &Verdict) -> DeadLetter {
+    fn dead_letter(&self, slot: Slot, letter: &Letter, why: Parked) -> DeadLetter {
         let snapshot = &self.instances.expect(slot).snapshot;
-        let fault = verdict
-            .fault
-            .clone()
-            .expect("an event is parked for a fault");
         let mut event = letter.mail.event.clone();
         if let Some(of) = settled_by(&letter.trigger) {
             event.id = of.clone();
@@ -404,7 +427,7 @@ impl Engine {
             ),
             machine: Some(snapshot.machine().name.clone()),
             instance: Some(snapshot.id.clone()),
-            why: Parked::Fault(fault),
+            why,
             cause: letter.mail.cause.clone(),
             attempts: letter.attempts + 1,
             to: None,
@@ -444,8 +467,8 @@ pub(crate) fn repeat_key(tenant: &TenantId, instance: &InstanceId, letter: &Lett
         | Trigger::Expecting(_)
         | Trigger::Deferred
         | Trigger::Due
-        | Trigger::Timeout(..)
-        | Trigger::Auto(..) => &letter.mail.event.id,
+        | Trigger::Timeout
+        | Trigger::Auto => &letter.mail.event.id,
     };
     Some((tenant.clone(), Some(instance.clone()), id.clone()))
 }

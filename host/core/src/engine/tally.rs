@@ -5,7 +5,7 @@ use crate::{
     effect::{Refused, Reply, Tally},
     engine::{
         Engine,
-        outbox::Source,
+        cascade::Held,
         repeats::{Key, fingerprint},
     },
     id::TenantId,
@@ -14,14 +14,15 @@ use crate::{
     record::{AppendSeq, Disposition, Mail},
 };
 
-/// A broadcast that is not settled yet.
+/// A broadcast: not settled yet, or settled by records that are not durable yet.
 #[derive(Debug)]
 pub(crate) struct Counting {
-    ticket: Ticket,
+    /// Who waits; nobody once it was answered.
+    ticket: Option<Ticket>,
     tally: Tally,
     key: Option<Key>,
-    /// The first record that belongs to it: if that is void, so is the answer.
-    first: AppendSeq,
+    /// Whether every instance is settled.
+    is_done: bool,
 }
 
 impl Engine {
@@ -53,14 +54,13 @@ impl Engine {
         };
         self.last_tally += 1;
         let number = self.last_tally;
-        let first = AppendSeq(self.outbox.appended().0 + 1);
         self.tallies.insert(
             number,
             Counting {
-                ticket,
+                ticket: Some(ticket),
                 tally: Tally::default(),
                 key,
-                first,
+                is_done: false,
             },
         );
         if counted_only {
@@ -76,18 +76,17 @@ impl Engine {
             cause,
             sent_at: None,
         };
-        let matched = self.select(
-            tenant,
+        self.select(Held {
+            tenant: tenant.clone(),
             selector,
             mail,
-            Origin::Tally(number),
-            After::Nothing,
-        );
-        self.tally_begun(number, matched);
+            origin: Origin::Tally(number),
+            after: After::Nothing,
+        });
     }
 
     /// So many instances were chosen; none = too many.
-    fn tally_begun(&mut self, number: u64, matched: Option<u64>) {
+    pub(crate) fn tally_begun(&mut self, number: u64, matched: Option<u64>) {
         if let Some(matched) = matched {
             let counting = self.tallies.get_mut(&number);
             counting
@@ -100,15 +99,6 @@ impl Engine {
         let counting = counting.expect("nothing has been settled yet");
         let refused = Refused::TooManyMatched(self.limits.broadcast_matched_max as u64);
         self.refuse_all(counting.ticket, counting.key, refused);
-    }
-
-    /// What the records of a broadcast come from: its id, if that is remembered.
-    pub(crate) fn tally_source(&self, number: u64) -> Source {
-        let key = self
-            .tallies
-            .get(&number)
-            .and_then(|counting| counting.key.clone());
-        key.map_or(Source::Nothing, |key| Source::Remembered(Box::new(key)))
     }
 
     /// One of the instances is settled.
@@ -126,52 +116,62 @@ impl Engine {
         }
     }
 
-    /// Broadcasts whose records will never be durable are not answered with numbers.
-    pub(crate) fn void_tallies(&mut self, after: AppendSeq) {
-        let mut void: Vec<u64> = self
-            .tallies
-            .iter()
-            .filter(|(_, counting)| counting.first > after)
-            .map(|(number, _)| *number)
-            .collect();
-        void.sort_unstable();
-        for number in void {
-            let counting = self.tallies.remove(&number).expect("just seen");
-            self.refuse_all(counting.ticket, counting.key, Refused::NotCommitted);
+    /// What settled one of the instances is void; it will be settled again.
+    pub(crate) fn tally_undone(&mut self, origin: Origin, disposition: Disposition) {
+        let Origin::Tally(number) = origin else {
+            return;
+        };
+        let Some(counting) = self.tallies.get_mut(&number) else {
+            return;
+        };
+        counting.tally.uncount(disposition);
+        if std::mem::take(&mut counting.is_done)
+            && let Some(key) = &counting.key
+        {
+            self.repeats.reopen(key);
+        }
+    }
+
+    /// Settled broadcasts whose records are durable need not be remembered.
+    pub(crate) fn forget_tallies(&mut self, through: AppendSeq) {
+        while let Some((seq, number)) = self.tallies_done.front().copied() {
+            if seq > through {
+                break;
+            }
+            self.tallies_done.pop_front();
+            if self
+                .tallies
+                .get(&number)
+                .is_some_and(|counting| counting.is_done)
+            {
+                self.tallies.remove(&number);
+            }
         }
     }
 
     fn tally_done(&mut self, number: u64) {
-        let done = |counting: &Counting| counting.tally.settled() == counting.tally.matched;
-        if !self.tallies.get(&number).is_some_and(done) {
+        let Some(counting) = self.tallies.get_mut(&number) else {
+            return;
+        };
+        let tally = counting.tally;
+        if counting.is_done || tally.settled() != tally.matched {
             return;
         }
-        let Counting {
-            ticket, tally, key, ..
-        } = self.tallies.remove(&number).expect("just seen");
+        counting.is_done = true;
+        let (ticket, key) = (counting.ticket.take(), counting.key.clone());
+        let reply = |replayed| Reply::Tally { tally, replayed };
         if let Some(key) = key {
-            for waiting in self.repeats.answered(
-                &key,
-                Reply::Tally {
-                    tally,
-                    replayed: true,
-                },
-            ) {
-                self.reply(
-                    waiting,
-                    Reply::Tally {
-                        tally,
-                        replayed: true,
-                    },
-                );
+            for waiting in self.repeats.answered(&key, reply(true)) {
+                self.reply(waiting, reply(true));
             }
         }
-        self.reply(
-            ticket,
-            Reply::Tally {
-                tally,
-                replayed: false,
-            },
-        );
+        if let Some(ticket) = ticket {
+            self.reply(ticket, reply(false));
+        }
+        self.tallies_done
+            .push_back((self.outbox.appended(), number));
+        if self.outbox.is_empty() {
+            self.forget_tallies(self.outbox.appended());
+        }
     }
 }

@@ -205,6 +205,7 @@ impl Engine {
         let after = Box::new(snapshot.clone());
         self.append_about(slot, Body::Moved(after), Source::Nothing);
         self.fire_due(slot);
+        self.redeliver_deferred(slot);
     }
 
     /// Keeps an index for every property that the version's rules compare for equality.
@@ -505,11 +506,20 @@ pub(crate) fn move_to(snapshot: &mut Snapshot, to: &Arc<Deployment>, state: Stat
         .copied()
         .filter(|idx| !kept.contains(idx))
         .collect();
-    for (position, transition) in fresh.into_iter().enumerate() {
+    let prefix = format!("{}.v{}.t", snapshot.id, snapshot.seq);
+    let mut n = 0;
+    for transition in fresh {
         let TransitionKind::Timeout { after, .. } = new.transition(transition).kind else {
             continue;
         };
-        let id = EventId::from_stored(&format!("{}.v{}.t{position}", snapshot.id, snapshot.seq));
+        let mut next = || {
+            n += 1;
+            EventId::from_stored(&format!("{prefix}{n}"))
+        };
+        let mut id = next();
+        while snapshot.timers.iter().any(|timer| timer.id == id) {
+            id = next();
+        }
         let cause = root_cause(&id, None);
         let kind = TimerKind::Timeout {
             transition,

@@ -279,11 +279,14 @@ impl Step {
     /// The context must fit the schema: after an action it is the action's fault if it does not,
     /// else the caller's.
     fn check(
-        &self,
+        &mut self,
         machine: &Machine,
         transition: Option<TransitionIdx>,
         to: StateIdx,
     ) -> Decision {
+        if let Some(schema) = machine.schema.as_ref().filter(|_| self.acted) {
+            self.context = schema.defaults(&self.context);
+        }
         let Err(violations) = machine
             .schema
             .as_ref()

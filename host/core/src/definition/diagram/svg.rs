@@ -147,7 +147,9 @@ fn widest_caption(
     columns: &[usize],
     column: usize,
 ) -> usize {
-    let outgoing = ways.iter().filter(|((from, _), _)| columns[*from] == column);
+    let outgoing = ways
+        .iter()
+        .filter(|((from, _), _)| columns[*from] == column);
     let widths = outgoing.flat_map(|(_, captions)| captions.iter().map(|text| width(text) + 24));
     widths.max().unwrap_or_default().max(COLUMN_GAP_MIN)
 }
