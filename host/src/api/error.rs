@@ -173,13 +173,13 @@ impl ApiError {
 
     /// With another status.
     pub(super) fn with_status(mut self, status: StatusCode) -> Self {
-        self.status = status;
+        self.0.status = status;
         self
     }
 
     /// Seconds after which it may be tried again.
     pub(super) fn retry_after_s(&self) -> Option<u64> {
-        self.retry_after_s
+        self.0.retry_after_s
     }
 
     /// Its status.
