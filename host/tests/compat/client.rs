@@ -1,11 +1,5 @@
 //! A client as xcomponent-ai's are: it knows `/health` and `/api/…`, and nothing else.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "helpers of tests are tests"
-)]
-
 use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
