@@ -18,14 +18,8 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
         step("guests", &mut cargo(&["xtask", "guests"]))?;
-        let mut bench = cargo(&[
-            "bench",
-            "--package",
-            "xcomponent-host",
-            "--bench",
-            "table",
-            "--",
-        ]);
+        // The whole workspace, as everywhere, so that no dependency is built a second time.
+        let mut bench = cargo(&["bench", "--workspace", "--bench", "table", "--"]);
         bench.args(&self.names);
         if let Some(file) = &self.json {
             bench.args(["--json", file]);

@@ -21,7 +21,7 @@ use xcomponent_pack::{Metadata, pack, read};
 
 use self::{host::Host, orders::Orders};
 use crate::{
-    command::{cargo, root, say, step},
+    command::{build_host, cargo, root, say, step},
     guests,
 };
 
@@ -52,10 +52,7 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) fn run(self) -> Result<()> {
         step("guests", &mut cargo(&["xtask", "guests"]))?;
-        step(
-            "host",
-            &mut cargo(&["build", "--workspace", "--bin", "xcomponent"]),
-        )?;
+        step("host", &mut build_host())?;
         let port = if self.check { 0 } else { self.port };
         let components = ["order", "payment", "trading", "misbehaving"];
         let host = Host::start(port, &components.map(guests::path))?;

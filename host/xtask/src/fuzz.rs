@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
-    command::{cargo, root, say, step, target},
+    command::{build_host, cargo, root, say, step, target},
     guests::packed,
 };
 
@@ -76,10 +76,7 @@ fn fuzz(name: &str, seconds: u32) -> Result<()> {
         .env("RUSTFLAGS", COVERAGE);
     if name == "upload" {
         build.args(["--features", "upload"]);
-        step(
-            "host",
-            &mut cargo(&["build", "--workspace", "--bin", "xcomponent"]),
-        )?;
+        step("host", &mut build_host())?;
     }
     step(&format!("building {name}"), &mut build)?;
     let (corpus, artifacts) = (
