@@ -21,7 +21,7 @@ use serde_json::Value;
 pub use self::{
     check::{Checked, check},
     diagnostic::{Finding, Severity, Strictness},
-    diagram::{Highlight, dot, mermaid},
+    diagram::{Highlight, dot, mermaid, svg},
 };
 use crate::{
     id::{ComponentName, Digest, EventName, MachineName, MethodName, StateName, Version},

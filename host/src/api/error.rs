@@ -73,6 +73,24 @@ pub(super) struct Problem {
     more: Map<String, Value>,
 }
 
+/// A problem with one line of many.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProblemLine {
+    /// The status as a number.
+    status: u16,
+    /// Stable, for programs.
+    code: Cow<'static, str>,
+    /// What is wrong, and what was expected.
+    detail: String,
+    /// Each single mistake, where there may be several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ErrorItem>,
+    /// Whatever else belongs to the problem.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    more: Map<String, Value>,
+}
+
 /// One mistake of several.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct ErrorItem {
@@ -197,13 +215,30 @@ impl ApiError {
         &self.0.detail
     }
 
-    /// The problem as a value, for one line of a bulk answer.
-    pub(super) fn into_problem(self) -> Problem {
-        let request_id = request_id();
+    /// What one line of a bulk answer says of it.
+    pub(super) fn into_line(self) -> ProblemLine {
+        self.log_internal("-");
         let details = *self.0;
-        if let Some(internal) = &details.internal {
+        ProblemLine {
+            status: details.status.as_u16(),
+            code: details.code,
+            detail: details.detail,
+            errors: details.errors,
+            more: details.more,
+        }
+    }
+
+    fn log_internal(&self, request_id: &str) {
+        if let Some(internal) = &self.0.internal {
             tracing::error!(request_id, error = %internal, "a request failed");
         }
+    }
+
+    /// The problem as a value.
+    pub(super) fn into_problem(self) -> Problem {
+        let request_id = request_id();
+        self.log_internal(&request_id);
+        let details = *self.0;
         Problem {
             kind: "about:blank",
             title: details.status.canonical_reason().unwrap_or("Error"),

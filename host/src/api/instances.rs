@@ -24,7 +24,7 @@ use super::{
     error::{ApiError, Problem, Result},
     wire::{Instance, List},
 };
-use crate::driver::{Cursor, InstanceFilter, Page, PageRequest, Where};
+use crate::driver::{InstanceFilter, Page, PageRequest, Where};
 
 /// Items on a page where the caller names no limit.
 const PAGE_DEFAULT: usize = 100;
@@ -130,9 +130,7 @@ pub(super) async fn read(
     Path(id): Path<String>,
 ) -> Result<JsonAnswer<Instance>> {
     let id = body::instance_id(&id)?;
-    let instance = state.handle().read(&caller.tenant, &id).await?;
-    let instance =
-        instance.map_err(|refused| ApiError::of_refused(refused, state.handle().now()))?;
+    let instance = state.expect_instance(&caller, &id).await?;
     Ok(JsonAnswer(Instance::of(&instance)))
 }
 
@@ -150,9 +148,6 @@ pub(super) struct Search {
     status: Option<String>,
     /// On this version.
     version: Option<String>,
-    /// `path:op:value`, for example `amount:>:100` or `customer.name:===:Ann`.
-    #[serde(rename = "where")]
-    condition: Option<String>,
     /// This text stands in the id or the context.
     q: Option<String>,
     /// Counts instead of instances.
@@ -190,7 +185,11 @@ pub(super) enum Found {
 /// Instances, the last created first.
 #[utoipa::path(
     get, path = "/v1/instances", tag = "instances",
-    params(Search, PageParams),
+    params(
+        Search,
+        ("where" = Option<Vec<String>>, Query, description = "`path:op:value`, for example `amount:>:100` or `customer.name:===:Ann`; all of several must hold"),
+        PageParams,
+    ),
     responses(
         (status = 200, description = "A page of instances, or counts", body = Found),
         (status = 400, description = "The query is not understood", body = Problem),
@@ -200,9 +199,12 @@ pub(super) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
     Params(search): Params<Search>,
+    Params(pairs): Params<Vec<(String, String)>>,
     Params(page): Params<PageParams>,
 ) -> Result<JsonAnswer<Found>> {
-    let filter = filter(&search)?;
+    let conditions = pairs.iter().filter(|(name, _)| name == "where");
+    let conditions = conditions.map(|(_, text)| condition(text));
+    let filter = filter(&search, conditions.collect::<Result<_>>()?)?;
     if search.count {
         let counts = state
             .handle()
@@ -221,17 +223,16 @@ pub(super) async fn list(
             next_cursor: None,
         })));
     }
-    let page = page_request(&page)?;
+    let page = state.page_request(&caller, &page)?;
     let found = state
         .handle()
         .instances(&caller.tenant, filter, page)
         .await?;
-    Ok(JsonAnswer(Found::Instances(page_of(found, |instance| {
-        Instance::of(&instance)
-    }))))
+    let list = state.page_of(&caller, found, |instance| Instance::of(&instance));
+    Ok(JsonAnswer(Found::Instances(list)))
 }
 
-fn filter(search: &Search) -> Result<InstanceFilter> {
+fn filter(search: &Search, conditions: Vec<Where>) -> Result<InstanceFilter> {
     let status = match search.status.as_deref() {
         None => None,
         Some("active") => Some(Status::Active),
@@ -244,14 +245,13 @@ fn filter(search: &Search) -> Result<InstanceFilter> {
             ));
         }
     };
-    let conditions = search.condition.as_deref().map(condition).transpose()?;
     Ok(InstanceFilter {
         component: search.component.as_deref().map(ComponentName::new),
         machine: search.machine.as_deref().map(MachineName::new),
         state: search.state.as_deref().map(StateName::new),
         status,
         version: search.version.as_deref().map(Version::new),
-        conditions: conditions.into_iter().collect(),
+        conditions,
         text: search.q.clone(),
     })
 }
@@ -277,22 +277,28 @@ fn condition(text: &str) -> Result<Where> {
     })
 }
 
-/// The page that a caller asks for.
-pub(super) fn page_request(page: &PageParams) -> Result<PageRequest> {
-    let malformed =
-        || ApiError::bad_request("invalid_cursor", "`cursor` is not one that this host gave");
-    let after = page.cursor.as_deref();
-    let after = after.map(|cursor| Cursor::parse(cursor).ok_or_else(malformed));
-    Ok(PageRequest {
-        after: after.transpose()?,
-        limit: page.limit.unwrap_or(PAGE_DEFAULT),
-    })
-}
+impl State {
+    /// The page that a caller asks for.
+    pub(super) fn page_request(&self, caller: &Caller, page: &PageParams) -> Result<PageRequest> {
+        let cursor = page.cursor.as_deref();
+        let after = cursor.map(|cursor| self.seal().read_cursor(&caller.tenant, cursor));
+        Ok(PageRequest {
+            after: after.transpose()?,
+            limit: page.limit.unwrap_or(PAGE_DEFAULT),
+        })
+    }
 
-/// The wire form of a page.
-pub(super) fn page_of<T, W>(page: Page<T>, wire: impl FnMut(T) -> W) -> List<W> {
-    List {
-        items: page.items.into_iter().map(wire).collect(),
-        next_cursor: page.next.map(|cursor| cursor.to_string()),
+    /// The wire form of a page.
+    pub(super) fn page_of<T, W>(
+        &self,
+        caller: &Caller,
+        page: Page<T>,
+        wire: impl FnMut(T) -> W,
+    ) -> List<W> {
+        let cursor = |cursor| self.seal().cursor(&caller.tenant, cursor);
+        List {
+            items: page.items.into_iter().map(wire).collect(),
+            next_cursor: page.next.map(cursor),
+        }
     }
 }

@@ -268,6 +268,18 @@ fn merge(left: Reply, right: Reply) -> Reply {
             });
             Reply::Census(all)
         }
+        (Reply::Breakers(mut all), Reply::Breakers(more)) => {
+            for breaker in more {
+                match all
+                    .iter_mut()
+                    .find(|known| known.version == breaker.version)
+                {
+                    Some(known) => known.add(&breaker),
+                    None => all.push(breaker),
+                }
+            }
+            Reply::Breakers(all)
+        }
         (Reply::Refused(Refused::NotCommitted), _) | (_, Reply::Refused(Refused::NotCommitted)) => {
             Reply::Refused(Refused::NotCommitted)
         }

@@ -278,7 +278,7 @@ async fn handled(
     let request = Request::Send(event);
     match state.handle().request(&caller.tenant, request).await {
         Reply::Handled(handled) => {
-            let (status, _) = events::settled(&handled)?;
+            let status = events::settled_status(&handled)?;
             Ok((status, JsonAnswer(Handling::of(&handled))))
         }
         Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now()).into()),
