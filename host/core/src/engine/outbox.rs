@@ -8,7 +8,13 @@ use hashbrown::{HashMap, HashSet};
 use crate::{
     call::Event,
     effect::{Effect, Refused, Reply},
-    engine::{Engine, instances::Slot, repeats::Key, schedule::Work, settle::repeat_key},
+    engine::{
+        Engine,
+        instances::Slot,
+        repeats::Key,
+        schedule::Work,
+        settle::{may_be_remembered, repeat_key, settled_by},
+    },
     id::{InstanceId, TenantId},
     instance::{After, Letter, Origin, Trigger},
     record::{AppendSeq, Body, DeadLetter, Disposition, Mail, Record, Selected, Snapshot},
@@ -39,6 +45,8 @@ pub(crate) enum Source {
     Nothing,
     /// An event whose answer is remembered under this key.
     Remembered(Box<Key>),
+    /// The replay of a dead letter: its own key, and what the letter's key answered before.
+    Replay(Box<Key>, Option<Box<(Key, Reply)>>),
     /// An event from inside or of a broadcast, and what it came to.
     Letter(Box<Letter>, Disposition),
     /// A delivery or broadcast that selected instances.
@@ -49,7 +57,7 @@ pub(crate) enum Source {
 
 impl Source {
     /// What the record of an event came from.
-    pub(crate) fn of(letter: &Letter, disposition: Disposition, snapshot: &Snapshot) -> Self {
+    fn of(letter: &Letter, disposition: Disposition, snapshot: &Snapshot) -> Self {
         match letter.origin {
             Origin::Inside | Origin::Tally(_) => {
                 Self::Letter(Box::new(letter.clone()), disposition)
@@ -97,6 +105,27 @@ struct Undone {
 }
 
 impl Engine {
+    /// What the record of an event came from.
+    pub(crate) fn source_of(
+        &self,
+        slot: Slot,
+        letter: &Letter,
+        disposition: Disposition,
+    ) -> Source {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        match (
+            settled_by(&letter.trigger),
+            Source::of(letter, disposition, snapshot),
+        ) {
+            (Some(of), Source::Remembered(key)) => {
+                let of = (key.0.clone(), key.1.clone(), of.clone());
+                let before = self.repeats.answer(&of).cloned();
+                Source::Replay(key, before.map(|reply| Box::new((of, reply))))
+            }
+            (_, source) => source,
+        }
+    }
+
     /// Appends a record that changes no instance.
     pub(crate) fn append(&mut self, tenant: &TenantId, body: Body, source: Source) -> AppendSeq {
         self.append_from(tenant, body, None, source)
@@ -245,8 +274,22 @@ impl Engine {
                         self.reply(ticket, Reply::Refused(Refused::NotCommitted));
                     }
                 }
+                Source::Replay(key, before) => {
+                    for ticket in self.repeats.forget(&key) {
+                        self.reply(ticket, Reply::Refused(Refused::NotCommitted));
+                    }
+                    if let Some((of, reply)) = before.map(|before| *before) {
+                        self.repeats.answered(&of, reply);
+                    }
+                }
                 Source::Letter(letter, disposition) => {
                     self.tally_undone(letter.origin, disposition);
+                    let answered = key.as_ref().filter(|_| may_be_remembered(&letter));
+                    if let Some((tenant, id)) = answered
+                        && let Some(key) = repeat_key(tenant, id, &letter)
+                    {
+                        self.repeats.reopen(&key);
+                    }
                     let again = !void(letter.after) && letter.outlives_its_instance();
                     undone
                         .letters
