@@ -165,7 +165,7 @@ impl Out<'_> {
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
         let upper = |bucket: usize| match bucket + 1 == histogram.buckets.len() {
-            true => f64::MAX,
+            true => f64::INFINITY,
             false => seconds(1 << bucket),
         };
         let buckets = histogram.buckets.iter().enumerate();
