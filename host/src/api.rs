@@ -112,9 +112,9 @@ impl State {
 pub fn router(state: State) -> Router {
     let (routes, document) = native().split_for_parts();
     routes
-        .merge(compat::router())
         .route("/openapi.json", get(openapi::serve(&document)))
         .merge(docs::routes())
+        .merge(compat::router())
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))

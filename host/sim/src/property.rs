@@ -1,12 +1,20 @@
 //! What must hold besides what the model expects of each record.
 
+use std::collections::BTreeSet;
+
 use xcomponent_core::{
     effect::Reply,
     record::{Body, Disposition, Record, Target},
     time::Timestamp,
 };
 
-use crate::{log::Log, model::Model};
+use crate::{
+    log::Log,
+    model::{Model, of_selection},
+};
+
+/// A tenant, an instance, an event.
+type Key3 = (String, String, String);
 
 /// An answer that a caller gets: what it says is in the durable log.
 ///
@@ -78,10 +86,21 @@ pub fn at_rest(model: &Model, now: Timestamp, live: usize) -> Result<(), String>
             ));
         }
     }
-    for ((tenant, event), chosen) in &model.chosen {
-        let lost = chosen.iter().find(|id| {
-            !is_settled(model, tenant, id, event)
-                && !model.parked.contains(&(tenant.clone(), event.clone()))
+    let arrived: BTreeSet<Key3> = model
+        .fates
+        .keys()
+        .filter(|(tenant, id, event)| is_settled(model, tenant, id, event))
+        .map(|(tenant, id, event)| (tenant.clone(), id.clone(), of_selection(event)))
+        .collect();
+    let parked: BTreeSet<(String, String)> = model
+        .parked
+        .iter()
+        .map(|(tenant, event)| (tenant.clone(), of_selection(event)))
+        .collect();
+    for ((tenant, event), owed) in &model.owed {
+        let lost = owed.iter().find(|id| {
+            !arrived.contains(&(tenant.clone(), (*id).clone(), event.clone()))
+                && !parked.contains(&(tenant.clone(), event.clone()))
         });
         if let Some(lost) = lost {
             return Err(format!("{event} was lost on its way to {lost}"));

@@ -39,11 +39,10 @@ mod shape;
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
     routing::{get, post},
 };
 
-use super::{State, body::BODY_BYTES_MAX};
+use super::State;
 
 /// The routes.
 pub(super) fn router() -> Router<State> {
@@ -65,7 +64,6 @@ fn api() -> Router<State> {
         .route("/history/instances", get(instances::list))
         .route("/history/instances/{id}/events", get(history::events))
         .route("/history/correlated/{id}", get(history::correlated))
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .fallback(failure::no_such_route)
         .method_not_allowed_fallback(failure::no_such_method)
 }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use xcomponent_core::{
     definition::Operator,
     effect::Reply,
-    id::{ComponentName, MachineName, StateName, Version},
+    id::{ComponentName, InstanceId, MachineName, StateName, Version, singleton_id},
     input::{Create, Request},
     json,
     record::Status,
@@ -60,14 +60,12 @@ pub(super) async fn create(
     Body(new): Body<NewInstance>,
 ) -> Result<(StatusCode, JsonAnswer<Instance>)> {
     let context = body::object(new.context.as_deref(), "context")?;
-    let component = ComponentName::new(component);
-    let id = match &new.id {
-        Some(id) => body::instance_id(id)?,
-        None => state.new_id(&caller, &component, &context),
-    };
+    let (component, machine) = (ComponentName::new(component), MachineName::new(machine));
+    let own = new.id.as_deref().map(body::instance_id).transpose()?;
+    let id = state.creation_id(&caller, &component, &machine, &context, own);
     let create = Create {
         component,
-        machine: MachineName::new(machine),
+        machine,
         context,
         id,
         repeatable: new.id.is_some(),
@@ -90,19 +88,30 @@ pub(super) async fn create(
 }
 
 impl State {
-    /// An id for a new instance: in the partition of its routing value if the component has one.
-    pub(super) fn new_id(
+    /// The id of a new instance: the one that its singleton machine gives it, else the caller's
+    /// own, else one in the partition of its routing value if the component has one.
+    pub(super) fn creation_id(
         &self,
         caller: &Caller,
         component: &ComponentName,
+        machine: &MachineName,
         context: &json::Json,
-    ) -> xcomponent_core::id::InstanceId {
+        own: Option<InstanceId>,
+    ) -> InstanceId {
         let loaded = self.registry().get(&caller.tenant, component);
-        let route = loaded.and_then(|loaded| {
-            let routing = loaded.active.definition.routing.as_ref()?;
-            context.route(routing)
+        let definition = loaded.as_ref().map(|loaded| &loaded.active.definition);
+        let entry = definition.and_then(|definition| {
+            let entry = definition.entry.filter(|entry| entry.singleton)?;
+            Some(&definition.machine(entry.machine).name)
         });
-        self.handle().new_instance_id(route)
+        if entry == Some(machine) {
+            return singleton_id(&caller.tenant, component, machine);
+        }
+        own.unwrap_or_else(|| {
+            let routing = definition.and_then(|definition| definition.routing.as_ref());
+            let route = routing.and_then(|routing| context.route(routing));
+            self.handle().new_instance_id(route)
+        })
     }
 }
 

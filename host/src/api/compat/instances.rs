@@ -98,7 +98,7 @@ async fn new_instance(
     let context = new.context()?;
     let own = new.id()?;
     let repeatable = own.is_some();
-    let id = own.unwrap_or_else(|| state.new_id(caller, &component, &context));
+    let id = state.creation_id(caller, &component, &machine, &context, own);
     let request = Request::Create(Create {
         component,
         machine,
