@@ -58,7 +58,7 @@ pub use crate::store::{
     Entry, Error, Position, Result,
     query::{
         ComponentVersion, Cursor, InstanceCount, InstanceFilter, Kind, Letter, LetterFilter, Page,
-        PageRequest, RecordFilter, Where,
+        PageRequest, RecordFilter, TRACE_MAX, Where,
     },
 };
 

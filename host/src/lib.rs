@@ -2,8 +2,10 @@
 
 pub mod api;
 pub mod app;
+pub mod cli;
 pub mod driver;
 pub mod sandbox;
+pub mod source;
 pub mod store;
 pub mod tenancy;
 

@@ -191,6 +191,14 @@ impl EventId {
         Self(Repr::Text(format!("{self}.{n}").into()))
     }
 
+    /// The id under which one of the instances that a selection chose gets this event: what they
+    /// send in turn is theirs, not each other's.
+    #[must_use]
+    pub fn at(&self, instance: &InstanceId) -> Self {
+        let place = stable_hash(instance.to_string().as_bytes());
+        Self(Repr::Text(format!("{self}~{place:016x}").into()))
+    }
+
     /// The id under which the `n`th timer that this event armed fires.
     #[must_use]
     pub fn timer(&self, n: u32) -> Self {

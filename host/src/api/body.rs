@@ -22,6 +22,9 @@ use super::{
 /// Largest body of an ordinary request: one payload at its limit, and what stands around it.
 pub(super) const BODY_BYTES_MAX: usize = JSON_BYTES_MAX + (64 << 10);
 
+/// Longest id of an event that is looked up: each step of a chain of causes adds some bytes.
+const DERIVED_ID_BYTES_MAX: usize = 4 << 10;
+
 /// A JSON body.
 pub(super) struct Body<T>(pub(super) T);
 
@@ -66,7 +69,7 @@ pub(super) fn of_rejection(rejected: &BytesRejection) -> ApiError {
 }
 
 /// Reads JSON.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+pub(super) fn parse<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| {
         let code = match error.classify() {
             serde_json::error::Category::Data => "invalid_body",
@@ -119,6 +122,13 @@ pub(super) fn instance_id(text: &str) -> Result<InstanceId> {
 pub(super) fn event_id(text: &str) -> Result<EventId> {
     EventId::parse(text)
         .map_err(|error| ApiError::bad_request("invalid_id", format!("`{text}`: {error}")))
+}
+
+/// An id that an event has in here: a caller's, or one derived from such, which may be longer.
+pub(super) fn derived_event_id(text: &str) -> Option<EventId> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
+    let is_legal = (1..=DERIVED_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(legal);
+    is_legal.then(|| EventId::from_stored(text))
 }
 
 /// A name of a machine, state or event.

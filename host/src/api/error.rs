@@ -73,6 +73,24 @@ pub(super) struct Problem {
     more: Map<String, Value>,
 }
 
+/// A problem with one line of many.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProblemLine {
+    /// The status as a number.
+    status: u16,
+    /// Stable, for programs.
+    code: Cow<'static, str>,
+    /// What is wrong, and what was expected.
+    detail: String,
+    /// Each single mistake, where there may be several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ErrorItem>,
+    /// Whatever else belongs to the problem.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    more: Map<String, Value>,
+}
+
 /// One mistake of several.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(super) struct ErrorItem {
@@ -171,6 +189,17 @@ impl ApiError {
         self
     }
 
+    /// With another status.
+    pub(super) fn with_status(mut self, status: StatusCode) -> Self {
+        self.0.status = status;
+        self
+    }
+
+    /// Seconds after which it may be tried again.
+    pub(super) fn retry_after_s(&self) -> Option<u64> {
+        self.0.retry_after_s
+    }
+
     /// Its status.
     pub(super) fn status(&self) -> StatusCode {
         self.0.status
@@ -186,13 +215,24 @@ impl ApiError {
         &self.0.detail
     }
 
-    /// The problem as a value, for one line of a bulk answer.
+    /// What one line of a bulk answer says of it.
+    pub(super) fn into_line(self) -> ProblemLine {
+        let details = *self.0;
+        log_internal(&details, "-");
+        ProblemLine {
+            status: details.status.as_u16(),
+            code: details.code,
+            detail: details.detail,
+            errors: details.errors,
+            more: details.more,
+        }
+    }
+
+    /// The problem as a value.
     pub(super) fn into_problem(self) -> Problem {
         let request_id = request_id();
         let details = *self.0;
-        if let Some(internal) = &details.internal {
-            tracing::error!(request_id, error = %internal, "a request failed");
-        }
+        log_internal(&details, &request_id);
         Problem {
             kind: "about:blank",
             title: details.status.canonical_reason().unwrap_or("Error"),
@@ -203,6 +243,12 @@ impl ApiError {
             errors: details.errors,
             more: details.more,
         }
+    }
+}
+
+fn log_internal(details: &Details, request_id: &str) {
+    if let Some(internal) = &details.internal {
+        tracing::error!(request_id, error = %internal, "a request failed");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json as JsonAnswer,
     extract::{Path, State as Shared},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,10 @@ pub(super) async fn send(
     };
     let pending = state.handle().submit(&caller.tenant, Request::Send(send));
     if prefers_async(&headers) {
-        return Ok(accepted());
+        let mut response = accepted();
+        let applied = HeaderValue::from_static("respond-async");
+        response.headers_mut().insert("preference-applied", applied);
+        return Ok(response);
     }
     answer(&state, pending.await)
 }
@@ -91,8 +94,8 @@ pub(super) async fn send(
 pub(super) fn answer(state: &State, reply: Reply) -> Result<Response> {
     match reply {
         Reply::Handled(handled) => {
-            let (status, wire) = settled(&handled)?;
-            let mut response = (status, JsonAnswer(wire)).into_response();
+            let status = settled_status(&handled)?;
+            let mut response = (status, JsonAnswer(Handled::of(&handled))).into_response();
             mark_replayed(&mut response, handled.replayed);
             Ok(response)
         }
@@ -101,13 +104,13 @@ pub(super) fn answer(state: &State, reply: Reply) -> Result<Response> {
     }
 }
 
-/// The status and shape of what became of an event.
-pub(super) fn settled(handled: &HandledReply) -> Result<(StatusCode, Handled)> {
+/// The status of what became of an event.
+pub(super) fn settled_status(handled: &HandledReply) -> Result<StatusCode> {
     match handled.disposition {
         Disposition::Transitioned | Disposition::Ignored | Disposition::Deferred => {
-            Ok((StatusCode::OK, Handled::of(handled)))
+            Ok(StatusCode::OK)
         }
-        Disposition::Retrying => Ok((StatusCode::ACCEPTED, Handled::of(handled))),
+        Disposition::Retrying => Ok(StatusCode::ACCEPTED),
         Disposition::Rejected => Err(rejected(handled)),
         Disposition::DeadLettered => {
             let error = match &handled.fault {
@@ -186,7 +189,8 @@ fn prefers_async(headers: &HeaderMap) -> bool {
     })
 }
 
-fn accepted() -> Response {
+/// 202 without a word on what became of it.
+pub(super) fn accepted() -> Response {
     #[derive(Serialize)]
     struct Accepted {
         disposition: &'static str,
@@ -194,17 +198,12 @@ fn accepted() -> Response {
     let body = Accepted {
         disposition: "accepted",
     };
-    (
-        StatusCode::ACCEPTED,
-        [("preference-applied", "respond-async")],
-        JsonAnswer(body),
-    )
-        .into_response()
+    (StatusCode::ACCEPTED, JsonAnswer(body)).into_response()
 }
 
 fn mark_replayed(response: &mut Response, replayed: bool) {
     if replayed {
-        let value = axum::http::HeaderValue::from_static("true");
+        let value = HeaderValue::from_static("true");
         response.headers_mut().insert("idempotency-replayed", value);
     }
 }

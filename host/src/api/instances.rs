@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use xcomponent_core::{
     definition::Operator,
     effect::Reply,
-    id::{ComponentName, MachineName, StateName, Version},
+    id::{ComponentName, InstanceId, MachineName, StateName, Version, singleton_id},
     input::{Create, Request},
     json,
     record::Status,
@@ -24,7 +24,7 @@ use super::{
     error::{ApiError, Problem, Result},
     wire::{Instance, List},
 };
-use crate::driver::{Cursor, InstanceFilter, Page, PageRequest, Where};
+use crate::driver::{InstanceFilter, Page, PageRequest, Where};
 
 /// Items on a page where the caller names no limit.
 const PAGE_DEFAULT: usize = 100;
@@ -60,14 +60,12 @@ pub(super) async fn create(
     Body(new): Body<NewInstance>,
 ) -> Result<(StatusCode, JsonAnswer<Instance>)> {
     let context = body::object(new.context.as_deref(), "context")?;
-    let component = ComponentName::new(component);
-    let id = match &new.id {
-        Some(id) => body::instance_id(id)?,
-        None => state.new_id(&caller, &component, &context),
-    };
+    let (component, machine) = (ComponentName::new(component), MachineName::new(machine));
+    let own = new.id.as_deref().map(body::instance_id).transpose()?;
+    let id = state.creation_id(&caller, &component, &machine, &context, own);
     let create = Create {
         component,
-        machine: MachineName::new(machine),
+        machine,
         context,
         id,
         repeatable: new.id.is_some(),
@@ -90,19 +88,30 @@ pub(super) async fn create(
 }
 
 impl State {
-    /// An id for a new instance: in the partition of its routing value if the component has one.
-    pub(super) fn new_id(
+    /// The id of a new instance: the one that its singleton machine gives it, else the caller's
+    /// own, else one in the partition of its routing value if the component has one.
+    pub(super) fn creation_id(
         &self,
         caller: &Caller,
         component: &ComponentName,
+        machine: &MachineName,
         context: &json::Json,
-    ) -> xcomponent_core::id::InstanceId {
+        own: Option<InstanceId>,
+    ) -> InstanceId {
         let loaded = self.registry().get(&caller.tenant, component);
-        let route = loaded.and_then(|loaded| {
-            let routing = loaded.active.definition.routing.as_ref()?;
-            context.route(routing)
+        let definition = loaded.as_ref().map(|loaded| &loaded.active.definition);
+        let entry = definition.and_then(|definition| {
+            let entry = definition.entry.filter(|entry| entry.singleton)?;
+            Some(&definition.machine(entry.machine).name)
         });
-        self.handle().new_instance_id(route)
+        if entry == Some(machine) {
+            return singleton_id(&caller.tenant, component, machine);
+        }
+        own.unwrap_or_else(|| {
+            let routing = definition.and_then(|definition| definition.routing.as_ref());
+            let route = routing.and_then(|routing| context.route(routing));
+            self.handle().new_instance_id(route)
+        })
     }
 }
 
@@ -121,9 +130,7 @@ pub(super) async fn read(
     Path(id): Path<String>,
 ) -> Result<JsonAnswer<Instance>> {
     let id = body::instance_id(&id)?;
-    let instance = state.handle().read(&caller.tenant, &id).await?;
-    let instance =
-        instance.map_err(|refused| ApiError::of_refused(refused, state.handle().now()))?;
+    let instance = state.expect_instance(&caller, &id).await?;
     Ok(JsonAnswer(Instance::of(&instance)))
 }
 
@@ -141,9 +148,6 @@ pub(super) struct Search {
     status: Option<String>,
     /// On this version.
     version: Option<String>,
-    /// `path:op:value`, for example `amount:>:100` or `customer.name:===:Ann`.
-    #[serde(rename = "where")]
-    condition: Option<String>,
     /// This text stands in the id or the context.
     q: Option<String>,
     /// Counts instead of instances.
@@ -181,7 +185,11 @@ pub(super) enum Found {
 /// Instances, the last created first.
 #[utoipa::path(
     get, path = "/v1/instances", tag = "instances",
-    params(Search, PageParams),
+    params(
+        Search,
+        ("where" = Option<Vec<String>>, Query, description = "`path:op:value`, for example `amount:>:100` or `customer.name:===:Ann`; all of several must hold"),
+        PageParams,
+    ),
     responses(
         (status = 200, description = "A page of instances, or counts", body = Found),
         (status = 400, description = "The query is not understood", body = Problem),
@@ -191,9 +199,12 @@ pub(super) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
     Params(search): Params<Search>,
+    Params(pairs): Params<Vec<(String, String)>>,
     Params(page): Params<PageParams>,
 ) -> Result<JsonAnswer<Found>> {
-    let filter = filter(&search)?;
+    let conditions = pairs.iter().filter(|(name, _)| name == "where");
+    let conditions = conditions.map(|(_, text)| condition(text));
+    let filter = filter(&search, conditions.collect::<Result<_>>()?)?;
     if search.count {
         let counts = state
             .handle()
@@ -212,17 +223,16 @@ pub(super) async fn list(
             next_cursor: None,
         })));
     }
-    let page = page_request(&page)?;
+    let page = state.page_request(&caller, &page)?;
     let found = state
         .handle()
         .instances(&caller.tenant, filter, page)
         .await?;
-    Ok(JsonAnswer(Found::Instances(page_of(found, |instance| {
-        Instance::of(&instance)
-    }))))
+    let list = state.page_of(&caller, found, |instance| Instance::of(&instance));
+    Ok(JsonAnswer(Found::Instances(list)))
 }
 
-fn filter(search: &Search) -> Result<InstanceFilter> {
+fn filter(search: &Search, conditions: Vec<Where>) -> Result<InstanceFilter> {
     let status = match search.status.as_deref() {
         None => None,
         Some("active") => Some(Status::Active),
@@ -235,14 +245,13 @@ fn filter(search: &Search) -> Result<InstanceFilter> {
             ));
         }
     };
-    let conditions = search.condition.as_deref().map(condition).transpose()?;
     Ok(InstanceFilter {
         component: search.component.as_deref().map(ComponentName::new),
         machine: search.machine.as_deref().map(MachineName::new),
         state: search.state.as_deref().map(StateName::new),
         status,
         version: search.version.as_deref().map(Version::new),
-        conditions: conditions.into_iter().collect(),
+        conditions,
         text: search.q.clone(),
     })
 }
@@ -268,22 +277,28 @@ fn condition(text: &str) -> Result<Where> {
     })
 }
 
-/// The page that a caller asks for.
-pub(super) fn page_request(page: &PageParams) -> Result<PageRequest> {
-    let malformed =
-        || ApiError::bad_request("invalid_cursor", "`cursor` is not one that this host gave");
-    let after = page.cursor.as_deref();
-    let after = after.map(|cursor| Cursor::parse(cursor).ok_or_else(malformed));
-    Ok(PageRequest {
-        after: after.transpose()?,
-        limit: page.limit.unwrap_or(PAGE_DEFAULT),
-    })
-}
+impl State {
+    /// The page that a caller asks for.
+    pub(super) fn page_request(&self, caller: &Caller, page: &PageParams) -> Result<PageRequest> {
+        let cursor = page.cursor.as_deref();
+        let after = cursor.map(|cursor| self.seal().read_cursor(&caller.tenant, cursor));
+        Ok(PageRequest {
+            after: after.transpose()?,
+            limit: page.limit.unwrap_or(PAGE_DEFAULT),
+        })
+    }
 
-/// The wire form of a page.
-pub(super) fn page_of<T, W>(page: Page<T>, wire: impl FnMut(T) -> W) -> List<W> {
-    List {
-        items: page.items.into_iter().map(wire).collect(),
-        next_cursor: page.next.map(|cursor| cursor.to_string()),
+    /// The wire form of a page.
+    pub(super) fn page_of<T, W>(
+        &self,
+        caller: &Caller,
+        page: Page<T>,
+        wire: impl FnMut(T) -> W,
+    ) -> List<W> {
+        let cursor = |cursor| self.seal().cursor(&caller.tenant, cursor);
+        List {
+            items: page.items.into_iter().map(wire).collect(),
+            next_cursor: page.next.map(cursor),
+        }
     }
 }

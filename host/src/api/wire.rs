@@ -27,7 +27,7 @@ impl Serialize for Raw {
 }
 
 /// A time as RFC 3339 with milliseconds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Time(pub(super) Timestamp);
 
 impl Serialize for Time {

@@ -1,6 +1,6 @@
 //! Everything a host can be told, with its defaults.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use xcomponent_core::{id::PartitionCount, limits::Limits};
 
@@ -40,6 +40,8 @@ pub struct Config {
     /// Names under which this host may be addressed besides loopback ones; without keys no other
     /// `Host` header is served.
     pub allowed_hosts: Vec<String>,
+    /// After how long without a record a stream says that it is still there.
+    pub heartbeat: Duration,
 }
 
 impl Default for Config {
@@ -57,6 +59,7 @@ impl Default for Config {
             history_bytes_max: 4 << 30,
             public_address: None,
             allowed_hosts: Vec::new(),
+            heartbeat: Duration::from_secs(15),
         }
     }
 }
@@ -79,6 +82,7 @@ impl Config {
         api::Config {
             public_address: self.public_address.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
+            heartbeat: self.heartbeat,
         }
     }
 }

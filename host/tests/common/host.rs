@@ -70,7 +70,11 @@ impl TestHost {
 
     /// An empty host that is set up otherwise.
     pub(crate) async fn start_with(config: Config) -> Self {
-        let host = Host::start(config).await.expect("the host starts");
+        Self::of(Host::start(config).await.expect("the host starts"))
+    }
+
+    /// A host that runs.
+    pub(crate) fn of(host: Host) -> Self {
         let router = host.router();
         Self { host, router }
     }

@@ -190,12 +190,12 @@ impl Engine {
         for outgoing in own {
             self.send_to_self(slot, &tenant, outgoing, After::Here(seq));
         }
-        self.fire_due(slot);
-        self.redeliver_deferred(slot);
         self.answer(slot, letter, verdict, from);
         for outgoing in here {
             self.receive(&tenant, outgoing, After::Here(seq));
         }
+        self.fire_due(slot);
+        self.redeliver_deferred(slot);
     }
 
     /// An undelayed send to itself comes before events from outside, within the chain's budget.

@@ -6,6 +6,7 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use crate::{
+    call::Event,
     effect::{Effect, Refused, Reply},
     engine::{Engine, instances::Slot, repeats::Key, schedule::Work, settle::repeat_key},
     id::{InstanceId, TenantId},
@@ -68,6 +69,12 @@ impl Outbox {
     /// The number of the last record.
     pub(crate) fn appended(&self) -> AppendSeq {
         self.appended
+    }
+
+    /// The number of the last durable record.
+    pub(crate) fn durable(&self) -> AppendSeq {
+        let first = self.pending.front();
+        first.map_or(self.appended, |pending| AppendSeq(pending.seq.0 - 1))
     }
 
     /// Whether all records are durable.
@@ -279,8 +286,12 @@ impl Engine {
         let source = Source::Selection(Arc::clone(selected), origin, cause);
         let seq = self.append(tenant, body, source);
         for id in &selected.instances {
+            let event = Event {
+                id: selected.event.id.at(id),
+                ..selected.event.clone()
+            };
             let mail = Mail {
-                event: selected.event.clone(),
+                event,
                 cause: selected.cause.clone(),
                 sent_at: None,
             };

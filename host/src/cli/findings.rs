@@ -1,0 +1,72 @@
+//! Findings of a definition, shown at the place where they stand.
+
+use std::{ops::Range, path::Path};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde_json::{Value, json};
+use xcomponent_core::definition::{Finding, Severity};
+
+/// A finding with an excerpt of its source.
+pub(super) fn draw(finding: &Finding, source: &str, path: &Path, renderer: &Renderer) -> String {
+    let level = match finding.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let path = path.display().to_string();
+    let place = AnnotationKind::Primary.span(span(finding, source));
+    let snippet = Snippet::source(source).path(path).annotation(place);
+    let title = level.primary_title(&finding.message).id(finding.code);
+    let mut report = vec![title.element(snippet)];
+    if let Some(help) = &finding.help {
+        report.push(Group::with_title(Level::HELP.secondary_title(help)));
+    }
+    renderer.render(&report)
+}
+
+/// A finding for programs.
+pub(super) fn to_json(finding: &Finding, path: &Path) -> Value {
+    json!({
+        "file": path,
+        "severity": finding.severity.to_string(),
+        "code": finding.code,
+        "line": finding.line,
+        "column": finding.column,
+        "length": finding.length,
+        "path": finding.path,
+        "message": finding.message,
+        "help": finding.help,
+    })
+}
+
+/// `2 errors and 1 warning`; nothing where there are none.
+pub(super) fn count(findings: &[Finding]) -> Option<String> {
+    let of = |severity: Severity| {
+        let n = findings
+            .iter()
+            .filter(|finding| finding.severity == severity)
+            .count();
+        (n > 0).then(|| format!("{n} {severity}{}", if n == 1 { "" } else { "s" }))
+    };
+    let counts: Vec<String> = [of(Severity::Error), of(Severity::Warning)]
+        .into_iter()
+        .flatten()
+        .collect();
+    (!counts.is_empty()).then(|| counts.join(" and "))
+}
+
+/// Where a finding stands, in bytes: lines and columns are in characters, and may lie behind the
+/// end of a document that ends too early.
+fn span(finding: &Finding, source: &str) -> Range<usize> {
+    let mut start = 0;
+    for line in source.split_inclusive('\n').take(finding.line as usize - 1) {
+        start += line.len();
+    }
+    let line = source[start..].split('\n').next().unwrap_or_default();
+    let offset = |characters: u32| {
+        let at = line.char_indices().nth(characters as usize);
+        at.map_or(line.len(), |(at, _)| at)
+    };
+    let begin = start + offset(finding.column - 1);
+    let end = start + offset((finding.column - 1).saturating_add(finding.length));
+    begin..end.max(begin)
+}
