@@ -15,8 +15,10 @@ mod inspect;
 mod instances;
 mod new;
 mod rollback;
+mod run;
 mod send;
 mod serve;
+mod simulate;
 mod validate;
 
 mod findings;
@@ -53,6 +55,8 @@ enum Command {
     Validate(validate::Validate),
     Inspect(inspect::Inspect),
     Diagram(diagram::Diagram),
+    Run(run::Run),
+    Simulate(simulate::Simulate),
     Deploy(deploy::Deploy),
     Rollback(rollback::Rollback),
     Instances(instances::Instances),
@@ -125,6 +129,8 @@ impl Command {
             Self::Validate(validate) => validate.run(printer),
             Self::Inspect(inspect) => inspect.run(printer),
             Self::Diagram(diagram) => diagram.run(printer),
+            Self::Run(run) => run.run(printer),
+            Self::Simulate(simulate) => simulate.run(printer),
             Self::Deploy(deploy) => deploy.run(printer),
             Self::Rollback(rollback) => rollback.run(printer),
             Self::Instances(instances) => instances.run(printer),

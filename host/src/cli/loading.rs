@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use xcomponent_core::definition::{Checked, Definition, Strictness, check};
+use xcomponent_core::definition::{self, Checked, Definition, Strictness};
 
 use super::{Failure, findings, printer::Printer};
 use crate::source::{self, Component, Kind};
@@ -29,8 +29,20 @@ pub(super) fn definition(path: &Path, printer: &Printer) -> Result<Definition, F
     let Checked {
         definition,
         findings,
-    } = check(&text, Strictness::Lenient);
+    } = definition::check(&text, Strictness::Lenient);
     definition.ok_or_else(|| findings::refuse(&findings, &text, &path, printer))
+}
+
+/// Refuses components whose definition has errors, and shows these.
+pub(super) fn check(components: &[Component], printer: &Printer) -> Result<(), Failure> {
+    for component in components {
+        let (text, path) = (&component.definition, &component.definition_path);
+        let checked = definition::check(text, Strictness::Normal);
+        if checked.definition.is_none() {
+            return Err(findings::refuse(&checked.findings, text, path, printer));
+        }
+    }
+    Ok(())
 }
 
 /// Why a component cannot be had.

@@ -10,6 +10,7 @@ use xcomponent_core::{
     id::{ComponentName, EventName, InstanceId, MachineName, TenantId},
     input::{Create, Request, SendEvent},
     json::Json,
+    record::Disposition,
     time::{self, Timestamp},
 };
 
@@ -79,6 +80,8 @@ fn event_argument(text: &str) -> Result<NamedEvent, String> {
 
 impl Run {
     pub(super) fn run(self, printer: &Printer) -> Result {
+        let id = InstanceId::parse(&self.id);
+        let id = id.map_err(|error| Failure::Misuse(anyhow!("`{}`: {error}", self.id)))?;
         let components = loading::load(&self.components, printer)?;
         let config = config(&components);
         let leniency = config.leniency;
@@ -88,16 +91,18 @@ impl Run {
             let host = Host::start(config).await.context("starting the host")?;
             let handle = host.handle().clone();
             let tenant = TenantId::default_tenant();
-            let everything = RecordFilter::default();
+            upload(&host, components, leniency, printer).await?;
+            let mut names = Names::default();
+            names.give(&id, &self.id);
+            // From the beginning of the log, so that instances created at load are told too.
             let mut teller = Teller {
-                records: handle.subscribe(&tenant, everything, Some(Position(0))),
+                records: handle.subscribe(&tenant, RecordFilter::default(), Some(Position(0))),
                 start: handle.now(),
-                names: Names::default(),
+                names,
                 printer,
             };
-            upload(&host, components, leniency, printer).await?;
             let verdict = tokio::select! {
-                asked = self.ask(&host, &tenant) => asked,
+                asked = self.ask(&id, &host, &tenant) => asked,
                 error = teller.tell() => Err(error.context("reading what happened").into()),
             };
             host.shutdown(GRACE).await;
@@ -108,9 +113,7 @@ impl Run {
     }
 
     /// Creates the instance and sends the events.
-    async fn ask(&self, host: &Host, tenant: &TenantId) -> Result {
-        let id = InstanceId::parse(&self.id);
-        let id = id.map_err(|error| Failure::Misuse(anyhow!("`{}`: {error}", self.id)))?;
+    async fn ask(&self, id: &InstanceId, host: &Host, tenant: &TenantId) -> Result {
         let (component, machine) = self.machine(host, tenant)?;
         let create = Create {
             component,
@@ -145,7 +148,7 @@ impl Run {
                     let refused = describe(&refused);
                     return Err(Failure::Failed(anyhow!("`{name}` is refused: {refused}")));
                 }
-                Reply::Handled(handled) if handled.disposition.is_bad() => {
+                Reply::Handled(handled) if is_bad(handled.disposition) => {
                     verdict = Verdict::Findings;
                 }
                 _ => {}
@@ -208,6 +211,16 @@ impl Teller<'_> {
 fn json_of(value: &Value) -> Result<Json> {
     let json = Json::parse(&value.to_string());
     json.map_err(|error| Failure::Misuse(error.into()))
+}
+
+fn is_bad(disposition: Disposition) -> bool {
+    match disposition {
+        Disposition::Rejected | Disposition::DeadLettered => true,
+        Disposition::Transitioned
+        | Disposition::Ignored
+        | Disposition::Deferred
+        | Disposition::Retrying => false,
+    }
 }
 
 /// Why nothing was recorded, in words.

@@ -47,6 +47,7 @@ impl Simulate {
             return Err(Failure::Misuse(anyhow!(message)));
         }
         let components = loading::load(&paths, printer)?;
+        loading::check(&components, printer)?;
         let config = config(&components);
         let bytes = components
             .into_iter()
@@ -92,11 +93,13 @@ fn read_script(path: &Path, printer: &Printer) -> Result<Script> {
     let text = text.with_context(|| format!("reading {}", path.display()));
     let text = text.map_err(Failure::Misuse)?;
     Script::parse(&text).map_err(|error| {
-        let (line, message) = (error.line, &error.message);
-        if !printer.is_json() {
-            printer.note(findings::draw_line(line, message, &text, path, &printer.note_renderer()));
+        let (line, message, file) = (error.line, &error.message, path.display());
+        if printer.is_json() {
+            return Failure::Misuse(anyhow!("{file}:{line}: {message}"));
         }
-        Failure::Misuse(anyhow!("{}:{line}: {message}", path.display()))
+        let renderer = printer.note_renderer();
+        printer.note(findings::draw_line(line, message, &text, path, &renderer));
+        Failure::Misuse(anyhow!("{file} is not a script that can be run"))
     })
 }
 

@@ -157,7 +157,13 @@ impl Registry {
         let with = Arc::clone(with);
         let request = Request::Preview { with };
         match self.shared.handle.request(tenant, request).await {
-            Reply::Preview(live) => Ok(live),
+            Reply::Preview(mut live) => {
+                // The shards answer in no particular order.
+                let place =
+                    |fit: &Fit| (fit.version.clone(), fit.machine.clone(), fit.state.clone());
+                live.sort_by_cached_key(place);
+                Ok(live)
+            }
             Reply::Refused(refused) => Err(Error::Refused(refused)),
             other => unreachable!("a preview is answered with one or refused: {other:?}"),
         }

@@ -4,4 +4,5 @@ mod definitions;
 mod harness;
 mod project;
 mod remote;
+mod running;
 mod serving;
