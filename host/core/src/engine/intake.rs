@@ -247,8 +247,16 @@ impl Engine {
 
     /// Brings an event to its instance, wherever that is.
     pub(crate) fn deliver(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
-        let key = (tenant.clone(), id);
         // What waits comes first, also if the instance is back already.
+        let others_wait =
+            !self.absent.is_empty() && self.absent.contains_key(&(tenant.clone(), id.clone()));
+        if !others_wait && let Some(slot) = self.instances.find(tenant, &id) {
+            return self.arrive(slot, letter);
+        }
+        if !others_wait && self.is_new(tenant, &id, &letter) {
+            return self.conceive(tenant, id, letter);
+        }
+        let key = (tenant.clone(), id);
         if let Some(waiting) = self.absent.get_mut(&key) {
             if waiting.len() < self.limits.mailbox_max {
                 waiting.push_back(letter);
@@ -256,12 +264,6 @@ impl Engine {
                 self.refuse_absent(tenant, key.1, letter);
             }
             return;
-        }
-        if let Some(slot) = self.instances.find(tenant, &key.1) {
-            return self.arrive(slot, letter);
-        }
-        if self.is_new(tenant, &key.1, &letter) {
-            return self.conceive(tenant, key.1, letter);
         }
         self.absent.insert(key.clone(), VecDeque::from([letter]));
         self.effects.push_back(Effect::Reload {
