@@ -7,7 +7,7 @@ use crate::{
     call::{Fault, LogLine},
     definition::{OnFault, StateIdx},
     effect::{HandledReply, Refused, Reply},
-    engine::{Engine, cascade::chain_text, instances::Slot, repeats::Key, run::version_key},
+    engine::{Engine, budget::chain_text, instances::Slot, repeats::Key, run::version_key},
     id::{EventId, InstanceId, TenantId},
     input::Ticket,
     instance::{Letter, Origin, Trigger, step::Step},
