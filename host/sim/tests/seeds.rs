@@ -14,7 +14,7 @@ fn hundreds_of_seeds_are_as_they_should_be() {
 #[test]
 fn long_runs_without_truncations_are_as_they_should_be() {
     for seed in 0..20 {
-        let mut plan = Plan::new(seed, 3_000);
+        let mut plan = Plan::new(seed, 2_000);
         plan.without.insert(Kind::Truncate);
         if let Err(failure) = run(&plan) {
             panic!("{failure}");

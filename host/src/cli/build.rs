@@ -56,10 +56,7 @@ impl Build {
         for method in &missing {
             printer.note(format_args!("warning: no code answers the {method}"));
         }
-        let output = self
-            .output
-            .clone()
-            .map_or_else(|| default_output(&component), Ok)?;
+        let output = self.output.map_or_else(|| default_output(&component), Ok)?;
         write(&output, &component.bytes)?;
         let (name, version) = (&definition.name, &definition.version);
         if printer.is_json() {

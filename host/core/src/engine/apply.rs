@@ -174,8 +174,7 @@ impl Engine {
             parked: None,
             settles: settled_by(&letter.trigger).cloned(),
         };
-        let snapshot = &self.instances.expect(slot).snapshot;
-        let source = Source::of(&letter, verdict.disposition, snapshot);
+        let source = self.source_of(slot, &letter, verdict.disposition);
         let seq = self.append_about(slot, Body::Handled(Box::new(handled)), source);
         self.instances.refresh(slot);
         let tenant = self.instances.expect(slot).snapshot.tenant().clone();

@@ -7,10 +7,7 @@ use crate::{
     call::{Fault, LogLine},
     definition::{OnFault, StateIdx},
     effect::{HandledReply, Refused, Reply},
-    engine::{
-        Engine, cascade::chain_text, instances::Slot, outbox::Source, repeats::Key,
-        run::version_key,
-    },
+    engine::{Engine, cascade::chain_text, instances::Slot, repeats::Key, run::version_key},
     id::{EventId, InstanceId, TenantId},
     input::Ticket,
     instance::{Letter, Origin, Trigger, step::Step},
@@ -246,8 +243,7 @@ impl Engine {
                 .filter(|_| verdict.disposition != Disposition::DeadLettered)
                 .cloned(),
         };
-        let snapshot = &self.instances.expect(slot).snapshot;
-        let source = Source::of(&letter, verdict.disposition, snapshot);
+        let source = self.source_of(slot, &letter, verdict.disposition);
         self.append_about(slot, Body::Handled(Box::new(handled)), source);
         self.answer_handled(
             slot,
@@ -450,7 +446,7 @@ impl Engine {
 }
 
 /// Whether an event may be one that a caller gave an id.
-fn may_be_remembered(letter: &Letter) -> bool {
+pub(crate) fn may_be_remembered(letter: &Letter) -> bool {
     matches!(letter.origin, Origin::Caller { remember: true, .. })
         || letter.attempts > 0
         || matches!(letter.trigger, Trigger::Deferred | Trigger::Replay { .. })
