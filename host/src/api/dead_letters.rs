@@ -244,7 +244,7 @@ pub(super) async fn replay_all(
     Params(search): Params<Search>,
 ) -> Result<JsonAnswer<Replayed>> {
     let (letters, more) = all(&state, &caller, &search.filter()?).await?;
-    let requests = letters.iter().map(|letter| replaying(letter)).collect();
+    let requests = letters.iter().map(replaying).collect();
     let replies = state.handle().request_batch(&caller.tenant, requests).await;
     let mut replayed = Replayed {
         replayed: replies.len() as u64,

@@ -217,8 +217,8 @@ impl ApiError {
 
     /// What one line of a bulk answer says of it.
     pub(super) fn into_line(self) -> ProblemLine {
-        self.log_internal("-");
         let details = *self.0;
+        log_internal(&details, "-");
         ProblemLine {
             status: details.status.as_u16(),
             code: details.code,
@@ -228,17 +228,11 @@ impl ApiError {
         }
     }
 
-    fn log_internal(&self, request_id: &str) {
-        if let Some(internal) = &self.0.internal {
-            tracing::error!(request_id, error = %internal, "a request failed");
-        }
-    }
-
     /// The problem as a value.
     pub(super) fn into_problem(self) -> Problem {
         let request_id = request_id();
-        self.log_internal(&request_id);
         let details = *self.0;
+        log_internal(&details, &request_id);
         Problem {
             kind: "about:blank",
             title: details.status.canonical_reason().unwrap_or("Error"),
@@ -249,6 +243,12 @@ impl ApiError {
             errors: details.errors,
             more: details.more,
         }
+    }
+}
+
+fn log_internal(details: &Details, request_id: &str) {
+    if let Some(internal) = &details.internal {
+        tracing::error!(request_id, error = %internal, "a request failed");
     }
 }
 
