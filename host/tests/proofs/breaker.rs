@@ -10,6 +10,7 @@ use xcomponent_core::{
 use xcomponent_host::driver::clock::ManualClock;
 
 use crate::{
+    NOTHING,
     guests::guest,
     host::{TestHost, config},
     turn,
@@ -43,7 +44,7 @@ impl World {
         }
         let mut instances = Vec::new();
         for _ in 0..INSTANCES {
-            let machine = host.create("MisbehavingComponent", "Misbehaving", &json!({}));
+            let machine = host.create("MisbehavingComponent", "Misbehaving", NOTHING);
             instances.push(machine.await);
         }
         Self {
@@ -57,7 +58,7 @@ impl World {
     /// Has the component fault until its breaker opens, and says after how many faults.
     async fn open(&self) -> u32 {
         for (n, instance) in (0..).zip(self.instances.iter().cycle()) {
-            let answer = self.host.send(instance, "PANIC", &json!({})).await;
+            let answer = self.host.send(instance, "PANIC", NOTHING).await;
             if answer.status == 503 {
                 assert_eq!(answer.problem(503), "component_suspended");
                 return n;
@@ -73,9 +74,7 @@ impl World {
     }
 
     async fn ping(&self, instance: usize) -> u16 {
-        let answer = self
-            .host
-            .send(&self.instances[instance], "PING", &json!({}));
+        let answer = self.host.send(&self.instances[instance], "PING", NOTHING);
         answer.await.status.as_u16()
     }
 
@@ -91,7 +90,7 @@ async fn a_breaker_opens_after_fifty_faults_and_closes_when_the_component_works_
     assert_eq!(world.state().await, "closed");
     assert_eq!(world.open().await, world.limits.breaker_calls_min);
     assert_eq!(world.state().await, "open");
-    let answer = world.host.send(&world.instances[0], "PING", &json!({}));
+    let answer = world.host.send(&world.instances[0], "PING", NOTHING);
     let answer = answer.await;
     assert_eq!(answer.problem(503), "component_suspended");
     assert_eq!(answer.headers["retry-after"], "10");
@@ -110,7 +109,7 @@ async fn an_open_breaker_is_nobody_elses_business() {
     world.open().await;
     let context = json!({"orderId": "O-1", "amount": 10});
     let order = world.host.create("OrderComponent", "Order", &context).await;
-    let submitted = world.host.send(&order, "SUBMIT", &json!({})).await;
+    let submitted = world.host.send(&order, "SUBMIT", NOTHING).await;
     assert_eq!(submitted.text("/disposition"), "transitioned");
 }
 
@@ -120,7 +119,7 @@ async fn a_trial_that_faults_doubles_the_time_until_the_next() {
     let world = World::start().await;
     world.open().await;
     world.pass(world.limits.suspend_for);
-    let trial = world.host.send(&world.instances[1], "PANIC", &json!({}));
+    let trial = world.host.send(&world.instances[1], "PANIC", NOTHING);
     assert_eq!(trial.await.problem(422), "method_failed");
     assert_eq!(world.state().await, "open");
     world.pass(world.limits.suspend_for);
@@ -135,10 +134,10 @@ async fn an_instance_that_faults_five_times_in_a_row_is_left_alone_on_its_own() 
     let _turn = turn().await;
     let world = World::start().await;
     for _ in 0..world.limits.faults_in_row_max {
-        let answer = world.host.send(&world.instances[0], "PANIC", &json!({}));
+        let answer = world.host.send(&world.instances[0], "PANIC", NOTHING);
         assert_eq!(answer.await.problem(422), "method_failed");
     }
-    let answer = world.host.send(&world.instances[0], "PING", &json!({}));
+    let answer = world.host.send(&world.instances[0], "PING", NOTHING);
     assert_eq!(answer.await.problem(503), "instance_suspended");
     assert_eq!(world.ping(1).await, 200);
     world.pass(world.limits.suspend_for);

@@ -19,7 +19,11 @@ mod host;
 mod misbehaving;
 mod storms;
 
+use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
+
+/// No context, no payload.
+const NOTHING: &Value = &Value::Null;
 
 /// Waits until no other test of this program runs.
 async fn turn() -> MutexGuard<'static, ()> {

@@ -17,6 +17,7 @@ use xcomponent_core::{
 use xcomponent_host::{driver::clock::ManualClock, sandbox};
 
 use crate::{
+    NOTHING,
     guests::guest,
     host::{PATIENCE, TestHost, config},
     turn,
@@ -28,7 +29,7 @@ const METHODS: [(&str, &str); 9] = [
     ("LOOP", "cpu_budget"),
     ("MEMORY", "memory_limit"),
     ("STACK", "stack_overflow"),
-    ("HUGE", "answer_too_large"),
+    ("HUGE", "memory_limit"),
     ("SENDS", "too_many_sends"),
     ("MALFORMED", "answer_malformed"),
     ("LOGS", "cpu_budget"),
@@ -40,6 +41,10 @@ const CALLERS: usize = 8;
 
 /// How much more memory may be resident after three rounds than before.
 const GROWTH_BYTES_MAX: u64 = 32 << 20;
+
+/// Processor time of a call that is stopped: 100 ms of the guest's, as its fuel is meant to be on
+/// the machines it was measured on, and the host's own beside it on a slower one.
+const CPU_MS_MAX: u64 = 250;
 
 /// What one round leaves in the histories of orders and dead letters, at most.
 const ROUND_BYTES_MAX: u64 = 4 << 20;
@@ -61,6 +66,8 @@ impl World {
             breaker: false,
             ..Limits::default()
         };
+        // Work decides, not time: the machine may be busy with something else.
+        config.sandbox.wall_per_call_max = PATIENCE;
         let host = TestHost::start_with(config).await;
         for (name, file) in [
             ("MisbehavingComponent", "misbehaving"),
@@ -71,7 +78,7 @@ impl World {
         }
         let mut instances = Vec::new();
         for _ in 0..CALLERS {
-            let machine = host.create("MisbehavingComponent", "Misbehaving", &json!({}));
+            let machine = host.create("MisbehavingComponent", "Misbehaving", NOTHING);
             instances.push(machine.await);
         }
         Arc::new(Self {
@@ -101,10 +108,10 @@ impl World {
         let instance = &self.instances[caller];
         for (event, fault) in METHODS {
             calls.add_permits(1);
-            let answer = self.host.send(instance, event, &json!({})).await;
+            let answer = self.host.send(instance, event, NOTHING).await;
             assert_eq!(answer.problem(422), "method_failed", "{event}");
             assert_eq!(answer.text("/fault"), fault, "{event}: {answer:?}");
-            let good = self.host.send(instance, "PING", &json!({})).await;
+            let good = self.host.send(instance, "PING", NOTHING).await;
             assert_eq!(good.status, 200, "after {event}: {good:?}");
             assert_eq!(good.text("/disposition"), "transitioned");
         }
@@ -118,7 +125,7 @@ impl World {
             let number = self.n_orders.fetch_add(1, Ordering::Relaxed);
             let context = json!({"orderId": format!("O-{number}"), "amount": 10});
             let order = self.host.create("OrderComponent", "Order", &context).await;
-            let submitted = self.host.send(&order, "SUBMIT", &json!({})).await;
+            let submitted = self.host.send(&order, "SUBMIT", NOTHING).await;
             assert_eq!(submitted.text("/disposition"), "transitioned");
         }
     }
@@ -241,16 +248,18 @@ async fn a_call_without_end_is_stopped_within_its_budget() {
     let _turn = turn().await;
     let world = World::start().await;
     let instance = &world.instances[0];
-    world.host.send(instance, "PING", &json!({})).await;
-    let mut least_ms = u64::MAX;
-    for event in ["LOOP", "LOGS", "LOOP", "LOGS"] {
-        let before = cpu_ms();
-        let answer = world.host.send(instance, event, &json!({})).await;
-        assert_eq!(answer.text("/fault"), "cpu_budget");
-        least_ms = least_ms.min(cpu_ms() - before);
+    world.host.send(instance, "PING", NOTHING).await;
+    for event in ["LOOP", "LOGS"] {
+        let mut least_ms = u64::MAX;
+        for _ in 0..3 {
+            let before = cpu_ms();
+            let answer = world.host.send(instance, event, NOTHING).await;
+            assert_eq!(answer.text("/fault"), "cpu_budget");
+            least_ms = least_ms.min(cpu_ms() - before);
+        }
+        println!("processor time of a {event} without end: {least_ms} ms");
+        assert!(least_ms <= CPU_MS_MAX, "it took {least_ms} ms");
     }
-    println!("processor time of a call without end: {least_ms} ms");
-    assert!(least_ms <= 200, "it took {least_ms} ms of processor time");
     let fuel_max = sandbox::Config::default().fuel_per_call_max;
     for record in world.host.history(instance).await {
         let fuel = record["fuel"].as_u64().unwrap();
@@ -263,9 +272,9 @@ async fn a_memory_bomb_never_has_more_than_its_budget() {
     let _turn = turn().await;
     let world = World::start().await;
     let instance = &world.instances[0];
-    world.host.send(instance, "PING", &json!({})).await;
+    world.host.send(instance, "PING", NOTHING).await;
     let before = peak_bytes();
-    let answer = world.host.send(instance, "MEMORY", &json!({})).await;
+    let answer = world.host.send(instance, "MEMORY", NOTHING).await;
     assert_eq!(answer.text("/fault"), "memory_limit");
     let budget = sandbox::Config::default().memory_bytes_max as u64;
     let peak = peak_bytes();

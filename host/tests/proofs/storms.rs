@@ -7,6 +7,7 @@ use xcomponent_core::id::TenantId;
 use xcomponent_host::driver::{Kind, RecordFilter, Subscription};
 
 use crate::{
+    NOTHING,
     host::{PATIENCE, TestHost, packed},
     turn,
 };
@@ -61,6 +62,9 @@ stateMachines:
       - {from: Young, to: Old, event: BREED, type: inter_machine, targetMachine: Rabbit}
 ";
 
+/// Events from outside that the storm begins with; each may cause ten thousand transitions.
+const BALLS: usize = 40;
+
 /// Longest that anybody waited for an answer while the storm went on, on a busy machine.
 const RESPONSIVE: Duration = Duration::from_secs(5);
 
@@ -77,7 +81,7 @@ async fn two_shards_that_cascade_into_each_other_answer_and_drain() {
     let lines: String = players
         .iter()
         .cycle()
-        .take(400)
+        .take(BALLS)
         .map(|player| json!({"instance": player, "event": "BALL"}).to_string() + "\n")
         .collect();
     let rally = host.post_text("/v1/events", lines);
@@ -85,7 +89,7 @@ async fn two_shards_that_cascade_into_each_other_answer_and_drain() {
         let mut longest = Duration::ZERO;
         for _ in 0..50 {
             let asked = Instant::now();
-            let answer = host.send(&referee, "LOOK", &json!({})).await;
+            let answer = host.send(&referee, "LOOK", NOTHING).await;
             assert_eq!(answer.status, 200, "{answer:?}");
             assert_eq!(host.get("/health").await.status, 200);
             longest = longest.max(asked.elapsed());
@@ -96,7 +100,7 @@ async fn two_shards_that_cascade_into_each_other_answer_and_drain() {
     println!("longest wait for an answer during the storm: {longest:?}");
     assert!(longest <= RESPONSIVE, "somebody waited {longest:?}");
     let answers = rally.lines();
-    assert_eq!(answers.len(), 400);
+    assert_eq!(answers.len(), BALLS);
     for answer in answers {
         assert_eq!(answer["disposition"], "transitioned", "{answer}");
     }
@@ -114,16 +118,16 @@ async fn two_shards_that_cascade_into_each_other_answer_and_drain() {
 async fn a_cascade_that_feeds_itself_ends_with_its_chain_in_the_dead_letters() {
     let _turn = turn().await;
     let host = TestHost::with(&[("Self", packed(SELF))]).await;
-    let feeder = host.create("Self", "Feeder", &json!({})).await;
+    let feeder = host.create("Self", "Feeder", NOTHING).await;
     let mut letters = Letters::of(&host);
-    let fed = host.send(&feeder, "FEED", &json!({})).await;
+    let fed = host.send(&feeder, "FEED", NOTHING).await;
     let letter = letters.next(&host).await;
     assert_eq!(letter["root"], fed.text("/event_id"));
     assert_eq!(letter["event"]["name"], "FEED");
     let chain = budget_chain(&letter);
     assert!(chain.matches("FEED").count() > 10, "{chain}");
     assert!(chain.contains(&feeder), "{chain}");
-    let again = host.send(&feeder, "FEED", &json!({})).await;
+    let again = host.send(&feeder, "FEED", NOTHING).await;
     assert_eq!(again.text("/disposition"), "transitioned");
 }
 
@@ -132,7 +136,7 @@ async fn children_that_have_children_end_with_their_chain_in_the_dead_letters() 
     let _turn = turn().await;
     let host = TestHost::with(&[("Self", packed(SELF))]).await;
     let mut letters = Letters::of(&host);
-    host.create("Self", "Rabbit", &json!({})).await;
+    host.create("Self", "Rabbit", NOTHING).await;
     let letter = letters.next(&host).await;
     let chain = budget_chain(&letter);
     assert!(chain.contains("BREED"), "{chain}");
