@@ -112,7 +112,6 @@ impl State {
 pub fn router(state: State) -> Router {
     let (routes, document) = native().split_for_parts();
     routes
-        .merge(compat::router())
         .route("/openapi.json", get(openapi::serve(&document)))
         .merge(docs::routes())
         .fallback(error::no_such_route)

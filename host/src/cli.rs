@@ -4,10 +4,26 @@
 //! [`Printer`](printer::Printer) and gives back how it ended; exit codes are decided here and
 //! nowhere else: 0 = done, 1 = there were findings or something failed, 2 = misuse.
 
+mod broadcast;
+mod build;
+mod completions;
+mod dead_letters;
+mod deploy;
+mod diagram;
+mod history;
+mod inspect;
+mod instances;
+mod new;
+mod rollback;
+mod send;
+mod serve;
+mod validate;
+
 mod findings;
 mod loading;
 mod printer;
-mod serve;
+mod remote;
+mod table;
 mod upload;
 
 use std::process::ExitCode;
@@ -18,12 +34,7 @@ use self::printer::Printer;
 
 /// Runs state machines, written in YAML and Rust, as sandboxed WebAssembly components.
 #[derive(Debug, Parser)]
-#[command(
-    name = "xcomponent",
-    version,
-    propagate_version = true,
-    max_term_width = 100
-)]
+#[command(name = "xcomponent", version, max_term_width = 100)]
 struct Arguments {
     /// Prints JSON, one value a line, for programs.
     #[arg(long, global = true)]
@@ -35,6 +46,19 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    New(new::New),
+    Build(build::Build),
+    Validate(validate::Validate),
+    Inspect(inspect::Inspect),
+    Diagram(diagram::Diagram),
+    Deploy(deploy::Deploy),
+    Rollback(rollback::Rollback),
+    Instances(instances::Instances),
+    Send(send::Send),
+    Broadcast(broadcast::Broadcast),
+    History(history::History),
+    DeadLetters(dead_letters::DeadLetters),
+    Completions(completions::Completions),
 }
 
 /// How a command ended.
@@ -53,6 +77,8 @@ enum Failure {
     Misuse(anyhow::Error),
     /// It could not.
     Failed(anyhow::Error),
+    /// A host said no.
+    Refused(Box<remote::Problem>),
 }
 
 /// The result of a command.
@@ -78,13 +104,12 @@ pub fn main() -> ExitCode {
     match arguments.command.run(&printer) {
         Ok(Verdict::Done) => ExitCode::SUCCESS,
         Ok(Verdict::Findings) => ExitCode::from(1),
-        Err(Failure::Failed(error)) => {
-            printer.error(&error);
-            ExitCode::from(1)
-        }
-        Err(Failure::Misuse(error)) => {
-            printer.error(&error);
-            ExitCode::from(2)
+        Err(failure) => {
+            printer.failure(&failure);
+            match failure {
+                Failure::Failed(_) | Failure::Refused(_) => ExitCode::from(1),
+                Failure::Misuse(_) => ExitCode::from(2),
+            }
         }
     }
 }
@@ -93,6 +118,31 @@ impl Command {
     fn run(self, printer: &Printer) -> Result {
         match self {
             Self::Serve(serve) => serve.run(printer),
+            Self::New(new) => new.run(printer),
+            Self::Build(build) => build.run(printer),
+            Self::Validate(validate) => validate.run(printer),
+            Self::Inspect(inspect) => inspect.run(printer),
+            Self::Diagram(diagram) => diagram.run(printer),
+            Self::Deploy(deploy) => deploy.run(printer),
+            Self::Rollback(rollback) => rollback.run(printer),
+            Self::Instances(instances) => instances.run(printer),
+            Self::Send(send) => send.run(printer),
+            Self::Broadcast(broadcast) => broadcast.run(printer),
+            Self::History(history) => history.run(printer),
+            Self::DeadLetters(dead_letters) => dead_letters.run(printer),
+            Self::Completions(completions) => completions.run(printer),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Arguments;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Arguments::command().debug_assert();
     }
 }

@@ -162,6 +162,26 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<Component>, Error> {
     Ok(components.into_iter().flatten().collect())
 }
 
+/// The definition that a path names, and where it stands. Nothing is built.
+///
+/// # Errors
+///
+/// If it cannot be had.
+pub fn definition(path: &Path) -> Result<(PathBuf, String), Error> {
+    match Kind::of(path)? {
+        Kind::Packed => {
+            let component = read_packed(path)?;
+            Ok((component.definition_path, component.definition))
+        }
+        Kind::Definition => Ok((path.to_owned(), read_text(path)?)),
+        Kind::Project => {
+            let path = path.join(DEFINITION_FILE);
+            let text = read_text(&path)?;
+            Ok((path, text))
+        }
+    }
+}
+
 /// What is known of a component by its definition, for the metadata of its file.
 pub fn describe(definition: &str) -> Metadata {
     let Some(checked) = check(definition, Strictness::Lenient).definition else {

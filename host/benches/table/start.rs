@@ -58,7 +58,7 @@ fn start(files: &[PathBuf], cache: &Path) -> anyhow::Result<f64> {
         .arg("serve")
         .args(files)
         .args(["--port", &port.to_string()])
-        .arg("--cache-dir")
+        .arg("--cache")
         .arg(cache)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -413,7 +413,7 @@ pub struct Condition {
 /// A shard chose the instances that an event goes to; written before it delivers.
 #[derive(Clone, Debug)]
 pub struct Selected {
-    /// The event.
+    /// The event; each instance gets it under an id of its own, [`EventId::at`].
     pub event: Event,
     /// Where it came from.
     pub cause: Cause,

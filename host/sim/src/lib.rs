@@ -26,7 +26,7 @@ pub struct Failure {
     pub plan: Plan,
     /// What is wrong.
     pub what: String,
-    /// What happened before, the last lines only.
+    /// Everything that happened before, a line each.
     pub trace: Vec<String>,
 }
 
@@ -50,21 +50,20 @@ pub fn run(plan: &Plan) -> Result<Report, Box<Failure>> {
     let mut world = World::new(plan.clone());
     match world.run() {
         Ok(()) => Ok(world.into_report()),
-        Err(what) => {
-            let trace = world.into_report().trace;
-            let last = trace.len().saturating_sub(60);
-            Err(Box::new(Failure {
-                plan: plan.clone(),
-                what,
-                trace: trace[last..].to_vec(),
-            }))
-        }
+        Err(what) => Err(Box::new(Failure {
+            plan: plan.clone(),
+            what,
+            trace: world.into_report().trace,
+        })),
     }
 }
 
+/// Lines of a trace that are shown with a failure.
+const LINES: usize = 60;
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.trace {
+        for line in &self.trace[self.trace.len().saturating_sub(LINES)..] {
             writeln!(f, "  {line}")?;
         }
         writeln!(f, "{}: {}", self.plan, self.what)

@@ -79,8 +79,8 @@ impl Log {
     }
 
     /// Takes back what is not durable.
-    pub fn truncate(&mut self) -> Vec<Entry> {
-        self.entries.split_off(self.durable)
+    pub fn truncate(&mut self) {
+        self.entries.truncate(self.durable);
     }
 
     /// An instance as the durable part has it.

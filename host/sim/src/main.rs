@@ -1,39 +1,61 @@
 //! Runs the simulator over many seeds; a failing one is made smaller and printed.
+//!
+//! `xcomponent-sim --seeds N --from N --steps N [--without Kind,Kind] [--trace]`
 
 #![expect(clippy::print_stdout, reason = "it is a command line tool")]
 
 use std::process::ExitCode;
 
-use xcomponent_sim::{Plan, run, shrink};
+use xcomponent_sim::{Plan, plan::Kind, run, shrink};
 
 fn main() -> ExitCode {
-    let (seeds, from, steps) = (
-        number("--seeds", 1_000),
-        number("--from", 0),
-        number("--steps", 500),
-    );
+    let (seeds, from) = (number("--seeds", 1_000), number("--from", 0));
+    let steps = number("--steps", 500);
+    let shows_all = std::env::args().any(|argument| argument == "--trace");
     let mut records = 0;
-    for seed in from..from + seeds {
-        match run(&Plan::new(seed, steps)) {
-            Ok(report) => records += report.records,
+    for seed in from..from.saturating_add(seeds) {
+        let plan = Plan {
+            without: left_out(),
+            ..Plan::new(seed, steps)
+        };
+        match run(&plan) {
+            Ok(report) => {
+                records += report.records;
+                show(&report.trace, shows_all);
+            }
             Err(failure) => {
-                println!("{failure}\nmaking it smaller\n");
+                show(&failure.trace, shows_all);
+                println!("{failure}\n\nmaking it smaller\n");
                 println!("{}", shrink(*failure));
                 return ExitCode::FAILURE;
             }
         }
     }
-    println!(
-        "{seeds} seeds of {steps} steps from {from}: {records} records, all as they should be"
-    );
+    println!("{seeds} seeds of {steps} steps from {from}: {records} records, as they should be");
     ExitCode::SUCCESS
 }
 
-/// The number after a flag.
+fn show(trace: &[String], shows_all: bool) {
+    for line in trace.iter().filter(|_| shows_all) {
+        println!("{line}");
+    }
+}
+
+/// What follows a flag.
+fn value(flag: &str) -> Option<String> {
+    std::env::args()
+        .skip_while(|argument| argument != flag)
+        .nth(1)
+}
+
 fn number(flag: &str, default: u64) -> u64 {
-    let mut arguments = std::env::args().skip_while(|argument| argument != flag);
-    let value = arguments.nth(1);
-    value
+    value(flag)
         .and_then(|value| value.parse().ok())
         .unwrap_or(default)
+}
+
+fn left_out() -> std::collections::BTreeSet<Kind> {
+    let names = value("--without").unwrap_or_default();
+    let named = |kind: &Kind| names.split(',').any(|name| name == kind.to_string());
+    Kind::ALL.into_iter().filter(named).collect()
 }

@@ -33,6 +33,8 @@ pub struct Model {
     pub sent: BTreeMap<Key, Sent>,
     /// Instances chosen, by tenant and event id.
     pub chosen: BTreeMap<Key, BTreeSet<String>>,
+    /// Those of them that existed.
+    pub owed: BTreeMap<Key, BTreeSet<String>>,
     /// What became of each event at each instance, in order.
     pub fates: BTreeMap<(String, String, String), Vec<Disposition>>,
     /// Events that were parked.
@@ -41,8 +43,10 @@ pub struct Model {
     pub cancelled: BTreeSet<Key>,
     /// Events from outside by id: the state that the caller expected, and their order.
     pub outside: BTreeMap<Key, Outside>,
-    /// Selections whose first choice was void: they are not chosen anew.
-    pub chosen_before: BTreeSet<(usize, Key)>,
+    /// All selections, by tenant and event id.
+    pub selections: BTreeSet<Key>,
+    /// Selections whose first choice may be void: they are not chosen anew.
+    chosen_before: BTreeSet<(usize, Key)>,
     /// What each shard's selections had to choose and did not yet.
     open: BTreeMap<(usize, Key), BTreeSet<String>>,
     /// The last order number of each pair of source and target.
@@ -78,10 +82,12 @@ impl Model {
             instances: BTreeMap::new(),
             sent: BTreeMap::new(),
             chosen: BTreeMap::new(),
+            owed: BTreeMap::new(),
             fates: BTreeMap::new(),
             parked: BTreeSet::new(),
             cancelled: BTreeSet::new(),
             outside: BTreeMap::new(),
+            selections: BTreeSet::new(),
             chosen_before: BTreeSet::new(),
             open: BTreeMap::new(),
             order: BTreeMap::new(),
@@ -114,7 +120,8 @@ impl Model {
                 self.parked.insert((tenant, letter.event.id.to_string()));
                 Ok(())
             }
-            Body::Moved(_) | Body::Discarded { .. } => Ok(()),
+            Body::Moved(after) => expect::moved(self, &tenant, after),
+            Body::Discarded { .. } => Ok(()),
         }
     }
 
@@ -123,12 +130,19 @@ impl Model {
         let event = handled.event.id.to_string();
         self.has_cause(tenant, &id, handled)?;
         self.is_in_order(tenant, &id, &event)?;
+        let is_outside = self
+            .outside
+            .contains_key(&(tenant.to_owned(), event.clone()));
         let fates = self
             .fates
             .entry((tenant.to_owned(), id.clone(), event.clone()))
             .or_default();
-        let pending =
-            |fate: &Disposition| matches!(fate, Disposition::Deferred | Disposition::Retrying);
+        let pending = |fate: &Disposition| match fate {
+            Disposition::Deferred | Disposition::Retrying => true,
+            // A caller may try again what the instance was not in the state for.
+            Disposition::Rejected => is_outside,
+            Disposition::Transitioned | Disposition::Ignored | Disposition::DeadLettered => false,
+        };
         if !fates.iter().all(pending) {
             return Err(format!("{event} was handled before: {fates:?}"));
         }
@@ -152,17 +166,17 @@ impl Model {
         let own = instance.is_some_and(|instance| instance.waits_for(&event.1));
         let from_outside = self.outside.contains_key(&event)
             || cause.event.is_none() && cause.root == handled.event.id;
-        let chosen = self.chosen.get(&event);
+        let chosen = self
+            .chosen
+            .get(&(tenant.to_owned(), of_selection(&event.1)));
         let was_chosen = chosen.is_some_and(|chosen| chosen.contains(id));
-        let was_sent = self
-            .sent
-            .get(&event)
-            .is_some_and(|sent| match &sent.outgoing.to {
-                Target::Instance { id: to, .. } => to.to_string() == id,
-                Target::Create { .. } => handled.from.is_none(),
-                Target::Selection(_) => was_chosen,
-            });
-        if own || was_sent || was_chosen || from_outside && chosen.is_none() {
+        let sent = self.sent.get(&event).map(|sent| &sent.outgoing.to);
+        let was_sent = match sent {
+            Some(Target::Instance { id: to, .. }) => to.to_string() == id,
+            Some(Target::Create { .. }) => handled.from.is_none(),
+            Some(Target::Selection(_)) | None => false,
+        };
+        if own || was_sent || was_chosen || from_outside {
             return Ok(());
         }
         Err(format!("{} has no cause in the log", event.1))
@@ -217,6 +231,9 @@ impl Model {
             number: self.sent_count,
         };
         let key = (tenant.to_owned(), outgoing.event.id.to_string());
+        if let Target::Selection(_) = outgoing.to {
+            self.selections.insert(key.clone());
+        }
         self.sent.insert(key, sent);
     }
 
@@ -244,8 +261,22 @@ impl Model {
             return Err(format!("chose {ids:?}, a scan finds {left:?}"));
         }
         left.retain(|id| !ids.contains(id));
+        let exist = |id: &&String| {
+            self.instances
+                .contains_key(&(tenant.to_owned(), (*id).clone()))
+        };
+        let owed = ids.iter().filter(exist).cloned();
+        self.owed.entry(key.clone()).or_default().extend(owed);
         self.chosen.entry(key).or_default().extend(ids);
         Ok(())
+    }
+
+    /// Records were taken back: what was chosen before may be chosen again, and no longer match.
+    pub fn truncated(&mut self, shards: usize) {
+        for shard in 0..shards {
+            let again = self.selections.iter().map(|key| (shard, key.clone()));
+            self.chosen_before.extend(again);
+        }
     }
 
     /// Instances that selections should have chosen and did not.
@@ -271,6 +302,14 @@ impl Model {
                 .as_ref()
                 .is_some_and(|machine| machine.as_str() == instance.machine)
             && expect::is_selected(self, instance, selector, &selected.event)
+    }
+}
+
+/// The id that an event had before a selection gave it to several instances.
+pub fn of_selection(event: &str) -> String {
+    match event.rsplit_once('~') {
+        Some((id, place)) if !place.contains('.') => id.to_owned(),
+        _ => event.to_owned(),
     }
 }
 

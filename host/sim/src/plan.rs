@@ -37,6 +37,12 @@ impl Kind {
     ];
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -61,10 +67,12 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "seed {}, {} steps", self.seed, self.steps)?;
-        if self.without.is_empty() {
-            return Ok(());
+        write!(f, "--from {} --seeds 1 --steps {}", self.seed, self.steps)?;
+        let mut separator = " --without ";
+        for kind in &self.without {
+            write!(f, "{separator}{kind}")?;
+            separator = ",";
         }
-        write!(f, ", without {:?}", self.without)
+        Ok(())
     }
 }

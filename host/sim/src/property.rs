@@ -1,12 +1,20 @@
 //! What must hold besides what the model expects of each record.
 
+use std::collections::BTreeSet;
+
 use xcomponent_core::{
     effect::Reply,
     record::{Body, Disposition, Record, Target},
     time::Timestamp,
 };
 
-use crate::{log::Log, model::Model};
+use crate::{
+    log::Log,
+    model::{Model, of_selection},
+};
+
+/// A tenant, an instance, an event.
+type Key3 = (String, String, String);
 
 /// An answer that a caller gets: what it says is in the durable log.
 ///
@@ -65,7 +73,10 @@ pub fn at_rest(model: &Model, now: Timestamp, live: usize) -> Result<(), String>
         let key = (tenant.clone(), event.clone());
         let spent = sent.outgoing.cause.depth > 64 || sent.outgoing.cause.credits == 0;
         let arrived = match &sent.outgoing.to {
-            Target::Instance { id, .. } => is_settled(model, tenant, &id.to_string(), event),
+            Target::Instance { id, .. } => {
+                let id = id.to_string();
+                is_settled(model, tenant, &id, event) || is_blocked(model, tenant, &id)
+            }
             Target::Create { id, .. } => model
                 .instances
                 .contains_key(&(tenant.clone(), id.to_string())),
@@ -78,10 +89,22 @@ pub fn at_rest(model: &Model, now: Timestamp, live: usize) -> Result<(), String>
             ));
         }
     }
-    for ((tenant, event), chosen) in &model.chosen {
-        let lost = chosen.iter().find(|id| {
-            !is_settled(model, tenant, id, event)
-                && !model.parked.contains(&(tenant.clone(), event.clone()))
+    let arrived: BTreeSet<Key3> = model
+        .fates
+        .keys()
+        .filter(|(tenant, id, event)| is_settled(model, tenant, id, event))
+        .map(|(tenant, id, event)| (tenant.clone(), id.clone(), of_selection(event)))
+        .collect();
+    let parked: BTreeSet<(String, String)> = model
+        .parked
+        .iter()
+        .map(|(tenant, event)| (tenant.clone(), of_selection(event)))
+        .collect();
+    for ((tenant, event), owed) in &model.owed {
+        let lost = owed.iter().find(|id| {
+            !arrived.contains(&(tenant.clone(), (*id).clone(), event.clone()))
+                && !parked.contains(&(tenant.clone(), event.clone()))
+                && !is_blocked(model, tenant, id)
         });
         if let Some(lost) = lost {
             return Err(format!("{event} was lost on its way to {lost}"));
@@ -99,6 +122,12 @@ pub fn at_rest(model: &Model, now: Timestamp, live: usize) -> Result<(), String>
         return Err(format!("{live} instances are in memory, not {expected}"));
     }
     Ok(())
+}
+
+/// Whether an instance waits for the next attempt at an event, and others for it.
+fn is_blocked(model: &Model, tenant: &str, id: &str) -> bool {
+    let instance = model.instances.get(&(tenant.to_owned(), id.to_owned()));
+    instance.is_some_and(|instance| instance.retry.is_some())
 }
 
 /// Whether an event has come to something at an instance, or waits there.

@@ -18,7 +18,7 @@ use xcomponent_core::{
     id::{Digest, InstanceId, Partition, PartitionCount, TenantId},
     input::{Input, Ticket},
     limits::Limits,
-    record::{AppendSeq, Body, Outgoing},
+    record::{AppendSeq, Outgoing},
     time::Timestamp,
 };
 
@@ -67,7 +67,7 @@ struct Shard {
     inbox: VecDeque<Input>,
     /// The position of each of its records that is in the log.
     positions: BTreeMap<AppendSeq, u64>,
-    /// Its last durable record.
+    /// Its last record that is durable, or void.
     durable: AppendSeq,
     /// Answers that wait for records to become durable.
     gate: Vec<(AppendSeq, Ticket, Reply)>,
@@ -109,6 +109,10 @@ impl World {
             trace: Vec::new(),
         };
         world.begin();
+        for _ in 0..20 {
+            let tenant = TenantId::new(TENANTS[world.chance.usize(0..TENANTS.len())]);
+            world.ask_create(tenant);
+        }
         world
     }
 
@@ -257,26 +261,22 @@ impl World {
         }
         self.truncations += 1;
         let position = self.log.durable as u64;
-        for entry in self.log.truncate() {
-            if let Body::Selected(selected) = &entry.record.body {
-                let key = (
-                    entry.record.tenant.to_string(),
-                    selected.event.id.to_string(),
-                );
-                self.model.chosen_before.insert((entry.shard, key));
-            }
-        }
+        self.log.truncate();
+        self.model.truncated(self.shards.len());
         self.note(|| format!("truncated after {position}"));
         for parcels in self.links.values_mut() {
             parcels.retain(|parcel| parcel.after <= position);
         }
         let now = self.now;
         for shard in &mut self.shards {
+            let told = shard.positions.keys().next_back().copied();
             shard.positions.retain(|_, at| *at <= position);
             for (_, ticket, _) in shard.gate.drain(..) {
                 self.waiting.remove(&ticket);
             }
             let after = shard.durable;
+            // What is void needs no waiting for.
+            shard.durable = shard.durable.max(told.unwrap_or_default());
             shard
                 .engine
                 .handle(Input::Truncated { after, position }, now);

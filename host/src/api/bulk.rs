@@ -119,7 +119,8 @@ impl FromRequest<State> for Lines {
 /// A line is `{"instance", "event", "payload"?, "id"?, "expected_state"?}` for one instance, or
 /// `{"component", "machine", "event", "payload"?, "state"?, "id"?}` for a broadcast. Its answer has
 /// the `status` that a request of its own would have: `{"status", "disposition", "from", "to",
-/// "seq"}`, `{"status", "matched", …}`, or `{"status", "code", "detail", …}`.
+/// "seq"}`, `{"status", "matched", …}`, or `{"status", "code", "detail", …}`. Lines for the same
+/// instance take effect in their order.
 #[utoipa::path(
     post, path = "/v1/events", tag = "events",
     request_body(content = String, content_type = "application/x-ndjson"),
@@ -137,13 +138,18 @@ pub(super) async fn send_all(
     let mut lines = body.split(is_end).filter(is_filled).peekable();
     let mut running = VecDeque::new();
     while lines.peek().is_some() {
-        let slice = Slice::parse(&state, lines.by_ref().take(SLICE));
+        let slice = Slice::parse(&state, &mut lines);
         let pending = state.handle().submit_batch(&caller.tenant, slice.requests);
         running.push_back((slice.refused, pending));
-        if running.len() == 2
+        let in_flight_max = if slice.broadcast.is_some() { 0 } else { 1 };
+        while running.len() > in_flight_max
             && let Some((refused, pending)) = running.pop_front()
         {
             write_slice(&state, &mut answers, refused, pending.await);
+        }
+        if let Some(broadcast) = slice.broadcast {
+            let reply = state.handle().request(&caller.tenant, broadcast).await;
+            write_reply(&state, &mut answers, reply);
         }
     }
     for (refused, pending) in running {
@@ -161,22 +167,29 @@ fn is_filled(line: &&[u8]) -> bool {
 }
 
 /// Lines that were parsed.
-#[derive(Default)]
 struct Slice {
     /// What the shards are asked.
     requests: Vec<Request>,
     /// Lines that they are not asked, by number within the slice.
     refused: Vec<(usize, ApiError)>,
+    /// The line that ends the slice, if it is a broadcast: those before it are settled first, and
+    /// it is settled before those that follow, since they may be for the same instances.
+    broadcast: Option<Request>,
 }
 
 impl Slice {
-    fn parse<'b>(state: &State, lines: impl Iterator<Item = &'b [u8]>) -> Self {
+    fn parse<'b>(state: &State, lines: &mut impl Iterator<Item = &'b [u8]>) -> Self {
         let mut slice = Self {
-            requests: Vec::with_capacity(SLICE),
+            requests: Vec::new(),
             refused: Vec::new(),
+            broadcast: None,
         };
-        for (number, line) in lines.enumerate() {
+        for (number, line) in lines.take(SLICE).enumerate() {
             match parse(state, line) {
+                Ok(broadcast @ Request::Broadcast(_)) => {
+                    slice.broadcast = Some(broadcast);
+                    break;
+                }
                 Ok(request) => slice.requests.push(request),
                 Err(error) => slice.refused.push((number, error)),
             }

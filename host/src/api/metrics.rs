@@ -83,6 +83,11 @@ impl Collector for Numbers {
             |shard| shard.away,
         )?;
         out.events(shards)?;
+        out.counter(
+            "deliveries_over_budget",
+            "Deliveries dropped after the first dead letter of their root and instance",
+            shards.iter().map(|shard| shard.dropped_over_budget).sum(),
+        )?;
         let commit = &self.gauges.commit;
         out.gauge(
             "commit_queue",
@@ -149,7 +154,6 @@ impl Out<'_> {
             ("retrying", sum(|shard| shard.events.retrying)),
             ("rejected", sum(|shard| shard.events.rejected)),
             ("dead-lettered", sum(|shard| shard.events.dead_lettered)),
-            ("over-budget", sum(|shard| shard.dropped_over_budget)),
         ] {
             let labels = [("disposition", disposition)];
             metric
@@ -161,7 +165,7 @@ impl Out<'_> {
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
         let upper = |bucket: usize| match bucket + 1 == histogram.buckets.len() {
-            true => f64::MAX,
+            true => f64::INFINITY,
             false => seconds(1 << bucket),
         };
         let buckets = histogram.buckets.iter().enumerate();

@@ -1,8 +1,11 @@
 //! Components that a command names, loaded with their progress shown.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Failure, printer::Printer};
+use anyhow::anyhow;
+use xcomponent_core::definition::{Checked, Definition, Severity, Strictness, check};
+
+use super::{Failure, findings, printer::Printer};
 use crate::source::{self, Component, Kind};
 
 /// Reads, packs or builds them all.
@@ -13,6 +16,36 @@ pub(super) fn load(paths: &[PathBuf], printer: &Printer) -> Result<Vec<Component
     // Cargo shows its own progress.
     let _progress = (!has_project).then(|| printer.progress("reading components"));
     source::load(paths).map_err(of_source)
+}
+
+/// The same for one.
+pub(super) fn load_one(path: &Path, printer: &Printer) -> Result<Component, Failure> {
+    let mut loaded = load(&[path.to_owned()], printer)?;
+    Ok(loaded.pop().expect("one path is one component"))
+}
+
+/// The definition that a path names; nothing is built for it.
+pub(super) fn definition(path: &Path, printer: &Printer) -> Result<Definition, Failure> {
+    let (path, text) = source::definition(path).map_err(of_source)?;
+    let Checked {
+        definition,
+        findings,
+    } = check(&text, Strictness::Lenient);
+    definition.ok_or_else(|| {
+        let errors = findings
+            .iter()
+            .filter(|finding| finding.severity == Severity::Error);
+        for finding in errors {
+            printer.note(findings::draw(
+                finding,
+                &text,
+                &path,
+                &printer.note_renderer(),
+            ));
+        }
+        let found = findings::count(&findings).unwrap_or_default();
+        Failure::Failed(anyhow!("{} has {found}", path.display()))
+    })
 }
 
 /// Why a component cannot be had.

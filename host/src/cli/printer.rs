@@ -14,6 +14,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
+use super::Failure;
+
 /// How often a spinner turns.
 const SPIN_EVERY: Duration = Duration::from_millis(100);
 
@@ -77,12 +79,22 @@ impl Printer {
         write(&mut io::stderr().lock(), text);
     }
 
-    /// Why a command failed: its chain of causes on one line.
-    pub(super) fn error(&self, error: &anyhow::Error) {
-        if self.json {
-            self.json(&json!({ "error": format!("{error:#}") }));
-        } else {
-            self.note(format_args!("error: {error:#}"));
+    /// Why a command failed, with the chain of causes.
+    pub(super) fn failure(&self, failure: &Failure) {
+        let (code, error) = match failure {
+            Failure::Misuse(error) => ("misuse", error),
+            Failure::Failed(error) => ("failed", error),
+            Failure::Refused(problem) if self.json => {
+                return self.json(&json!({ "error": problem.value }));
+            }
+            Failure::Refused(problem) => {
+                return self.note(format_args!("error: {}", problem.lines().join("\n")));
+            }
+        };
+        let detail = format!("{error:#}");
+        match self.json {
+            true => self.json(&json!({ "error": { "code": code, "detail": detail } })),
+            false => self.note(format_args!("error: {detail}")),
         }
     }
 

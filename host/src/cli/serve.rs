@@ -50,9 +50,9 @@ pub(super) struct Serve {
     /// Serves everybody who reaches an address that is not loopback: there are no keys.
     #[arg(long)]
     insecure_no_auth: bool,
-    /// A further name under which callers may address this host.
+    /// A further name under which callers may address this host; without keys others are refused.
     #[arg(long, value_name = "NAME")]
-    allow_host: Vec<String>,
+    allowed_host: Vec<String>,
     /// Engines, each with a thread of its own; one per core where absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     shards: Option<u16>,
@@ -164,7 +164,7 @@ impl Serve {
                 allow_missing: self.allow_missing_methods,
             },
             public_address: Some((self.host.clone(), bound.port())),
-            allowed_hosts: self.allow_host.clone(),
+            allowed_hosts: self.allowed_host.clone(),
             ..Config::default()
         };
         if !bound.ip().is_loopback() {

@@ -18,6 +18,7 @@ pub(crate) struct Guests {}
 
 impl Guests {
     pub(crate) fn run(self) -> Result<()> {
+        say("── guests");
         let components = root().join("components");
         let folders = fs::read_dir(&components).context("listing the components")?;
         let mut projects: Vec<Project> = folders

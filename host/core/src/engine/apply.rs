@@ -174,8 +174,7 @@ impl Engine {
             parked: None,
             settles: settled_by(&letter.trigger).cloned(),
         };
-        let snapshot = &self.instances.expect(slot).snapshot;
-        let source = Source::of(&letter, verdict.disposition, snapshot);
+        let source = self.source_of(slot, &letter, verdict.disposition);
         let seq = self.append_about(slot, Body::Handled(Box::new(handled)), source);
         self.instances.refresh(slot);
         let tenant = self.instances.expect(slot).snapshot.tenant().clone();
@@ -190,12 +189,12 @@ impl Engine {
         for outgoing in own {
             self.send_to_self(slot, &tenant, outgoing, After::Here(seq));
         }
-        self.fire_due(slot);
-        self.redeliver_deferred(slot);
         self.answer(slot, letter, verdict, from);
         for outgoing in here {
             self.receive(&tenant, outgoing, After::Here(seq));
         }
+        self.fire_due(slot);
+        self.redeliver_deferred(slot);
     }
 
     /// An undelayed send to itself comes before events from outside, within the chain's budget.

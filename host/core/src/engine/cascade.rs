@@ -304,16 +304,22 @@ impl Engine {
         let selected = Arc::new(selected);
         let source = Source::Selection(Arc::clone(&selected), selecting.origin, selecting.after);
         let seq = self.append(&selecting.tenant, Body::Selected(selected), source);
-        let letter = || Letter {
-            trigger: Trigger::Selected(Arc::clone(&selecting.selector)),
-            ..Letter::new(selecting.mail.clone(), selecting.origin, After::Here(seq))
+        let letter = |id: &InstanceId| {
+            let mut mail = selecting.mail.clone();
+            mail.event.id = mail.event.id.at(id);
+            Letter {
+                trigger: Trigger::Selected(Arc::clone(&selecting.selector)),
+                ..Letter::new(mail, selecting.origin, After::Here(seq))
+            }
         };
         for id in left {
-            self.deliver(&selecting.tenant, id, letter());
+            let letter = letter(&id);
+            self.deliver(&selecting.tenant, id, letter);
         }
         for slot in slice {
-            if self.instances.get(slot).is_some() {
-                self.post(slot, letter());
+            if let Some(instance) = self.instances.get(slot) {
+                let letter = letter(&instance.snapshot.id);
+                self.post(slot, letter);
             } else {
                 self.tally_gone(selecting.origin);
             }

@@ -200,9 +200,18 @@ impl Engine {
             cause: restarted(cause),
             sent_at: None,
         };
+        let target = instance.clone().filter(|_| is_for_instance(to.as_ref()));
+        let key = (tenant.clone(), target, mail.event.id.clone());
+        if !self.is_first(
+            ticket,
+            &key,
+            fingerprint(&mail.event.name, &mail.event.payload),
+        ) {
+            return;
+        }
         let origin = Origin::Caller {
             ticket,
-            remember: false,
+            remember: true,
         };
         match (to, instance) {
             (None | Some(Target::Instance { .. }), Some(id)) => {
@@ -220,7 +229,7 @@ impl Engine {
             }
             (Some(to), instance) => {
                 let body = Body::Discarded { id: of, instance };
-                let seq = self.append(tenant, body, Source::Nothing);
+                let seq = self.append(tenant, body, Source::Remembered(Box::new(key.clone())));
                 let outgoing = Outgoing {
                     n: 0,
                     to,
@@ -228,12 +237,15 @@ impl Engine {
                     cause: mail.cause,
                 };
                 self.dispatch(tenant, outgoing, After::Here(seq));
+                for ticket in self.repeats.answered(&key, Reply::Discarded) {
+                    self.reply(ticket, Reply::Discarded);
+                }
                 self.reply(ticket, Reply::Discarded);
             }
-            (None, None) => self.reply(
-                ticket,
-                Reply::Refused(Refused::UnknownComponent(component.as_str().into())),
-            ),
+            (None, None) => {
+                let refused = Refused::UnknownComponent(component.as_str().into());
+                self.refuse_all(ticket, Some(key), refused);
+            }
         }
     }
 
@@ -242,8 +254,7 @@ impl Engine {
         if let Some(slot) = self.instances.find(tenant, &id) {
             return self.arrive(slot, letter);
         }
-        let is_new = matches!(&letter.trigger, Trigger::Create(birth) if !birth.repeatable);
-        if is_new {
+        if self.is_new(tenant, &id, &letter) {
             return self.conceive(tenant, id, letter);
         }
         let key = (tenant.clone(), id);
@@ -259,6 +270,19 @@ impl Engine {
         self.effects.push_back(Effect::Reload {
             instances: vec![key],
         });
+    }
+
+    /// Whether a creation needs no look into the store: its id was made for it.
+    fn is_new(&self, tenant: &TenantId, id: &InstanceId, letter: &Letter) -> bool {
+        let Trigger::Create(birth) = &letter.trigger else {
+            return false;
+        };
+        let component = &birth.component;
+        let singleton = || {
+            self.components
+                .singleton(tenant, component, birth.machine.as_ref())
+        };
+        !birth.repeatable && singleton().is_none_or(|singleton| singleton != *id)
     }
 
     /// An event for an instance in memory. Where nothing is in its way it is looked at right now.
@@ -332,7 +356,7 @@ impl Engine {
                 }
             }
             if let Some(slot) = self.instances.find(&key.0, &key.1) {
-                self.leave_if_done(slot, self.outbox.appended());
+                self.leave_if_done(slot, self.outbox.durable());
             }
         }
         self.select_held();
@@ -475,12 +499,12 @@ impl Engine {
                 let trigger = retried_trigger(&instance.snapshot, &retry);
                 let Retry { mail, attempts, .. } = retry;
                 let waits = |letter: &Letter| letter.mail.event.id == mail.event.id;
-                if !busy.mailbox.iter().any(waits) {
+                if !busy.own.iter().any(waits) {
                     let letter = Letter {
                         attempts,
                         ..Letter::inside(mail, trigger, After::Nothing)
                     };
-                    busy.mailbox.push_front(letter);
+                    busy.own.push_front(letter);
                 }
             }
         }
@@ -519,6 +543,8 @@ impl Engine {
                 self.refuse_all(ticket, key, Refused::UnknownInstance(id));
             }
             Origin::Tally(_) => self.tally_gone(letter.origin),
+            // It was chosen, and its creation turned out to be void.
+            Origin::Inside if matches!(letter.trigger, Trigger::Selected(_)) => {}
             Origin::Inside => {
                 let why = crate::record::Parked::UnknownTarget(
                     format!("there is no instance `{id}`").into(),
@@ -540,6 +566,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether a parked event goes to the instance it was parked for.
+fn is_for_instance(to: Option<&Target>) -> bool {
+    matches!(to, None | Some(Target::Instance { .. }))
 }
 
 /// What a retried event may trigger: the same as at first.

@@ -6,11 +6,18 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use crate::{
+    call::Event,
     effect::{Effect, Refused, Reply},
-    engine::{Engine, instances::Slot, repeats::Key, schedule::Work, settle::repeat_key},
+    engine::{
+        Engine,
+        instances::Slot,
+        repeats::Key,
+        schedule::Work,
+        settle::{may_be_remembered, repeat_key, settled_by},
+    },
     id::{InstanceId, TenantId},
     instance::{After, Letter, Origin, Trigger},
-    record::{AppendSeq, Body, DeadLetter, Disposition, Mail, Record, Selected, Snapshot},
+    record::{AppendSeq, Body, DeadLetter, Disposition, Mail, Record, Selected, Snapshot, Status},
 };
 
 /// Records on their way to the log.
@@ -27,6 +34,8 @@ struct Pending {
     tenant: TenantId,
     /// The instance that it changed.
     instance: Option<InstanceId>,
+    /// Whether the instance had ended by then: it leaves memory when all its records are durable.
+    ended: bool,
     /// What caused it and is not lost with it, or must be forgotten with it.
     source: Source,
 }
@@ -38,6 +47,8 @@ pub(crate) enum Source {
     Nothing,
     /// An event whose answer is remembered under this key.
     Remembered(Box<Key>),
+    /// The replay of a dead letter: its own key, and what the letter's key answered before.
+    Replay(Box<Key>, Option<Box<(Key, Reply)>>),
     /// An event from inside or of a broadcast, and what it came to.
     Letter(Box<Letter>, Disposition),
     /// A delivery or broadcast that selected instances.
@@ -48,7 +59,7 @@ pub(crate) enum Source {
 
 impl Source {
     /// What the record of an event came from.
-    pub(crate) fn of(letter: &Letter, disposition: Disposition, snapshot: &Snapshot) -> Self {
+    fn of(letter: &Letter, disposition: Disposition, snapshot: &Snapshot) -> Self {
         match letter.origin {
             Origin::Inside | Origin::Tally(_) => {
                 Self::Letter(Box::new(letter.clone()), disposition)
@@ -66,6 +77,12 @@ impl Outbox {
     /// The number of the last record.
     pub(crate) fn appended(&self) -> AppendSeq {
         self.appended
+    }
+
+    /// The number of the last durable record.
+    pub(crate) fn durable(&self) -> AppendSeq {
+        let first = self.pending.front();
+        first.map_or(self.appended, |pending| AppendSeq(pending.seq.0 - 1))
     }
 
     /// Whether all records are durable.
@@ -90,16 +107,38 @@ struct Undone {
 }
 
 impl Engine {
+    /// What the record of an event came from.
+    pub(crate) fn source_of(
+        &self,
+        slot: Slot,
+        letter: &Letter,
+        disposition: Disposition,
+    ) -> Source {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        match (
+            settled_by(&letter.trigger),
+            Source::of(letter, disposition, snapshot),
+        ) {
+            (Some(of), Source::Remembered(key)) => {
+                let of = (key.0.clone(), key.1.clone(), of.clone());
+                let before = self.repeats.answer(&of).cloned();
+                Source::Replay(key, before.map(|reply| Box::new((of, reply))))
+            }
+            (_, source) => source,
+        }
+    }
+
     /// Appends a record that changes no instance.
     pub(crate) fn append(&mut self, tenant: &TenantId, body: Body, source: Source) -> AppendSeq {
-        self.append_from(tenant, body, None, source)
+        self.append_from(tenant, body, None, false, source)
     }
 
     /// Appends a record about an instance.
     pub(crate) fn append_about(&mut self, slot: Slot, body: Body, source: Source) -> AppendSeq {
         let snapshot = &self.instances.expect(slot).snapshot;
         let (tenant, id) = (snapshot.tenant().clone(), snapshot.id.clone());
-        let seq = self.append_from(&tenant, body, Some(id), source);
+        let ended = snapshot.status != Status::Active;
+        let seq = self.append_from(&tenant, body, Some(id), ended, source);
         self.instances.expect_mut(slot).appended = seq;
         seq
     }
@@ -109,6 +148,7 @@ impl Engine {
         tenant: &TenantId,
         body: Body,
         instance: Option<InstanceId>,
+        ended: bool,
         source: Source,
     ) -> AppendSeq {
         let seq = AppendSeq(self.outbox.appended.0 + 1);
@@ -117,6 +157,7 @@ impl Engine {
             seq,
             tenant: tenant.clone(),
             instance,
+            ended,
             source,
         });
         let record = Record {
@@ -137,7 +178,8 @@ impl Engine {
             .is_some_and(|pending| pending.seq <= through)
         {
             let pending = self.outbox.pending.pop_front().expect("just seen");
-            if let Some(id) = &pending.instance
+            if pending.ended
+                && let Some(id) = &pending.instance
                 && let Some(slot) = self.instances.find(&pending.tenant, id)
             {
                 self.leave_if_done(slot, through);
@@ -238,8 +280,22 @@ impl Engine {
                         self.reply(ticket, Reply::Refused(Refused::NotCommitted));
                     }
                 }
+                Source::Replay(key, before) => {
+                    for ticket in self.repeats.forget(&key) {
+                        self.reply(ticket, Reply::Refused(Refused::NotCommitted));
+                    }
+                    if let Some((of, reply)) = before.map(|before| *before) {
+                        self.repeats.answered(&of, reply);
+                    }
+                }
                 Source::Letter(letter, disposition) => {
                     self.tally_undone(letter.origin, disposition);
+                    let answered = key.as_ref().filter(|_| may_be_remembered(&letter));
+                    if let Some((tenant, id)) = answered
+                        && let Some(key) = repeat_key(tenant, id, &letter)
+                    {
+                        self.repeats.reopen(&key);
+                    }
                     let again = !void(letter.after) && letter.outlives_its_instance();
                     undone
                         .letters
@@ -273,8 +329,12 @@ impl Engine {
         let source = Source::Selection(Arc::clone(selected), origin, cause);
         let seq = self.append(tenant, body, source);
         for id in &selected.instances {
+            let event = Event {
+                id: selected.event.id.at(id),
+                ..selected.event.clone()
+            };
             let mail = Mail {
-                event: selected.event.clone(),
+                event,
                 cause: selected.cause.clone(),
                 sent_at: None,
             };

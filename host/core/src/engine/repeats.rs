@@ -111,8 +111,18 @@ impl Repeats {
 
     /// The answer is void; another will come.
     pub(crate) fn reopen(&mut self, key: &Key) {
-        if let Some(entry) = self.entries.get_mut(key) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && matches!(entry.state, State::Answered(_))
+        {
             entry.state = State::Running(Vec::new());
+        }
+    }
+
+    /// The answer that is remembered under a key.
+    pub(crate) fn answer(&self, key: &Key) -> Option<&Reply> {
+        match &self.entries.get(key)?.state {
+            State::Answered(reply) => Some(reply),
+            State::Running(_) => None,
         }
     }
 

@@ -79,6 +79,7 @@ impl Engine {
         }
         if self.instances.get(slot).is_some() {
             self.reschedule(slot);
+            self.leave_if_done(slot, self.outbox.durable());
         }
     }
 
@@ -115,6 +116,11 @@ impl Engine {
                 .any(|other| other.as_str() == name)
         };
         if candidates.is_empty() {
+            let by_itself = matches!(letter.trigger, Trigger::Timeout | Trigger::Auto);
+            if by_itself && !Arc::ptr_eq(&deployment, &snapshot.deployment) {
+                // The version that the instance is to move to has another timer, or none.
+                return self.move_now(slot, &deployment, state);
+            }
             if matches!(letter.trigger, Trigger::Deferred) {
                 return;
             }
@@ -412,7 +418,7 @@ impl Engine {
             return self.refuse_suspended(letter, slot, until);
         }
         let busy = self.busy(slot);
-        busy.mailbox.push_front(letter);
+        busy.own.push_front(letter);
         busy.blocked_until = Some(until);
         self.timers.set(until, slot);
     }

@@ -1,14 +1,13 @@
 //! Everything an event can come to other than a transition: ignored, rejected, deferred, tried
 //! again, parked. Each is recorded and answered.
 
+use smallvec::SmallVec;
+
 use crate::{
     call::{Fault, LogLine},
     definition::{OnFault, StateIdx},
     effect::{HandledReply, Refused, Reply},
-    engine::{
-        Engine, cascade::chain_text, instances::Slot, outbox::Source, repeats::Key,
-        run::version_key,
-    },
+    engine::{Engine, cascade::chain_text, instances::Slot, repeats::Key, run::version_key},
     id::{EventId, InstanceId, TenantId},
     input::Ticket,
     instance::{Letter, Origin, Trigger, step::Step},
@@ -161,6 +160,9 @@ impl Engine {
         if deferred >= DEFERRED_MAX {
             return self.refuse_letter(slot, letter);
         }
+        let id = &letter.mail.event.id;
+        let timers = &mut self.instances.expect_mut(slot).snapshot.timers;
+        timers.retain(|timer| timer.id != *id);
         let extra = self.extra(slot);
         extra
             .retry
@@ -241,8 +243,7 @@ impl Engine {
                 .filter(|_| verdict.disposition != Disposition::DeadLettered)
                 .cloned(),
         };
-        let snapshot = &self.instances.expect(slot).snapshot;
-        let source = Source::of(&letter, verdict.disposition, snapshot);
+        let source = self.source_of(slot, &letter, verdict.disposition);
         self.append_about(slot, Body::Handled(Box::new(handled)), source);
         self.answer_handled(
             slot,
@@ -268,8 +269,16 @@ impl Engine {
         let key = may_be_remembered(&letter)
             .then(|| repeat_key(snapshot.tenant(), &snapshot.id, &letter))
             .flatten();
-        let key = key.filter(|key| self.repeats.knows(key));
-        if key.is_none() && letter.origin == Origin::Inside {
+        let first = settled_by(&letter.trigger).map(|of| {
+            (
+                snapshot.tenant().clone(),
+                Some(snapshot.id.clone()),
+                of.clone(),
+            )
+        });
+        let keys = key.into_iter().chain(first);
+        let keys: SmallVec<[Key; 1]> = keys.filter(|key| self.repeats.knows(key)).collect();
+        if keys.is_empty() && letter.origin == Origin::Inside {
             return;
         }
         let reply = HandledReply {
@@ -284,8 +293,8 @@ impl Engine {
             instance: snapshot.clone(),
             replayed: false,
         };
-        if let Some(key) = key {
-            self.answer_repeats(&key, &reply);
+        for key in &keys {
+            self.answer_repeats(key, &reply);
         }
         if let Origin::Caller { ticket, .. } = letter.origin {
             self.reply(ticket, Reply::Handled(Box::new(reply)));
@@ -437,7 +446,7 @@ impl Engine {
 }
 
 /// Whether an event may be one that a caller gave an id.
-fn may_be_remembered(letter: &Letter) -> bool {
+pub(crate) fn may_be_remembered(letter: &Letter) -> bool {
     matches!(letter.origin, Origin::Caller { remember: true, .. })
         || letter.attempts > 0
         || matches!(letter.trigger, Trigger::Deferred | Trigger::Replay { .. })
@@ -459,18 +468,11 @@ fn is_remembered(reply: &HandledReply) -> bool {
 
 /// The key under which a letter's answer is remembered, if any.
 pub(crate) fn repeat_key(tenant: &TenantId, instance: &InstanceId, letter: &Letter) -> Option<Key> {
-    let id = match &letter.trigger {
-        Trigger::Replay { of } => of,
-        Trigger::Create(_) => return None,
-        Trigger::Event
-        | Trigger::Selected(_)
-        | Trigger::Expecting(_)
-        | Trigger::Deferred
-        | Trigger::Due
-        | Trigger::Timeout
-        | Trigger::Auto => &letter.mail.event.id,
-    };
-    Some((tenant.clone(), Some(instance.clone()), id.clone()))
+    if matches!(letter.trigger, Trigger::Create(_)) {
+        return None;
+    }
+    let id = letter.mail.event.id.clone();
+    Some((tenant.clone(), Some(instance.clone()), id))
 }
 
 /// The dead letter that a letter is the replay of.

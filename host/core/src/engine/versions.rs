@@ -196,7 +196,8 @@ impl Engine {
         }
     }
 
-    fn move_now(&mut self, slot: Slot, to: &Arc<Deployment>, state: StateIdx) {
+    /// Moves an instance to a version that it fits, without an event.
+    pub(crate) fn move_now(&mut self, slot: Slot, to: &Arc<Deployment>, state: StateIdx) {
         let snapshot = &mut self.instances.expect_mut(slot).snapshot;
         move_to(snapshot, to, state);
         if let Some(extra) = &mut snapshot.extra {

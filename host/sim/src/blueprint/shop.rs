@@ -39,7 +39,7 @@ fn order() -> Machine {
         parent_event: None,
         fault: OnFault::Retry(2, 10),
         states: states(),
-        transitions: transitions(),
+        transitions: [by_event(), by_itself(), across()].concat(),
     }
 }
 
@@ -92,7 +92,8 @@ fn states() -> Vec<State> {
     ]
 }
 
-fn transitions() -> Vec<Transition> {
+/// Those that an event fires.
+fn by_event() -> Vec<Transition> {
     let key = || vec![same("key", "===")];
     vec![
         Transition {
@@ -111,6 +112,38 @@ fn transitions() -> Vec<Transition> {
             ..on("Open", "GO", "Busy")
         },
         on("Open", "GO", "Wait"),
+        on("Wait", "LOOP", "Wait"),
+        Transition {
+            rules: key(),
+            method: Some("count"),
+            ..on("Wait", "MATCH", "Open")
+        },
+        Transition {
+            rules: vec![same("n", ">")],
+            ..on("Wait", "MATCH", "Wait")
+        },
+        Transition {
+            method: Some("count"),
+            ..on("Wait", "LATE", "Open")
+        },
+        Transition {
+            guard: Some("lucky"),
+            ..on("*", "CLOSE", "Done")
+        },
+        Transition {
+            guard: Some("lucky"),
+            ..on("*", "BREAK", "Bad")
+        },
+        Transition {
+            kind: Kind::Internal,
+            ..on("Open", "MOVED", "Open")
+        },
+    ]
+}
+
+/// Those that fire by themselves.
+fn by_itself() -> Vec<Transition> {
+    vec![
         Transition {
             kind: Kind::Auto(0),
             guard: Some("lucky"),
@@ -135,28 +168,13 @@ fn transitions() -> Vec<Transition> {
             guard: Some("may"),
             ..on("Wait", "NUDGE", "Wait")
         },
-        on("Wait", "LOOP", "Wait"),
-        Transition {
-            rules: key(),
-            method: Some("count"),
-            ..on("Wait", "MATCH", "Open")
-        },
-        Transition {
-            rules: vec![same("n", ">")],
-            ..on("Wait", "MATCH", "Wait")
-        },
-        Transition {
-            method: Some("count"),
-            ..on("Wait", "LATE", "Open")
-        },
-        Transition {
-            guard: Some("lucky"),
-            ..on("*", "CLOSE", "Done")
-        },
-        Transition {
-            guard: Some("lucky"),
-            ..on("*", "BREAK", "Bad")
-        },
+    ]
+}
+
+/// Those that reach other machines.
+fn across() -> Vec<Transition> {
+    let key = || vec![same("key", "===")];
+    vec![
         Transition {
             kind: Kind::Child("Task"),
             ..on("Open", "CHILD", "Open")
@@ -168,10 +186,6 @@ fn transitions() -> Vec<Transition> {
         Transition {
             kind: Kind::Send("Bank", "Account", "DEBIT", key()),
             ..on("*", "PAY", "Wait")
-        },
-        Transition {
-            kind: Kind::Internal,
-            ..on("Open", "MOVED", "Open")
         },
     ]
 }

@@ -3,7 +3,6 @@
 mod effects;
 mod step;
 
-use serde_json::Value;
 use xcomponent_core::{
     call::Event,
     definition::TransitionKind,
@@ -11,25 +10,56 @@ use xcomponent_core::{
 };
 
 use self::step::{Decision, Step, Taken};
-use super::{Instance, Model, Timer, Wait, canonical, holds};
+use super::{Instance, Model, Timer, Wait, canonical, holds, of_selection};
 use crate::blueprint::{Blueprint, Kind, Machine, OnFault, Transition};
 
-/// The instance as it must be after the record.
+/// The instance as it must be after the record. What came to no transition may have been looked at
+/// in another version than the instance stays on.
 pub(super) fn after(
     model: &mut Model,
     tenant: &str,
     at: u64,
     handled: &Handled,
 ) -> Result<Instance, String> {
-    let id = handled.after.id.to_string();
-    let key = (tenant.to_owned(), id.clone());
     let seen = seen(&handled.after);
-    let blueprint = model
+    let taken = handled.disposition == Disposition::Transitioned;
+    let mut versions: Vec<Blueprint> = model
         .blueprints
         .iter()
-        .find(|known| known.component == seen.component && known.version == seen.version)
-        .ok_or("an unknown version")?
-        .clone();
+        .filter(|known| known.component == seen.component)
+        .filter(|known| known.version == seen.version || !taken && has_state(known, &seen))
+        .cloned()
+        .collect();
+    versions.sort_by_key(|known| known.version != seen.version);
+    let mut first = Err("an unknown version".to_owned());
+    for (position, version) in versions.iter().enumerate() {
+        let after = after_on(model, version, &seen, tenant, at, handled);
+        if after.is_ok() || position == 0 {
+            first = after;
+        }
+        if first.is_ok() {
+            break;
+        }
+    }
+    first
+}
+
+fn has_state(blueprint: &Blueprint, instance: &Instance) -> bool {
+    let machine = blueprint.machine(&instance.machine);
+    machine.is_some_and(|machine| machine.state(&instance.state).is_some())
+}
+
+/// The same, looked at in one version.
+fn after_on(
+    model: &mut Model,
+    blueprint: &Blueprint,
+    seen: &Instance,
+    tenant: &str,
+    at: u64,
+    handled: &Handled,
+) -> Result<Instance, String> {
+    let id = handled.after.id.to_string();
+    let key = (tenant.to_owned(), id.clone());
     let machine = blueprint
         .machine(&seen.machine)
         .ok_or("an unknown machine")?;
@@ -59,17 +89,39 @@ pub(super) fn after(
             if handled.from.is_none() {
                 return Err("it was created twice".to_owned());
             }
-            let decision = decide(model, &step, &before, &seen, at, handled)?;
+            let decision = decide(model, &step, &before, seen, at, handled)?;
             (before, decision)
         }
     };
-    let sent = settle(&step, &blueprint, &mut next, &seen, at, decision, handled)?;
+    let sent = settle(&step, blueprint, &mut next, seen, at, decision, handled)?;
     for cancelled in sent {
         model.cancelled.insert((tenant.to_owned(), cancelled));
     }
     next.seq += 1;
-    compare(&mut next, &seen, tenant)?;
+    compare(&mut next, seen, tenant)?;
     Ok(next)
+}
+
+/// An instance moved to another version without an event.
+pub(super) fn moved(model: &mut Model, tenant: &str, after: &Snapshot) -> Result<(), String> {
+    let key = (tenant.to_owned(), after.id.to_string());
+    let seen = seen(after);
+    let known = model
+        .blueprints
+        .iter()
+        .find(|known| known.component == seen.component && known.version == seen.version);
+    let machine = known.and_then(|blueprint| blueprint.machine(&seen.machine));
+    let machine = machine.ok_or("an unknown machine")?;
+    let mut next = model
+        .instances
+        .get(&key)
+        .ok_or("an unknown instance")?
+        .clone();
+    effects::move_timers(&mut next, machine);
+    next.version.clone_from(&seen.version);
+    compare(&mut next, &seen, tenant)?;
+    model.instances.insert(key, next);
+    Ok(())
 }
 
 /// What the event had to come to at an instance that existed.
@@ -111,7 +163,7 @@ fn decide(
         return Ok(Decision::Rejected);
     }
     if handled.reason == Some(Reason::NoLongerMatches) {
-        return if model.chosen.contains_key(&key) {
+        return if model.chosen.contains_key(&(key.0, of_selection(&key.1))) {
             Ok(Decision::Ignored)
         } else {
             Err("it was never chosen".to_owned())
@@ -132,7 +184,8 @@ fn decide(
     );
     if candidates.is_empty() {
         let state = step.machine.state(&before.state);
-        let defers = timer.is_none() && state.is_some_and(|state| state.defer.contains(&name));
+        let by_itself = timer.is_some_and(|timer| !matches!(timer.wait, Wait::Send(_)));
+        let defers = !by_itself && state.is_some_and(|state| state.defer.contains(&name));
         return Ok(if defers {
             Decision::Deferred
         } else {
@@ -143,13 +196,10 @@ fn decide(
 }
 
 fn may_move(model: &Model, before: &Instance, seen: &Instance) -> bool {
-    let blueprint = model
-        .blueprints
-        .iter()
-        .find(|known| known.component == seen.component && known.version == seen.version);
-    blueprint
-        .and_then(|blueprint| blueprint.machine(&before.machine))
-        .is_some_and(|machine| machine.state(&before.state).is_some())
+    let mut known = model.blueprints.iter();
+    known
+        .find(|known| known.component == seen.component && known.version == seen.version)
+        .is_some_and(|blueprint| has_state(blueprint, before))
 }
 
 /// The transitions that may be taken, in the order in which they are tried.
@@ -225,7 +275,7 @@ fn settle(
     match decision {
         Decision::Take(taken) => {
             used_up(next, &step.event);
-            effects::carry_out(step, blueprint, next, seen, at, taken, handled)
+            effects::carry_out(step, blueprint, next, seen, at, &taken, handled)
         }
         Decision::Fault => match (retries, step.machine.fault) {
             (Some(backoff), _) => {
@@ -236,7 +286,7 @@ fn settle(
             (None, OnFault::Goto(state)) => {
                 used_up(next, &step.event);
                 let taken = Taken::failed(state, next.context.clone());
-                effects::carry_out(step, blueprint, next, seen, at, taken, handled)
+                effects::carry_out(step, blueprint, next, seen, at, &taken, handled)
             }
             (None, OnFault::Keep | OnFault::Retry(..)) => {
                 used_up(next, &step.event);
@@ -244,6 +294,7 @@ fn settle(
             }
         },
         Decision::Deferred => {
+            next.take_timer(&step.event);
             next.deferred.push(step.event.clone());
             Ok(Vec::new())
         }
@@ -335,7 +386,7 @@ fn compare(next: &mut Instance, seen: &Instance, tenant: &str) -> Result<(), Str
     if expected != found {
         return Err(format!("expected {expected}\n   found {found}"));
     }
-    if seen.context["tenant"] != Value::from(tenant) {
+    if seen.context["tenant"] != tenant {
         return Err(format!(
             "it holds what is not its tenant's: {}",
             seen.context

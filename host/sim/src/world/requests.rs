@@ -82,7 +82,7 @@ impl World {
         });
     }
 
-    fn ask_create(&mut self, tenant: TenantId) {
+    pub(super) fn ask_create(&mut self, tenant: TenantId) {
         let key = self.chance.u32(0..4);
         let peer = format!("i{}", self.chance.u32(0..8));
         let context = json!({ "tenant": tenant.as_str(), "key": key, "n": 0, "peer": peer });
@@ -227,6 +227,8 @@ impl World {
             repeatable: self.chance.bool(),
             cause,
         };
+        let key = (tenant.to_string(), broadcast.id.to_string());
+        self.model.selections.insert(key);
         for shard in 0..self.shards.len() {
             self.request(shard, tenant.clone(), Request::Broadcast(broadcast.clone()));
         }

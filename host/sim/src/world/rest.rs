@@ -5,10 +5,13 @@ use std::collections::VecDeque;
 use xcomponent_core::time::Timestamp;
 
 use super::World;
-use crate::{plan::Kind, property};
+use crate::property;
 
 /// How often the clock goes on to the next deadline at the end.
 const ROUNDS: usize = 6;
+
+/// The same while somebody still waits for an answer.
+const ROUNDS_MAX: usize = 200;
 
 /// Rounds of work after which a run that does not come to rest has failed.
 const PATIENCE: usize = 20_000;
@@ -17,13 +20,13 @@ impl World {
     /// Lets everything arrive, and checks that nothing is missing.
     pub(super) fn come_to_rest(&mut self) -> Result<(), String> {
         self.drain()?;
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS_MAX {
             let next = self
                 .shards
                 .iter()
                 .filter_map(|shard| shard.engine.poll_timeout())
                 .min();
-            let Some(next) = next.filter(|_| self.allows(Kind::Tick)) else {
+            let Some(next) = next.filter(|_| !self.waiting.is_empty() || round < ROUNDS) else {
                 break;
             };
             self.now = self.now.max(next).max(Timestamp(self.now.0 + 1));

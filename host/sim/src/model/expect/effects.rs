@@ -19,7 +19,7 @@ pub(super) fn carry_out(
     next: &mut Instance,
     seen: &Instance,
     at: u64,
-    taken: Taken,
+    taken: &Taken,
     handled: &Handled,
 ) -> Result<Vec<String>, String> {
     let from = next.state.clone();
@@ -52,8 +52,8 @@ pub(super) fn carry_out(
         .unwrap_or(u32::MAX),
         lines: Vec::new(),
     };
-    wanted.of_definition(&taken, &from, target, internal);
-    let (mut lines, mut timers, cancelled) = wanted.of_methods(&taken, at);
+    wanted.of_definition(taken, &from, target, internal);
+    let (mut lines, mut timers, cancelled) = wanted.of_methods(taken, at);
     let taken_back = |id: &str| cancelled.iter().any(|cancelled| cancelled == id);
     lines.retain(|(id, _)| !taken_back(id));
     timers.retain(|timer: &Timer| !taken_back(&timer.id));
@@ -77,7 +77,7 @@ pub(super) fn carry_out(
 }
 
 /// Timers of the state as another version has them.
-fn move_timers(next: &mut Instance, machine: &Machine) {
+pub(super) fn move_timers(next: &mut Instance, machine: &Machine) {
     let (state, entered) = (next.state.clone(), next.entered);
     let here = |transition: &&Transition| transition.from == state || transition.from == "*";
     let waits: Vec<Wait> = machine
@@ -226,10 +226,6 @@ impl Wanted<'_> {
     }
 
     /// What the methods sent at once, and later; and what they took back.
-    #[expect(
-        clippy::type_complexity,
-        reason = "three lists that belong together once"
-    )]
     fn of_methods(
         mut self,
         taken: &Taken,

@@ -29,7 +29,7 @@ pub(super) struct Step<'a> {
 #[derive(Debug)]
 pub(super) enum Decision {
     /// A transition.
-    Take(Taken),
+    Take(Box<Taken>),
     /// Nothing applied.
     Ignored,
     /// Somebody said no.
@@ -80,7 +80,7 @@ impl Step<'_> {
         };
         let entry = self.machine.state(&taken.to).and_then(|state| state.entry);
         match self.act(&mut taken, entry) {
-            Ok(()) => Decision::Take(taken),
+            Ok(()) => Decision::Take(Box::new(taken)),
             Err(decision) => decision,
         }
     }
@@ -107,7 +107,7 @@ impl Step<'_> {
                 }
             }
             return match self.take(before, transition) {
-                Ok(taken) => Decision::Take(taken),
+                Ok(taken) => Decision::Take(Box::new(taken)),
                 Err(decision) => decision,
             };
         }

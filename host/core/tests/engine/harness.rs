@@ -1,0 +1,475 @@
+//! A host in one struct: it performs every effect at once.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    sync::Arc,
+};
+
+use serde_json::{Value, json};
+use xcomponent_core::{
+    call::{Answer, Call, Deployment, Failure, Fault, FaultCode, Outcome, Refusal, Send},
+    definition::{MethodKind, OnLive, Strictness, check},
+    effect::{Effect, HandledReply, Refused, Reply, Tally},
+    engine::{Config, Engine},
+    id::{
+        ComponentName, Digest, EventId, EventName, InstanceId, MachineName, Partition,
+        PartitionCount, StateName, TenantId, Version,
+    },
+    input::{Broadcast, Create, Input, Request, SendEvent, Ticket},
+    json::Json,
+    limits::{CASCADE_CREDITS, Limits},
+    record::{Body, Cause, DeadLetter, Disposition, Handled, Record, SelectBy, Selector, Snapshot},
+    time::{Duration, Timestamp},
+};
+
+type Script = Box<dyn FnMut(&Call) -> Outcome>;
+
+/// One shard and everything around it.
+pub(crate) struct Host {
+    pub(crate) engine: Engine,
+    pub(crate) now: u64,
+    pub(crate) tenant: TenantId,
+    /// Every record, in order.
+    pub(crate) records: Vec<Record>,
+    /// Every method that was asked, in order.
+    pub(crate) asked: Vec<String>,
+    /// Every effect as text, where somebody wants it.
+    pub(crate) trace: Option<String>,
+    scripts: HashMap<String, Script>,
+    store: BTreeMap<(TenantId, InstanceId), Snapshot>,
+    replies: HashMap<Ticket, Reply>,
+    tickets: u64,
+}
+
+impl Host {
+    /// A host on which these components run.
+    pub(crate) fn new(definitions: &[&str]) -> Self {
+        Self::with_limits(definitions, Limits::default())
+    }
+
+    pub(crate) fn with_limits(definitions: &[&str], limits: Limits) -> Self {
+        let partitions = PartitionCount::new(1).unwrap();
+        let mut host = Self {
+            engine: Engine::new(Config {
+                seed: 7,
+                partitions,
+                limits,
+            }),
+            now: 1_000,
+            tenant: TenantId::default_tenant(),
+            records: Vec::new(),
+            asked: Vec::new(),
+            trace: None,
+            scripts: HashMap::new(),
+            store: BTreeMap::new(),
+            replies: HashMap::new(),
+            tickets: 0,
+        };
+        host.input(Input::Load {
+            partition: Partition(0),
+            instances: Vec::new(),
+        });
+        for definition in definitions {
+            host.deploy(definition);
+            host.activate(definition, OnLive::NextEvent);
+        }
+        host
+    }
+
+    pub(crate) fn deploy(&mut self, yaml: &str) {
+        let checked = check(yaml, Strictness::Normal);
+        let definition = checked
+            .definition
+            .unwrap_or_else(|| panic!("{:#?}", checked.findings));
+        let deployment = Deployment {
+            tenant: self.tenant.clone(),
+            definition,
+            artifact: Digest([0; 32]),
+        };
+        self.input(Input::Deploy(Arc::new(deployment)));
+    }
+
+    pub(crate) fn activate(&mut self, yaml: &str, on_live: OnLive) {
+        let definition = check(yaml, Strictness::Normal).definition.unwrap();
+        self.input(Input::Activate {
+            tenant: self.tenant.clone(),
+            component: definition.name,
+            version: Version::new(definition.version.as_str()),
+            on_live,
+        });
+    }
+
+    /// From now on the method answers so.
+    pub(crate) fn on(&mut self, method: &str, script: impl FnMut(&Call) -> Outcome + 'static) {
+        self.scripts.insert(method.to_owned(), Box::new(script));
+    }
+
+    pub(crate) fn input(&mut self, input: Input) {
+        self.engine.handle(input, Timestamp(self.now));
+        self.run();
+    }
+
+    /// So much later, in steps from deadline to deadline.
+    pub(crate) fn wait(&mut self, ms: u64) {
+        let end = self.now + ms;
+        while let Some(next) = self.engine.poll_timeout().filter(|next| next.0 <= end) {
+            self.now = self.now.max(next.0);
+            self.engine.handle_timeout(Timestamp(self.now));
+            self.run();
+        }
+        self.now = end;
+        self.engine.handle_timeout(Timestamp(end));
+        self.run();
+    }
+
+    fn run(&mut self) {
+        let mut last = None;
+        while let Some(effect) = self.engine.poll_effect() {
+            if let Some(trace) = &mut self.trace {
+                writeln!(trace, "{}", line(&effect)).unwrap();
+            }
+            match effect {
+                Effect::Invoke { lease, call } => {
+                    let outcome = self.ask(&call);
+                    let input = Input::Outcome { lease, outcome };
+                    self.engine.handle(input, Timestamp(self.now));
+                }
+                Effect::Append { seq, record } => {
+                    self.keep(&record);
+                    self.records.push(record);
+                    last = Some(seq);
+                }
+                Effect::Reply { ticket, reply, .. } => {
+                    assert!(self.replies.insert(ticket, reply).is_none(), "two answers");
+                }
+                Effect::Reload { instances: asked } => {
+                    let instances = asked.iter().filter_map(|key| self.store.get(key).cloned());
+                    let instances = instances.collect();
+                    let input = Input::Reloaded { asked, instances };
+                    self.engine.handle(input, Timestamp(self.now));
+                }
+                Effect::Deliver { .. } => panic!("there is one shard only"),
+                Effect::Release { .. } | Effect::Unused { .. } => {}
+            }
+        }
+        if let Some(through) = last {
+            self.engine
+                .handle(Input::Durable { through }, Timestamp(self.now));
+            self.run();
+        }
+    }
+
+    fn ask(&mut self, call: &Call) -> Outcome {
+        self.asked.push(call.method.to_string());
+        match (self.scripts.get_mut(call.method.as_str()), call.kind) {
+            (Some(script), _) => script(call),
+            (None, MethodKind::Guard) => passes(true),
+            (None, MethodKind::Action) => nothing(),
+        }
+    }
+
+    fn keep(&mut self, record: &Record) {
+        let snapshot = match &record.body {
+            Body::Handled(handled) => &handled.after,
+            Body::Departed(departed) => &departed.after,
+            Body::Moved(after) => after,
+            Body::Selected(_) | Body::Parked(_) | Body::Discarded { .. } => return,
+        };
+        let key = (record.tenant.clone(), snapshot.id.clone());
+        self.store.insert(key, snapshot.clone());
+    }
+
+    pub(crate) fn request(&mut self, request: Request) -> Reply {
+        self.request_later(request);
+        let ticket = Ticket(self.tickets);
+        self.replies.remove(&ticket).expect("it was answered")
+    }
+
+    /// Asks without expecting an answer at once.
+    pub(crate) fn request_later(&mut self, request: Request) -> Ticket {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        self.input(Input::Request {
+            ticket,
+            tenant: self.tenant.clone(),
+            request,
+        });
+        ticket
+    }
+
+    /// The answer to an earlier request, if it is there.
+    pub(crate) fn answer(&mut self, ticket: Ticket) -> Option<Reply> {
+        self.replies.remove(&ticket)
+    }
+
+    pub(crate) fn try_create(
+        &mut self,
+        component: &str,
+        machine: &str,
+        id: &str,
+        context: Value,
+    ) -> Reply {
+        self.request(Request::Create(Create {
+            component: ComponentName::new(component),
+            machine: MachineName::new(machine),
+            context: Json::from_value(&context),
+            id: InstanceId::parse(id).unwrap(),
+            repeatable: true,
+            entry_point: false,
+            trace_parent: None,
+        }))
+    }
+
+    pub(crate) fn create(
+        &mut self,
+        component: &str,
+        machine: &str,
+        id: &str,
+        context: Value,
+    ) -> Snapshot {
+        match self.try_create(component, machine, id, context) {
+            Reply::Created { instance, .. } => *instance,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn try_send(&mut self, send: SendEvent) -> Reply {
+        self.request(Request::Send(send))
+    }
+
+    pub(crate) fn send(&mut self, id: &str, event: &str, payload: Value) -> HandledReply {
+        match self.try_send(event_for(id, event, payload)) {
+            Reply::Handled(reply) => *reply,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What becomes of an event, in one word.
+    pub(crate) fn becomes(&mut self, id: &str, event: &str, payload: Value) -> Disposition {
+        self.send(id, event, payload).disposition
+    }
+
+    pub(crate) fn broadcast(
+        &mut self,
+        component: &str,
+        machine: &str,
+        event: &str,
+        payload: Value,
+    ) -> Tally {
+        self.broadcast_to(component, machine, None, event, payload)
+    }
+
+    pub(crate) fn broadcast_to(
+        &mut self,
+        component: &str,
+        machine: &str,
+        state: Option<&str>,
+        event: &str,
+        payload: Value,
+    ) -> Tally {
+        let id = EventId::parse(&format!("broadcast-{}", self.tickets)).unwrap();
+        let selector = Selector {
+            component: ComponentName::new(component),
+            machine: Some(MachineName::new(machine)),
+            state: state.map(StateName::new),
+            by: SelectBy::MachineRules,
+        };
+        let broadcast = Broadcast {
+            selector: Arc::new(selector),
+            event: EventName::new(event),
+            payload: Json::from_value(&payload),
+            cause: Cause {
+                event: None,
+                instance: None,
+                root: id.clone(),
+                chain: None,
+                depth: 0,
+                credits: CASCADE_CREDITS,
+                spread: false,
+                trace_parent: None,
+            },
+            id,
+            repeatable: false,
+        };
+        match self.request(Request::Broadcast(broadcast)) {
+            Reply::Tally { tally, .. } => tally,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The instance as the store has it.
+    pub(crate) fn stored(&self, id: &str) -> &Snapshot {
+        let key = (self.tenant.clone(), InstanceId::parse(id).unwrap());
+        self.store.get(&key).expect("it is stored")
+    }
+
+    pub(crate) fn state(&self, id: &str) -> String {
+        self.stored(id).state().name.to_string()
+    }
+
+    pub(crate) fn context(&self, id: &str) -> Value {
+        self.stored(id).context.value()
+    }
+
+    /// Ids of all instances of a machine, in order of creation.
+    pub(crate) fn all(&self, machine: &str) -> Vec<String> {
+        let born = self.handled().filter(|handled| handled.from.is_none());
+        born.filter(|handled| handled.after.machine().name.as_str() == machine)
+            .map(|handled| handled.after.id.to_string())
+            .collect()
+    }
+
+    pub(crate) fn handled(&self) -> impl Iterator<Item = &Handled> {
+        self.records.iter().filter_map(|record| match &record.body {
+            Body::Handled(handled) => Some(&**handled),
+            _ => None,
+        })
+    }
+
+    /// `event disposition` of an instance's history.
+    pub(crate) fn history(&self, id: &str) -> Vec<String> {
+        self.handled()
+            .filter(|handled| handled.after.id.to_string() == id)
+            .map(|handled| format!("{} {}", handled.event.name, handled.disposition))
+            .collect()
+    }
+
+    /// Everything that was parked, in order.
+    pub(crate) fn parked(&self) -> Vec<DeadLetter> {
+        let parked = self.records.iter().filter_map(|record| match &record.body {
+            Body::Handled(handled) => handled.parked.as_deref(),
+            Body::Parked(letter) => Some(&**letter),
+            _ => None,
+        });
+        parked.cloned().collect()
+    }
+}
+
+/// An event from outside without an id.
+pub(crate) fn event_for(id: &str, event: &str, payload: Value) -> SendEvent {
+    SendEvent {
+        instance: InstanceId::parse(id).unwrap(),
+        component: None,
+        event: EventName::new(event),
+        payload: Json::from_value(&payload),
+        id: None,
+        expected_state: None,
+        sent_at: None,
+        trace_parent: None,
+    }
+}
+
+fn outcome(result: Result<Answer, Failure>) -> Outcome {
+    Outcome {
+        result,
+        logs: Vec::new(),
+        fuel: 1,
+    }
+}
+
+/// A guard's answer.
+pub(crate) fn passes(passes: bool) -> Outcome {
+    outcome(Ok(Answer::Guard(passes)))
+}
+
+/// An action that changes nothing.
+pub(crate) fn nothing() -> Outcome {
+    sends(Vec::new())
+}
+
+/// An action that only sends.
+pub(crate) fn sends(sends: Vec<Send>) -> Outcome {
+    outcome(Ok(Answer::Action {
+        context: None,
+        sends,
+    }))
+}
+
+/// An action with a new context.
+pub(crate) fn becomes(context: &Value) -> Outcome {
+    outcome(Ok(Answer::Action {
+        context: Some(Json::from_value(context)),
+        sends: Vec::new(),
+    }))
+}
+
+/// A business "no".
+pub(crate) fn refuses(code: &str) -> Outcome {
+    outcome(Err(Failure::Refused(Refusal {
+        code: code.into(),
+        message: code.into(),
+    })))
+}
+
+/// A panic.
+pub(crate) fn panics() -> Outcome {
+    outcome(Err(Failure::Fault(Fault {
+        code: FaultCode::Trap,
+        message: "it panicked".into(),
+        backtrace: None,
+    })))
+}
+
+/// A send to itself.
+pub(crate) fn to_self(event: &str, delay: Option<u64>) -> Send {
+    Send::ToSelf {
+        event: EventName::new(event),
+        payload: Json::empty(),
+        delay: delay.map(Duration),
+    }
+}
+
+/// Why a request was refused.
+pub(crate) fn refused(reply: Reply) -> Refused {
+    match reply {
+        Reply::Refused(refused) => refused,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Nothing to say.
+pub(crate) fn none() -> Value {
+    json!({})
+}
+
+/// An effect as text; a deployment is its name.
+fn line(effect: &Effect) -> String {
+    match effect {
+        Effect::Invoke { lease, call } => format!(
+            "invoke {} {} {} {} {:?} {}",
+            lease.0, call.method, call.instance, call.context, call.event, call.sends
+        ),
+        Effect::Append { seq, record } => {
+            let body = match &record.body {
+                Body::Handled(handled) => {
+                    let after = &handled.after;
+                    format!(
+                        "{:?} {} {:?} {} {} {:?} {:?} {:?} {:?} {:?}",
+                        handled.event,
+                        handled.disposition,
+                        handled.reason,
+                        after.id,
+                        after.context,
+                        after.state,
+                        after.timers,
+                        handled.cause,
+                        handled.deliveries,
+                        handled.fault,
+                    )
+                }
+                Body::Departed(departed) => format!("{:?}", departed.outgoing),
+                Body::Moved(after) => format!("moved {}", after.id),
+                Body::Selected(selected) => format!("{selected:?}"),
+                Body::Parked(letter) => format!("{letter:?}"),
+                Body::Discarded { id, .. } => format!("discarded {id}"),
+            };
+            format!("append {} {} {} {body}", seq.0, record.tenant, record.at.0)
+        }
+        Effect::Release { lease, healthy } => format!("release {} {healthy}", lease.0),
+        Effect::Deliver { outgoing, .. } => format!("deliver {outgoing:?}"),
+        Effect::Reply { ticket, after, .. } => format!("reply {} {}", ticket.0, after.0),
+        Effect::Reload { instances } => format!("reload {instances:?}"),
+        Effect::Unused { .. } => "unused".to_owned(),
+    }
+}

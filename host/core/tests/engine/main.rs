@@ -1,0 +1,13 @@
+//! The engine, driven by hand: one shard, scripted guests, a store in memory.
+
+mod budget;
+mod cascades;
+mod differences;
+mod faults;
+mod harness;
+mod repeats;
+mod selection;
+mod tenants;
+mod timers;
+mod transitions;
+mod versions;

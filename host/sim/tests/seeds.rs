@@ -1,0 +1,70 @@
+//! Some hundred seeds, all as they should be.
+
+use xcomponent_sim::{Plan, plan::Kind, run};
+
+#[test]
+fn hundreds_of_seeds_are_as_they_should_be() {
+    for seed in 0..400 {
+        if let Err(failure) = run(&Plan::new(seed, 300)) {
+            panic!("{failure}");
+        }
+    }
+}
+
+#[test]
+fn long_runs_without_truncations_are_as_they_should_be() {
+    for seed in 0..20 {
+        let mut plan = Plan::new(seed, 2_000);
+        plan.without.insert(Kind::Truncate);
+        if let Err(failure) = run(&plan) {
+            panic!("{failure}");
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace_byte_for_byte() {
+    for seed in 0..20 {
+        let plan = Plan::new(seed, 500);
+        let (first, second) = (run(&plan).unwrap(), run(&plan).unwrap());
+        assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+#[test]
+fn runs_reach_what_they_are_for() {
+    let reports: Vec<_> = (0..50)
+        .map(|seed| run(&Plan::new(seed, 600)).unwrap())
+        .collect();
+    let seen = |text: &str| {
+        reports
+            .iter()
+            .flat_map(|report| &report.trace)
+            .filter(|line| line.contains(text))
+            .count()
+    };
+    for text in [
+        "truncated",
+        " deferred ",
+        " retrying ",
+        " dead-lettered ",
+        "Finished",
+        "NoLongerMatches",
+        "NoAutoPassed",
+        " moved",
+        " parked ",
+        " sent ",
+        " chose ",
+        "NotCommitted",
+        "KeyReused",
+        "InstanceExists",
+        "SingletonExists",
+        "UnexpectedState",
+        "@2 in",
+        ".r1 ",
+        "(true)",
+    ] {
+        assert!(seen(text) > 0, "no run shows `{text}`");
+    }
+    assert!(reports.iter().any(|report| report.truncations > 3));
+}
