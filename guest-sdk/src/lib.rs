@@ -1,6 +1,7 @@
 //! Write guards and actions for xcomponent state machines as ordinary Rust functions.
 //!
-//! ```ignore
+//! ```
+//! # #![allow(clippy::needless_doctest_main)]
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Deserialize, Serialize)]
@@ -9,7 +10,7 @@
 //! #[derive(Deserialize)]
 //! pub struct Ship { carrier: String }
 //!
-//! #[xcomponent_guest::component("component.yaml")]
+//! #[xcomponent_guest::component("tests/samples/order.yaml")]
 //! mod order {
 //!     use super::{Order, Ship};
 //!     use xcomponent_guest::{Call, Event, Failure, info, refuse, sender};
@@ -32,10 +33,12 @@
 //!         Ok(())
 //!     }
 //! }
+//! # fn main() {}
 //! ```
 //!
-//! The file that [`component`] names is the definition. What it does not know is a warning, what
-//! it names and the code lacks is a compile error, as is a definition that is not valid.
+//! The file that [`component`] names is the definition, usually `component.yaml` beside
+//! `Cargo.toml`. What the code has and the definition does not name is a warning; what the
+//! definition names and the code lacks is a compile error, as is a definition that is not valid.
 //! `camelCase` names in the definition are `snake_case` functions; `#[action(name = "…")]` says
 //! otherwise. Methods run natively in unit tests: see [`testing`].
 //!
@@ -44,11 +47,27 @@
 //! | kind | parameters | returns |
 //! | --- | --- | --- |
 //! | guard | none, `&C`, `&Call<C, P>` | `bool`, `Result<bool, Failure>` |
-//! | action that changes the context | `&mut C`, or `&mut C` and `&Event<P>` | nothing, `Result<(), Failure>` |
+//! | action that changes the context | `&mut C`, `&mut C` and `&Event<P>`, `&mut Call<C, P>` | nothing, `Result<(), Failure>` |
 //! | action that leaves it unchanged | none, `&Call<C, P>` | nothing, `Result<(), Failure>` |
 //!
 //! `C` and `P` are the author's own types; [`Nothing`] is a context or payload that nobody looks
-//! at, and the default.
+//! at, and the default. What an action leaves in `C` is the whole new context: properties that `C`
+//! does not name are gone, unless it keeps them in a `#[serde(flatten)]` map.
+//!
+//! # Three ways to say no
+//!
+//! * A guard answers `false`: the transition is not taken, another one may be.
+//! * A method answers [`refuse`]: the transition is undone and the caller told why. Nothing is
+//!   broken.
+//! * A method fails (any error by `?`, a panic, an endless loop): a fault. The transition is undone
+//!   and the event parked among the dead letters, to be replayed after a fix.
+//!
+//! # What is at hand
+//!
+//! Event and instance are in [`Call`]; [`current`] knows the attempt, the cause, the tenant and the
+//! version. [`sender`] sends events and creates instances, [`info!`] and its siblings write to the
+//! instance's history. Both take effect only if the transition commits. There is no clock, file or
+//! socket: the time is [`Event::timestamp_ms`].
 
 #![warn(missing_docs)]
 

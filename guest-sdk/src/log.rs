@@ -43,3 +43,9 @@ macro_rules! error {
 macro_rules! debug {
     ($($text:tt)*) => { $crate::log::line($crate::log::Level::Debug, &::std::format!($($text)*)) };
 }
+
+/// Writes a line of level trace.
+#[macro_export]
+macro_rules! trace {
+    ($($text:tt)*) => { $crate::log::line($crate::log::Level::Trace, &::std::format!($($text)*)) };
+}

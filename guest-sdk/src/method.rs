@@ -102,6 +102,11 @@ impl<E: Into<Failure>> Outcome for Result<(), E> {
 }
 
 /// A function that can be a guard; `Shape` tells its parameters.
+#[diagnostic::on_unimplemented(
+    message = "this function cannot be a guard",
+    note = "a guard takes nothing, `&C` or `&Call<C, P>`, where C and P are `Deserialize`",
+    note = "it returns `bool` or `Result<bool, Failure>`"
+)]
 pub trait Guard<Shape> {
     /// Asks it.
     ///
@@ -136,6 +141,12 @@ impl<F: Fn(&Call<C, P>) -> V, V: Verdict, C: DeserializeOwned, P: DeserializeOwn
 }
 
 /// A function that can be an action; `Shape` tells its parameters.
+#[diagnostic::on_unimplemented(
+    message = "this function cannot be an action",
+    note = "an action takes nothing, `&Call<C, P>`, `&mut C`, `&mut C` and `&Event<P>`, or `&mut Call<C, P>`",
+    note = "C and P are `Deserialize`, and C is `Serialize` where it is `&mut`",
+    note = "it returns nothing or `Result<(), Failure>`"
+)]
 pub trait Action<Shape> {
     /// Runs it; the new context as JSON text, or none = unchanged.
     ///
@@ -164,6 +175,24 @@ impl<F: Fn(&mut C) -> O, O: Outcome, C: DeserializeOwned + Serialize> Action<(C,
         let mut context: C = call.context()?;
         self(&mut context).outcome()?;
         Ok(Some(serde_json::to_string(&context)?))
+    }
+}
+
+/// The shape of an action that takes the whole call and changes its context.
+#[derive(Debug)]
+pub struct WholeChanged<C, P>(std::marker::PhantomData<(C, P)>);
+
+impl<F, O, C, P> Action<WholeChanged<C, P>> for F
+where
+    F: Fn(&mut Call<C, P>) -> O,
+    O: Outcome,
+    C: DeserializeOwned + Serialize,
+    P: DeserializeOwned,
+{
+    fn run(&self, call: &RawCall) -> Result<Option<String>, Failure> {
+        let mut call: Call<C, P> = call.typed()?;
+        self(&mut call).outcome()?;
+        Ok(Some(serde_json::to_string(&call.context)?))
     }
 }
 

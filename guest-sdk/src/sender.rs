@@ -37,6 +37,17 @@ pub fn to_component(
     host::send_to_component(component, instance, event, &json(payload), None)
 }
 
+/// Sends to an instance of another component after a time.
+pub fn to_component_after(
+    delay_ms: u64,
+    component: &str,
+    instance: &str,
+    event: &str,
+    payload: &impl Serialize,
+) -> String {
+    host::send_to_component(component, instance, event, &json(payload), Some(delay_ms))
+}
+
 /// Sends to the instances of a machine of this component that its matching rules select, or to
 /// all of them; optionally only those in one state.
 pub fn broadcast(
@@ -57,6 +68,19 @@ pub fn broadcast_to(
     payload: &impl Serialize,
 ) -> String {
     host::broadcast(Some(component), machine, state, event, &json(payload), None)
+}
+
+/// Sends to the instances of a machine after a time; of this component if none is named.
+pub fn broadcast_after(
+    delay_ms: u64,
+    component: Option<&str>,
+    machine: &str,
+    state: Option<&str>,
+    event: &str,
+    payload: &impl Serialize,
+) -> String {
+    let payload = json(payload);
+    host::broadcast(component, machine, state, event, &payload, Some(delay_ms))
 }
 
 /// Creates an instance of a machine of this component, child of this one, and gives its id.

@@ -18,12 +18,34 @@
 //! }
 //!
 //! let run = testing::action(execute, r#"{"executed": 1}"#, r#"{"quantity": 2}"#);
-//! assert_eq!(run.result.unwrap().as_deref(), Some(r#"{"executed":3.0}"#));
+//! assert_eq!(run.context::<Order>().executed, 3.0);
 //! assert_eq!(run.sends[0].event, "CHECK");
 //! assert_eq!(run.logs, ["now 3"]);
 //! ```
+//!
+//! A method that looks at more than context and payload is given a whole call:
+//!
+//! ```
+//! use xcomponent_guest::{Call, current, testing};
+//!
+//! fn is_late(call: &Call) -> bool {
+//!     current::attempt() > 1 || call.event.timestamp_ms > call.instance.created_ms + 60_000
+//! }
+//!
+//! let mut call = testing::call("{}", "{}");
+//! assert!(!testing::ask(is_late, &call).result.unwrap());
+//! call.event.timestamp_ms = 60_001;
+//! assert!(testing::ask(is_late, &call).result.unwrap());
+//!
+//! testing::set_current(testing::Current { attempt: 2, ..Default::default() });
+//! assert!(testing::guard(is_late, "{}", "{}").result.unwrap());
+//! ```
+
+use serde::de::DeserializeOwned;
 
 use crate::{Action, Event, Failure, Guard, Instance, RawCall};
+
+pub use self::recorder::{Current, set_current};
 
 /// What a method came to.
 #[derive(Clone, Debug)]
@@ -34,6 +56,33 @@ pub struct Run<T> {
     pub sends: Vec<Sent>,
     /// What it wrote, in order.
     pub logs: Vec<String>,
+}
+
+impl Run<Option<String>> {
+    /// The new context.
+    ///
+    /// # Panics
+    ///
+    /// If the action failed or left the context unchanged, or if the context is something else.
+    pub fn context<C: DeserializeOwned>(&self) -> C {
+        let answer = self.result.as_ref().expect("the action succeeds");
+        let context = answer.as_ref().expect("the action changes the context");
+        serde_json::from_str(context).expect("the context is of that type")
+    }
+}
+
+impl<T: std::fmt::Debug> Run<T> {
+    /// The code of the refusal.
+    ///
+    /// # Panics
+    ///
+    /// If the method did not refuse.
+    pub fn refusal(&self) -> &str {
+        match &self.result {
+            Err(Failure::Refused { code, .. }) => code,
+            other => panic!("the method did not refuse: {other:?}"),
+        }
+    }
 }
 
 /// Something that was sent.
@@ -74,7 +123,12 @@ pub fn call(context: &str, payload: &str) -> RawCall {
 
 /// Asks a guard. One that sends panics here, as it faults on a host.
 pub fn guard<Shape>(guard: impl Guard<Shape>, context: &str, payload: &str) -> Run<bool> {
-    let run = recorder::record(|| guard.ask(&call(context, payload)));
+    ask(guard, &call(context, payload))
+}
+
+/// Asks a guard about a call.
+pub fn ask<Shape>(guard: impl Guard<Shape>, call: &RawCall) -> Run<bool> {
+    let run = recorder::record(|| guard.ask(call));
     assert!(
         run.sends.is_empty(),
         "a guard must not send, this one sent {:?}",
@@ -89,7 +143,12 @@ pub fn action<Shape>(
     context: &str,
     payload: &str,
 ) -> Run<Option<String>> {
-    recorder::record(|| action.run(&call(context, payload)))
+    run(action, &call(context, payload))
+}
+
+/// Runs an action on a call.
+pub fn run<Shape>(action: impl Action<Shape>, call: &RawCall) -> Run<Option<String>> {
+    recorder::record(|| action.run(call))
 }
 
 /// The host's place in tests: keeps what methods send and write, per thread.
@@ -99,7 +158,47 @@ pub(crate) mod recorder {
     use super::{Run, Sent};
     use crate::{Failure, log::Level};
 
+    /// What [`current`](crate::current) answers in tests.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Current {
+        /// Which attempt this is.
+        pub attempt: u32,
+        /// Id of the event that caused this one.
+        pub cause: Option<String>,
+        /// The caller's `traceparent`.
+        pub trace_parent: Option<String>,
+        /// The tenant.
+        pub tenant: String,
+        /// The component's name.
+        pub component: String,
+        /// The component's version.
+        pub version: String,
+    }
+
+    impl Default for Current {
+        fn default() -> Self {
+            Self {
+                attempt: 1,
+                cause: None,
+                trace_parent: None,
+                tenant: "default".to_owned(),
+                component: "Component".to_owned(),
+                version: "0.0.0".to_owned(),
+            }
+        }
+    }
+
+    /// From now on methods that run on this thread see this.
+    pub fn set_current(current: Current) {
+        CURRENT.set(Some(current));
+    }
+
+    fn current() -> Current {
+        CURRENT.with_borrow(|current| current.clone().unwrap_or_default())
+    }
+
     thread_local! {
+        static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
         static SENT: RefCell<Vec<Sent>> = const { RefCell::new(Vec::new()) };
         static LOGS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
     }
@@ -194,26 +293,26 @@ pub(crate) mod recorder {
     }
 
     pub(crate) fn attempt() -> u32 {
-        1
+        current().attempt
     }
 
     pub(crate) fn cause() -> Option<String> {
-        None
+        current().cause
     }
 
     pub(crate) fn trace_parent() -> Option<String> {
-        None
+        current().trace_parent
     }
 
     pub(crate) fn tenant() -> String {
-        "default".to_owned()
+        current().tenant
     }
 
     pub(crate) fn component() -> String {
-        "Component".to_owned()
+        current().component
     }
 
     pub(crate) fn version() -> String {
-        "0.0.0".to_owned()
+        current().version
     }
 }

@@ -58,7 +58,7 @@ pub use crate::store::{
     Entry, Error, Position, Result,
     query::{
         ComponentVersion, Cursor, InstanceCount, InstanceFilter, Kind, Letter, LetterFilter, Page,
-        PageRequest, RecordFilter, Where,
+        PageRequest, RecordFilter, TRACE_MAX, Where,
     },
 };
 
@@ -112,6 +112,7 @@ pub fn start<G: Guests>(
     let lane = runtime::Builder::new_multi_thread()
         .worker_threads(config.slow_threads.max(1))
         .thread_name("slow-lane")
+        .on_thread_start(step_back)
         .enable_all()
         .build()
         .map_err(StartError::Thread)?;
@@ -140,6 +141,17 @@ pub fn start<G: Guests>(
         }
     }));
     Ok((Handle::new(shared), joiner))
+}
+
+/// Niceness of the slow lane. A tenth of an ordinary thread's weight: guests that loop have what
+/// nobody else wants of the machine, and what all others want is not theirs to delay. Not the
+/// last, so that on a machine that is busy for ever a slow call still ends.
+const SLOW_LANE_NICENESS: i32 = 10;
+
+/// Lets this thread step back behind the others.
+fn step_back() {
+    // Zero means the calling thread; where it is refused, the slow lane only disturbs more.
+    let _ = rustix::process::setpriority_process(None, SLOW_LANE_NICENESS);
 }
 
 /// An engine with the instances of its shard's partitions.

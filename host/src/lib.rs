@@ -1,8 +1,13 @@
 //! The shell around the core: what runs guests, keeps records, answers callers.
 
+pub mod api;
+pub mod app;
+pub mod cli;
 pub mod driver;
 pub mod sandbox;
+pub mod source;
 pub mod store;
+pub mod tenancy;
 
 /// Records are made on shard threads and freed on the committer's; this allocator keeps such frees
 /// cheap.

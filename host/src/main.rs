@@ -2,12 +2,15 @@
 
 use std::process::ExitCode;
 
-use xcomponent_host::sandbox::compile;
+use xcomponent_host::{cli, sandbox::compile};
 
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    match args.next().as_deref() {
-        Some(compile::COMMAND) => compile::child_main(args),
-        _ => ExitCode::FAILURE,
+    let mut args = std::env::args_os().skip(1);
+    if args
+        .next()
+        .is_some_and(|command| command == compile::COMMAND)
+    {
+        return compile::child_main(args.map(|arg| arg.to_string_lossy().into_owned()));
     }
+    cli::main()
 }

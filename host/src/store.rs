@@ -173,12 +173,12 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Tail>;
 
-    /// Everything that one event from outside led to, oldest first, at most `limit` entries.
+    /// Everything that these events from outside led to, oldest first, at most `limit` entries.
     ///
     /// # Errors
     ///
     /// If the store cannot be asked.
-    fn trace(&self, tenant: &TenantId, root: &EventId, limit: usize) -> Result<Vec<Entry>>;
+    fn trace(&self, tenant: &TenantId, roots: &[EventId], limit: usize) -> Result<Vec<Entry>>;
 
     /// A parked event by its id; `instance` tells those apart that one broadcast left behind,
     /// without it the first is meant.

@@ -1,6 +1,6 @@
 //! Everything a guest can do wrong, one method each. The host must survive all of it.
 
-use serde::{Serialize, Serializer, ser::Error as _};
+use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 /// A context that takes anything and answers something special.
 #[derive(Debug)]
@@ -9,7 +9,7 @@ pub enum Context {
     Pinged(u64),
     /// 100 MB of text.
     Huge,
-    /// Not JSON.
+    /// Text that is not JSON.
     Malformed,
 }
 
@@ -26,8 +26,11 @@ impl Serialize for Context {
             Self::Pinged(pings) => serde_json::json!({ "pings": pings }).serialize(serializer),
             Self::Huge => serializer.serialize_str(&"x".repeat(100_000_000)),
             Self::Malformed => {
-                let raw = serde_json::value::RawValue::from_string("[1, 2]".to_owned());
-                raw.map_err(S::Error::custom)?.serialize(serializer)
+                // The shape in which `serde_json` passes text through as it stands.
+                const RAW: &str = "$serde_json::private::RawValue";
+                let mut raw = serializer.serialize_struct(RAW, 1)?;
+                raw.serialize_field(RAW, r#"{"pings": 1,, "#)?;
+                raw.end()
             }
         }
     }
@@ -50,11 +53,13 @@ pub mod methods {
         }
     }
 
+    /// Panics, with a text.
     #[action]
     fn panic() {
         panic!("this component panics on purpose");
     }
 
+    /// Never answers.
     #[action]
     fn loop_forever() {
         let mut turns = 0_u64;
@@ -63,6 +68,7 @@ pub mod methods {
         }
     }
 
+    /// Takes a MiB after the other.
     #[action]
     fn eat_memory() {
         let mut eaten: Vec<Vec<u8>> = Vec::new();
@@ -71,6 +77,7 @@ pub mod methods {
         }
     }
 
+    /// Calls itself until the stack ends.
     #[action]
     fn recurse() {
         #[expect(unconditional_recursion, reason = "that is what it is for")]
@@ -81,11 +88,13 @@ pub mod methods {
         black_box(deeper(0));
     }
 
+    /// Answers 100 MB.
     #[action]
     fn answer_huge(context: &mut Context) {
         *context = Context::Huge;
     }
 
+    /// Sends a million events.
     #[action]
     fn send_forever() {
         for _ in 0..1_000_000 {
@@ -93,11 +102,13 @@ pub mod methods {
         }
     }
 
+    /// Answers something that is not JSON.
     #[action]
     fn answer_malformed(context: &mut Context) {
         *context = Context::Malformed;
     }
 
+    /// Writes a million lines.
     #[action]
     fn flood_log() {
         for line in 0..1_000_000_u32 {
@@ -105,9 +116,30 @@ pub mod methods {
         }
     }
 
+    /// Sends, which only actions may.
     #[guard]
     fn send_in_guard(_: &Call) -> bool {
         sender::to_self("PING", &serde_json::json!({}));
         true
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use xcomponent_guest::testing;
+
+        use super::*;
+
+        #[test]
+        fn a_ping_is_counted() {
+            let run = testing::action(ping, r#"{"pings":1}"#, "{}");
+            assert_eq!(run.result.unwrap().as_deref(), Some(r#"{"pings":2}"#));
+        }
+
+        #[test]
+        fn a_malformed_answer_is_not_json() {
+            let run = testing::action(answer_malformed, "{}", "{}");
+            let answer = run.result.unwrap().unwrap();
+            assert!(serde_json::from_str::<serde_json::Value>(&answer).is_err());
+        }
     }
 }

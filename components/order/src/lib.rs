@@ -71,29 +71,28 @@ pub mod methods {
 
         #[test]
         fn an_order_over_nothing_is_not_submitted() {
-            assert!(testing::guard(is_worth_it, ORDER, "{}").result.unwrap());
-            assert!(
-                !testing::guard(is_worth_it, &ORDER.replace("10", "0"), "{}")
-                    .result
-                    .unwrap()
-            );
+            let worth_it = |order: &str| testing::guard(is_worth_it, order, "{}");
+            assert!(worth_it(ORDER).result.unwrap());
+            assert!(!worth_it(&ORDER.replace("10", "0")).result.unwrap());
         }
 
         #[test]
         fn the_usual_carrier_is_chosen_where_none_is_named() {
-            let context = testing::action(choose_carrier, ORDER, "{}")
-                .result
-                .unwrap()
-                .unwrap();
-            assert!(context.contains(r#""carrier":"Post""#));
+            let run = testing::action(choose_carrier, ORDER, "{}");
+            assert_eq!(run.context::<Order>().carrier.unwrap(), "Post");
         }
 
         #[test]
         fn an_empty_carrier_is_refused() {
-            let refused = testing::action(choose_carrier, ORDER, r#"{"carrier":" "}"#)
-                .result
-                .unwrap_err();
-            assert!(matches!(refused, Failure::Refused { code, .. } if code == "no_carrier"));
+            let run = testing::action(choose_carrier, ORDER, r#"{"carrier":" "}"#);
+            assert_eq!(run.refusal(), "no_carrier");
+        }
+
+        #[test]
+        fn what_leaves_is_written_to_the_history() {
+            let shipped = r#"{"orderId":"O-1","amount":10,"method":"visa","carrier":"Post"}"#;
+            let run = testing::action(book_parcel, shipped, "{}");
+            assert_eq!(run.logs, ["parcel of O-1 over 10.00 leaves by Post"]);
         }
     }
 }

@@ -55,6 +55,12 @@ fn expand(
             type Exported = ::xcomponent_guest::export::Exported<#name::Methods>;
             ::xcomponent_guest::bindings::export!(Exported with_types_in ::xcomponent_guest::bindings);
         };
+        /// Natively nobody asks the methods; they are in use all the same.
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = {
+            let _ = <#name::Methods as ::xcomponent_guest::export::Component>::guard;
+            let _ = <#name::Methods as ::xcomponent_guest::export::Component>::action;
+        };
     })
 }
 

@@ -10,14 +10,18 @@ mod diagram;
 pub(crate) mod parse;
 pub(crate) mod read;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use hashbrown::HashMap;
+use serde_json::Value;
 
 pub use self::{
     check::{Checked, check},
     diagnostic::{Finding, Severity, Strictness},
-    diagram::{Highlight, dot, mermaid},
+    diagram::{Highlight, dot, mermaid, svg},
 };
 use crate::{
     id::{ComponentName, Digest, EventName, MachineName, MethodName, StateName, Version},
@@ -47,6 +51,8 @@ pub struct Definition {
     pub isolation: Isolation,
     /// Free data of the author, shown by the API.
     pub metadata: Option<Json>,
+    /// The document as JSON, once somebody asked for it.
+    pub(crate) written: OnceLock<Value>,
 }
 
 /// The entry machine of a component.
@@ -376,6 +382,16 @@ impl Definition {
         ))
     }
 
+    /// The document as JSON: the keys, values and order of its YAML.
+    pub fn written(&self) -> &Value {
+        self.written.get_or_init(|| {
+            let document = parse::parse(&self.source);
+            document
+                .expect("it was parsed when it was checked")
+                .to_json()
+        })
+    }
+
     /// Every method the definition names, each once per kind, sorted.
     pub fn methods(&self) -> Vec<(MethodKind, MethodName)> {
         let mut methods = Vec::new();
@@ -460,6 +476,23 @@ impl Machine {
         self.transitions
             .iter()
             .any(|transition| transition.event == event && !transition.rules.is_empty())
+    }
+}
+
+impl Operator {
+    /// Reads the text form; `==`, `=` and `!=` are accepted too.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "===" | "==" | "=" => Self::Equal,
+            "!==" | "!=" => Self::NotEqual,
+            ">" => Self::Greater,
+            "<" => Self::Less,
+            ">=" => Self::GreaterOrEqual,
+            "<=" => Self::LessOrEqual,
+            "contains" => Self::Contains,
+            "in" => Self::In,
+            _ => return None,
+        })
     }
 }
 

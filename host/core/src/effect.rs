@@ -109,6 +109,8 @@ pub enum Reply {
     Migrated(Vec<Migrated>),
     /// To `Census`.
     Census(Vec<Count>),
+    /// To `Breakers`: one for each version.
+    Breakers(Vec<Breaker>),
     /// To anything: no, and why.
     Refused(Refused),
 }
@@ -224,6 +226,53 @@ pub struct Count {
     pub state: StateName,
     /// How many.
     pub instances: u64,
+}
+
+/// How the breaker of one version stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// Of which version.
+    pub version: Version,
+    /// Whether events get through.
+    pub state: BreakerState,
+    /// When an open one lets the next event through.
+    pub until: Option<Timestamp>,
+    /// Events of the present window that called methods.
+    pub calls: u32,
+    /// How many of these faulted.
+    pub faults: u32,
+}
+
+/// Whether events get through; what lets fewer through is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BreakerState {
+    /// All do.
+    Closed,
+    /// One does, to try whether the version works again.
+    HalfOpen,
+    /// None does.
+    Open,
+}
+
+impl BreakerState {
+    /// The stable text form.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl Breaker {
+    /// What several shards know together: the worst state, the sums of the counts.
+    pub fn add(&mut self, other: &Self) {
+        self.state = self.state.max(other.state);
+        self.until = self.until.max(other.until);
+        self.calls = self.calls.saturating_add(other.calls);
+        self.faults = self.faults.saturating_add(other.faults);
+    }
 }
 
 /// How live instances of one state would fit another version.

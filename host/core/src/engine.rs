@@ -31,6 +31,7 @@ use std::collections::VecDeque;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
+pub use self::versions::fit;
 use self::{
     breaker::Breakers,
     budget::Budget,

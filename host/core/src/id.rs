@@ -99,21 +99,30 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Either 16 bytes or a text that is not a canonical UUID.
+/// Either 16 bytes or a text that is not a canonical UUID. The bytes are two halves, the first the
+/// higher: a `u128` would be aligned to 16 and make everything with an id in it larger.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Repr {
-    Uuid(u128),
+    Uuid(u64, u64),
     Text(Arc<str>),
 }
 
 impl Repr {
     fn parse(text: &str) -> Self {
-        parse_uuid(text).map_or_else(|| Self::Text(text.into()), Self::Uuid)
+        parse_uuid(text).map_or_else(|| Self::Text(text.into()), Self::of_bits)
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the lower half is what is meant"
+    )]
+    fn of_bits(bits: u128) -> Self {
+        Self::Uuid((bits >> 64) as u64, bits as u64)
     }
 
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Uuid(bits) => f.write_str(write_uuid(*bits, &mut [0; 36])),
+            Self::Uuid(high, low) => f.write_str(write_uuid(*high, *low, &mut [0; 36])),
             Self::Text(text) => f.write_str(text),
         }
     }
@@ -133,7 +142,7 @@ macro_rules! id {
         impl $name {
             /// An id made by the host.
             pub fn from_uuid(bits: u128) -> Self {
-                Self(Repr::Uuid(bits))
+                Self(Repr::of_bits(bits))
             }
 
             /// An id chosen by a caller.
@@ -226,8 +235,8 @@ impl InstanceId {
     /// The first 16 bits of the id's place: those of a UUIDv8, else a hash of the text.
     pub fn route(&self) -> u16 {
         match &self.0 {
-            Repr::Uuid(bits) if bits >> 76 & 0xF == 8 => high16(*bits),
-            Repr::Uuid(bits) => route_of(write_uuid(*bits, &mut [0; 36])),
+            Repr::Uuid(high, _) if high >> 12 & 0xF == 8 => top16(*high),
+            Repr::Uuid(high, low) => route_of(write_uuid(*high, *low, &mut [0; 36])),
             Repr::Text(text) => route_of(text),
         }
     }
@@ -284,8 +293,7 @@ pub fn singleton_id(
 
 /// The 16 routing bits of a text: the same on every host and in every release.
 pub fn route_of(text: &str) -> u16 {
-    let hash = stable_hash(text.as_bytes());
-    u16::try_from(hash >> 48).expect("the top 16 of 64 bits fit 16 bits")
+    top16(stable_hash(text.as_bytes()))
 }
 
 /// Turns 128 arbitrary bits into a UUIDv8 (RFC 9562, section 5.8), its first 16 bits replaced by
@@ -308,8 +316,8 @@ pub fn stable_hash(bytes: &[u8]) -> u64 {
     mixed ^ mixed >> 31
 }
 
-fn high16(bits: u128) -> u16 {
-    u16::try_from(bits >> 112).expect("the top 16 of 128 bits fit 16 bits")
+fn top16(bits: u64) -> u16 {
+    u16::try_from(bits >> 48).expect("the top 16 of 64 bits fit 16 bits")
 }
 
 const DASHES: [usize; 4] = [8, 13, 18, 23];
@@ -333,10 +341,9 @@ fn parse_uuid(text: &str) -> Option<u128> {
         })
 }
 
-fn write_uuid(bits: u128, buffer: &mut [u8; 36]) -> &str {
-    let bytes = bits.to_be_bytes();
+fn write_uuid(high: u64, low: u64, buffer: &mut [u8; 36]) -> &str {
     let mut position = 0;
-    for byte in bytes {
+    for byte in high.to_be_bytes().into_iter().chain(low.to_be_bytes()) {
         for digit in [byte >> 4, byte & 0xF] {
             if DASHES.contains(&position) {
                 buffer[position] = b'-';

@@ -138,6 +138,11 @@ pub enum Request {
         /// Only of this component.
         component: Option<ComponentName>,
     },
+    /// How the breakers of a component's versions stand here.
+    Breakers {
+        /// Which component.
+        component: ComponentName,
+    },
 }
 
 /// A new instance.

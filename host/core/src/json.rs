@@ -1,11 +1,14 @@
 //! JSON as the text it is. Values are parsed where a rule looks into them, nowhere else: a
 //! context that nobody looks into is carried by reference from the guest to the store.
 
+mod members;
+
 use std::{borrow::Cow, fmt, sync::Arc};
 
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Value, value::RawValue};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
+use self::members::{Member, Members, unquoted};
 use crate::{
     id::route_of,
     limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX},
@@ -69,7 +72,7 @@ impl Json {
 
     /// Whether it is an object without members.
     pub fn is_empty(&self) -> bool {
-        &*self.0 == "{}" || self.members().is_some_and(|members| members.is_empty())
+        &*self.0 == "{}" || Members::of(&self.0).is_some_and(|mut members| members.next().is_none())
     }
 
     /// Whether it is an object.
@@ -91,10 +94,13 @@ impl Json {
     pub fn get(&self, path: &Path) -> Option<Value> {
         let (first, rest) = path.segments.split_first()?;
         let raw = self.member(first)?;
-        if rest.is_empty() {
-            return serde_json::from_str(raw.get()).ok();
+        if let Some(text) = unquoted(raw) {
+            return rest.is_empty().then(|| text.into());
         }
-        let value: Value = serde_json::from_str(raw.get()).ok()?;
+        let value: Value = serde_json::from_str(raw).ok()?;
+        if rest.is_empty() {
+            return Some(value);
+        }
         Path::walk(rest, &value).cloned()
     }
 
@@ -114,45 +120,47 @@ impl Json {
         if &*over.0 == "{}" {
             return self.clone();
         }
-        let (Some(base), Some(over)) = (self.members(), over.members()) else {
+        let (Some(base), Some(over)) = (Members::of(&self.0), Members::of(&over.0)) else {
             return self.clone();
         };
+        let (base, over): (Vec<Member<'_>>, Vec<Member<'_>>) = (base.collect(), over.collect());
         if over.is_empty() {
             return self.clone();
         }
-        let mut merged = String::with_capacity(
-            self.len()
-                + over
-                    .iter()
-                    .map(|(_, raw)| raw.get().len() + 16)
-                    .sum::<usize>(),
-        );
-        merged.push('{');
-        let replaced = |name: &str| over.iter().rev().find(|(other, _)| other == name);
-        for (name, raw) in &base {
-            let raw = replaced(name).map_or(raw, |(_, raw)| raw);
-            push_member(&mut merged, name, raw.get());
-        }
-        for (name, raw) in over
+        let added = over
             .iter()
-            .filter(|(name, _)| !base.iter().any(|(other, _)| other == name))
-        {
-            push_member(&mut merged, name, raw.get());
+            .map(|member| member.key.len() + member.value.len() + 2);
+        let mut merged = String::with_capacity(self.len() + added.sum::<usize>());
+        merged.push('{');
+        for member in &base {
+            let name = member.name();
+            let replaced = over.iter().rev().find(|other| other.is(&name));
+            push_member(&mut merged, member.key, replaced.unwrap_or(member).value);
+        }
+        for member in &over {
+            let name = member.name();
+            if !base.iter().any(|other| other.is(&name)) {
+                push_member(&mut merged, member.key, member.value);
+            }
         }
         merged.push('}');
         Self(merged.into())
     }
 
-    /// The members of an object, in order, unparsed.
-    pub fn members(&self) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
-        serde_json::from_str::<Members<'_>>(&self.0)
-            .ok()
-            .map(|members| members.0)
+    /// The members of an object, in order: their names, and their values unparsed.
+    pub fn members(&self) -> Option<Vec<(Cow<'_, str>, &str)>> {
+        let members = Members::of(&self.0)?;
+        Some(
+            members
+                .map(|member| (member.name(), member.value))
+                .collect(),
+        )
     }
 
-    fn member(&self, name: &str) -> Option<&RawValue> {
-        let mut json = serde_json::Deserializer::from_str(&self.0);
-        json.deserialize_map(FindMember(name)).ok().flatten()
+    /// The value of a member, the last of that name, unparsed.
+    fn member(&self, name: &str) -> Option<&str> {
+        let named = Members::of(&self.0)?.filter(|member| member.is(name));
+        named.last().map(|member| member.value)
     }
 }
 
@@ -168,13 +176,13 @@ impl fmt::Display for Json {
     }
 }
 
-fn push_member(object: &mut String, name: &str, raw: &str) {
+fn push_member(object: &mut String, key: &str, value: &str) {
     if object.len() > 1 {
         object.push(',');
     }
-    object.push_str(&Value::from(name).to_string());
+    object.push_str(key);
     object.push(':');
-    object.push_str(raw);
+    object.push_str(value);
 }
 
 /// A dotted path into a JSON value: `customer.tier`. Segments that are numbers reach into arrays.
@@ -311,78 +319,6 @@ impl<'de> Visitor<'de> for Checked {
             members.next_value_seed(inner)?;
         }
         Ok(())
-    }
-}
-
-/// The members of an object, unparsed.
-struct Members<'de>(Vec<(Cow<'de, str>, &'de RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(name) = map.next_key::<Name<'de>>()? {
-                    members.push((name.0, map.next_value()?));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-/// A member's name, borrowed where it has no escapes.
-struct Name<'de>(Cow<'de, str>);
-
-impl<'de> Deserialize<'de> for Name<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Borrow;
-        impl<'de> Visitor<'de> for Borrow {
-            type Value = Name<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a member's name")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, name: &'de str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Borrowed(name)))
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Name(Cow::Owned(name.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Borrow)
-    }
-}
-
-/// Finds one member, the last of that name.
-struct FindMember<'n>(&'n str);
-
-impl<'de> Visitor<'de> for FindMember<'_> {
-    type Value = Option<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(name) = map.next_key::<Name<'de>>()? {
-            let raw: &RawValue = map.next_value()?;
-            if name.0 == self.0 {
-                found = Some(raw);
-            }
-        }
-        Ok(found)
     }
 }
 

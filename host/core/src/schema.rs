@@ -3,7 +3,7 @@
 use std::fmt;
 
 use regex::{Regex, RegexBuilder};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Map, Value};
 
 use crate::{
     definition::{
@@ -227,9 +227,9 @@ impl Field {
         Some(field)
     }
 
-    fn check(&self, member: Option<&RawValue>) -> Result<(), (&'static str, String)> {
+    fn check(&self, member: Option<&str>) -> Result<(), (&'static str, String)> {
         let missing = || Err(("required", "is required".to_owned()));
-        let Some(raw) = member.map(RawValue::get).filter(|raw| *raw != "null") else {
+        let Some(raw) = member.filter(|raw| *raw != "null") else {
             return if self.required { missing() } else { Ok(()) };
         };
         let Ok(value) = serde_json::from_str::<Value>(raw) else {

@@ -205,8 +205,10 @@ pub fn describe_reply(reply: &Reply) -> String {
         Reply::Tally { tally, replayed } => format!("{tally:?} ({replayed})"),
         Reply::Refused(refused) => format!("{refused:?}"),
         Reply::Instance(instance) => format!("{}", instance.id),
-        Reply::Discarded | Reply::Preview(_) | Reply::Migrated(_) | Reply::Census(_) => {
-            "done".to_owned()
-        }
+        Reply::Discarded
+        | Reply::Preview(_)
+        | Reply::Migrated(_)
+        | Reply::Census(_)
+        | Reply::Breakers(_) => "done".to_owned(),
     }
 }

@@ -343,7 +343,8 @@ impl Handle {
             Request::Broadcast(_)
             | Request::Preview { .. }
             | Request::Migrate(_)
-            | Request::Census { .. } => return None,
+            | Request::Census { .. }
+            | Request::Breakers { .. } => return None,
         };
         Some(
             self.shared

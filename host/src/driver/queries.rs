@@ -82,8 +82,17 @@ impl Handle {
     ///
     /// If the store cannot be asked.
     pub async fn trace(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Entry>> {
-        let (tenant, root) = (tenant.clone(), root.clone());
-        self.ask(move |store| store.trace(&tenant, &root, TRACE_MAX))
+        self.traces(tenant, vec![root.clone()]).await
+    }
+
+    /// The same of several events, at most [`TRACE_MAX`] records together.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    pub async fn traces(&self, tenant: &TenantId, roots: Vec<EventId>) -> Result<Vec<Entry>> {
+        let tenant = tenant.clone();
+        self.ask(move |store| store.trace(&tenant, &roots, TRACE_MAX))
             .await
     }
 

@@ -48,6 +48,19 @@ impl Subscription {
         self.position
     }
 
+    /// Whether the log reaches back to where it begins.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if it does not, [`Error::Unavailable`] if the store cannot be asked.
+    pub async fn check(&self) -> Result<()> {
+        let (tenant, filter, after) = (self.tenant.clone(), self.filter.clone(), self.position);
+        let read = self
+            .handle
+            .look_up(move |store| store.records(&tenant, &filter, after, 0));
+        read.await.map(|_| ())
+    }
+
     /// The next records: at least one, oldest first. Dropping the future loses nothing.
     ///
     /// # Errors
@@ -68,6 +81,8 @@ impl Subscription {
                 if !tail.entries.is_empty() {
                     return Ok(tail.entries);
                 }
+                // A store in memory answers at once: others get their turn between two slices.
+                tokio::task::yield_now().await;
             }
             let ended = matches!(self.handle.shared.phase(), Phase::Ended | Phase::Broken);
             if ended || self.durable.changed().await.is_err() {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tokio::sync::oneshot;
-use xcomponent_core::effect::{Refused, Reply};
+use xcomponent_core::effect::{Breaker, Refused, Reply};
 
 /// Somebody who waits for exactly one answer.
 #[derive(Debug)]
@@ -268,10 +268,24 @@ fn merge(left: Reply, right: Reply) -> Reply {
             });
             Reply::Census(all)
         }
+        (Reply::Breakers(all), Reply::Breakers(more)) => Reply::Breakers(merge_breakers(all, more)),
         (Reply::Refused(Refused::NotCommitted), _) | (_, Reply::Refused(Refused::NotCommitted)) => {
             Reply::Refused(Refused::NotCommitted)
         }
         (_, refused @ Reply::Refused(_)) => refused,
         (left, _) => left,
     }
+}
+
+fn merge_breakers(mut all: Vec<Breaker>, more: Vec<Breaker>) -> Vec<Breaker> {
+    for breaker in more {
+        match all
+            .iter_mut()
+            .find(|known| known.version == breaker.version)
+        {
+            Some(known) => known.add(&breaker),
+            None => all.push(breaker),
+        }
+    }
+    all
 }

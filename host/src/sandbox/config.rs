@@ -35,8 +35,8 @@ pub struct Config {
     pub host_work_max: u64,
     /// What a call of the host costs besides one unit for each byte handed over.
     pub host_call_cost: u64,
-    /// Time a call may hold threads, however little fuel it uses: ten times what the fuel is meant
-    /// to take. The last resort; a call that meets it has found a gap in the metering.
+    /// Time a call may keep threads busy, however little fuel it uses: ten times what the fuel is
+    /// meant to take. The last resort; a call that meets it has found a gap in the metering.
     pub wall_per_call_max: Duration,
     /// Sends of one transition.
     pub sends_per_transition_max: u32,

@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use xcomponent_core::{
     definition::OnLive,
     id::{
@@ -383,7 +383,8 @@ impl Store for Memory {
         Ok(tail)
     }
 
-    fn trace(&self, tenant: &TenantId, root: &EventId, limit: usize) -> Result<Vec<Entry>> {
+    fn trace(&self, tenant: &TenantId, roots: &[EventId], limit: usize) -> Result<Vec<Entry>> {
+        let roots: HashSet<&EventId> = roots.iter().collect();
         let mut trace = Vec::new();
         let mut next = self.kept().journal.first();
         loop {
@@ -395,7 +396,7 @@ impl Store for Memory {
                     .slot(position)
                     .and_then(|slot| slot.record.as_ref());
                 let part =
-                    record.filter(|record| record.tenant == *tenant && belongs_to(record, root));
+                    record.filter(|record| record.tenant == *tenant && belongs_to(record, &roots));
                 trace.extend(part.map(|record| entry(position, record)));
                 if trace.len() == limit {
                     return Ok(trace);
@@ -530,19 +531,17 @@ fn none_of(snapshot: &Snapshot) -> InstanceCount {
     }
 }
 
-/// Whether a record is the root event's own, or was caused by it.
-fn belongs_to(record: &Record, root: &EventId) -> bool {
+/// Whether a record is the own one of a root event, or was caused by it.
+fn belongs_to(record: &Record, roots: &HashSet<&EventId>) -> bool {
     match &record.body {
         Body::Handled(handled) => {
-            handled.event.id == *root
-                || handled
-                    .cause
-                    .as_ref()
-                    .is_some_and(|cause| cause.root == *root)
+            let cause = handled.cause.as_ref();
+            roots.contains(&handled.event.id)
+                || cause.is_some_and(|cause| roots.contains(&cause.root))
         }
-        Body::Selected(selected) => selected.cause.root == *root,
-        Body::Departed(departed) => departed.outgoing.cause.root == *root,
-        Body::Parked(letter) => letter.cause.root == *root,
+        Body::Selected(selected) => roots.contains(&selected.cause.root),
+        Body::Departed(departed) => roots.contains(&departed.outgoing.cause.root),
+        Body::Parked(letter) => roots.contains(&letter.cause.root),
         Body::Moved(_) | Body::Discarded { .. } => false,
     }
 }

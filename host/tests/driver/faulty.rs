@@ -175,8 +175,8 @@ impl Store for Faulty {
         self.memory.records(tenant, filter, after, limit)
     }
 
-    fn trace(&self, tenant: &TenantId, root: &EventId, limit: usize) -> Result<Vec<Entry>> {
-        self.memory.trace(tenant, root, limit)
+    fn trace(&self, tenant: &TenantId, roots: &[EventId], limit: usize) -> Result<Vec<Entry>> {
+        self.memory.trace(tenant, roots, limit)
     }
 
     fn dead_letter(

@@ -12,14 +12,14 @@ use xcomponent_host::sandbox::Sandboxes;
 
 /// Each action, and the fault it must end in.
 const ACTIONS: [(&str, FaultCode); 8] = [
-    ("boom", FaultCode::Trap),
-    ("spin", FaultCode::Fuel),
-    ("bomb", FaultCode::Memory),
+    ("panic", FaultCode::Trap),
+    ("loopForever", FaultCode::Fuel),
+    ("eatMemory", FaultCode::Memory),
     ("recurse", FaultCode::Stack),
-    ("big", FaultCode::AnswerTooLarge),
-    ("sends", FaultCode::TooManySends),
-    ("malformed", FaultCode::AnswerMalformed),
-    ("flood", FaultCode::Fuel),
+    ("answerHuge", FaultCode::AnswerTooLarge),
+    ("sendForever", FaultCode::TooManySends),
+    ("answerMalformed", FaultCode::AnswerMalformed),
+    ("floodLog", FaultCode::Fuel),
 ];
 
 fn misbehaving() -> &'static Arc<Deployment> {
@@ -28,7 +28,7 @@ fn misbehaving() -> &'static Arc<Deployment> {
 }
 
 fn behaves(sandboxes: &Sandboxes, deployment: &Arc<Deployment>) {
-    let outcome = ask(sandboxes, action(deployment, "noop"));
+    let outcome = ask(sandboxes, action(deployment, "ping"));
     assert!(outcome.result.is_ok(), "{outcome:?}");
 }
 
@@ -48,7 +48,7 @@ fn every_misbehaviour_is_a_typed_fault_and_the_next_call_is_answered() {
 
 #[test]
 fn a_panic_is_told_in_its_own_words_with_the_functions_it_came_through() {
-    let outcome = ask(shared(), action(misbehaving(), "boom"));
+    let outcome = ask(shared(), action(misbehaving(), "panic"));
     let (_, message) = fault(&outcome);
     assert!(message.starts_with("panic: "), "{message}");
     let Err(Failure::Fault(fault)) = &outcome.result else {
@@ -68,13 +68,13 @@ fn a_guard_that_sends_is_at_fault() {
 #[test]
 fn the_same_call_uses_the_same_fuel_on_every_new_sandbox() {
     let fresh = deployment("default", misbehaving().artifact, "fresh");
-    let fuel = || ask(shared(), action(&fresh, "boom")).fuel;
+    let fuel = || ask(shared(), action(&fresh, "panic")).fuel;
     assert_eq!(fuel(), fuel());
 }
 
 #[test]
 fn a_flood_of_lines_is_cut_and_counted() {
-    let outcome = ask(shared(), action(misbehaving(), "flood"));
+    let outcome = ask(shared(), action(misbehaving(), "floodLog"));
     assert_eq!(outcome.logs.len(), 101);
     assert!(outcome.logs[100].message.ends_with("more lines were cut"));
 }

@@ -3,7 +3,10 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::command::{cargo, step};
+use crate::{
+    command::{cargo, step},
+    guests,
+};
 
 /// Measures, and prints a table of medians.
 #[derive(Debug, Args)]
@@ -17,15 +20,9 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn run(self) -> Result<()> {
-        step("guests", &mut cargo(&["xtask", "guests"]))?;
-        let mut bench = cargo(&[
-            "bench",
-            "--package",
-            "xcomponent-host",
-            "--bench",
-            "table",
-            "--",
-        ]);
+        guests::Guests {}.run()?;
+        // The whole workspace, as everywhere, so that no dependency is built a second time.
+        let mut bench = cargo(&["bench", "--workspace", "--bench", "table", "--"]);
         bench.args(&self.names);
         if let Some(file) = &self.json {
             bench.args(["--json", file]);

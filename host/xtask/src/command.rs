@@ -30,6 +30,19 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
+/// Builds the program. A test is named beside it so that cargo resolves the features that tests
+/// have: one build of the dependencies then serves both.
+pub(crate) fn build_host() -> Command {
+    cargo(&[
+        "build",
+        "--workspace",
+        "--bin",
+        "xcomponent",
+        "--test",
+        "tidy",
+    ])
+}
+
 /// Runs a step to its end and says which it was.
 ///
 /// # Errors

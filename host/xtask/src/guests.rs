@@ -18,6 +18,7 @@ pub(crate) struct Guests {}
 
 impl Guests {
     pub(crate) fn run(self) -> Result<()> {
+        say("── guests");
         let components = root().join("components");
         let folders = fs::read_dir(&components).context("listing the components")?;
         let mut projects: Vec<Project> = folders
@@ -58,4 +59,9 @@ fn describe(yaml: &str) -> Metadata {
         version: Some(definition.version.to_string()),
         ..Metadata::default()
     }
+}
+
+/// A packed guest.
+pub(crate) fn path(name: &str) -> PathBuf {
+    packed().join(format!("{name}.wasm"))
 }

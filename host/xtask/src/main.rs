@@ -3,6 +3,7 @@
 mod bench;
 mod command;
 mod demo;
+mod fuzz;
 mod guests;
 mod sim;
 mod test;
@@ -31,6 +32,8 @@ enum Chore {
     Bench(bench::Bench),
     /// Runs the simulator over seeds.
     Sim(sim::Sim),
+    /// Feeds random input to everything that reads what strangers send.
+    Fuzz(fuzz::Fuzz),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Chore::Guests(guests) => guests.run(),
         Chore::Bench(bench) => bench.run(),
         Chore::Sim(sim) => sim.run(),
+        Chore::Fuzz(fuzz) => fuzz.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

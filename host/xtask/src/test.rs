@@ -5,7 +5,10 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
-use crate::command::{answers, cargo, root, say, step};
+use crate::{
+    command::{answers, cargo, root, say, step},
+    demo, guests,
+};
 
 /// Everything CI checks.
 #[derive(Debug, Args)]
@@ -15,6 +18,10 @@ impl Test {
     pub(crate) fn run(self) -> Result<()> {
         let components = root().join("components");
         step("formatting", &mut cargo(&["fmt", "--all", "--check"]))?;
+        step(
+            "formatting of the fuzz targets",
+            cargo(&["fmt", "--check"]).current_dir(root().join("host/fuzz")),
+        )?;
         step(
             "formatting of the guests",
             cargo(&["fmt", "--all", "--check"]).current_dir(&components),
@@ -30,7 +37,7 @@ impl Test {
                 "warnings",
             ]),
         )?;
-        step("guests", &mut cargo(&["xtask", "guests"]))?;
+        guests::Guests {}.run()?;
         step(
             "methods of the guests, natively",
             cargo(&["test", "--quiet"]).current_dir(&components),
@@ -45,7 +52,7 @@ impl Test {
         ]);
         step("docs", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
         dependencies()?;
-        step("demo", &mut cargo(&["xtask", "demo", "--check"]))
+        demo::Demo::check().run()
     }
 }
 

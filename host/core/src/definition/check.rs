@@ -4,7 +4,7 @@ mod lint;
 mod machine;
 mod transition;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest as _, Sha256};
 
@@ -94,6 +94,7 @@ fn component(
         isolation,
         metadata: fields.json("metadata"),
         machines,
+        written: OnceLock::new(),
     })
 }
 

@@ -1,7 +1,10 @@
-//! Pictures of a machine as text: Mermaid and DOT.
+//! Pictures of a machine: Mermaid and DOT as text, and SVG.
+
+mod svg;
 
 use std::fmt::Write;
 
+pub use self::svg::svg;
 use crate::definition::{Machine, StateIdx, StateKind, Transition, TransitionKind};
 
 /// Which state a picture points out.

@@ -5,7 +5,9 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::{
+    effect::{self, BreakerState},
     engine::instances::Slot,
+    id::Version,
     limits::Limits,
     time::{Duration, Timestamp},
 };
@@ -74,6 +76,30 @@ impl Breakers {
         match self.breakers.get(&version)?.state {
             State::Open { until, .. } => (now < until).then_some(until),
             State::Closed | State::Trying { .. } => None,
+        }
+    }
+
+    /// How the breaker of a version stands.
+    pub(crate) fn stands(
+        &self,
+        version: usize,
+        label: Version,
+        now: Timestamp,
+        limits: &Limits,
+    ) -> effect::Breaker {
+        let breaker = self.breakers.get(&version);
+        let (state, until) = match breaker.map(|breaker| &breaker.state) {
+            None | Some(State::Closed) => (BreakerState::Closed, None),
+            Some(State::Open { until, .. }) if now < *until => (BreakerState::Open, Some(*until)),
+            Some(State::Open { .. } | State::Trying { .. }) => (BreakerState::HalfOpen, None),
+        };
+        let counts = breaker.filter(|breaker| now.since(breaker.window) <= limits.breaker_window);
+        effect::Breaker {
+            version: label,
+            state,
+            until,
+            calls: counts.map_or(0, |breaker| breaker.calls),
+            faults: counts.map_or(0, |breaker| breaker.faults),
         }
     }
 

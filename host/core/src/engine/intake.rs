@@ -55,6 +55,10 @@ impl Engine {
                 let counts = self.census(&tenant, component.as_ref());
                 self.reply(ticket, Reply::Census(counts));
             }
+            Request::Breakers { component } => {
+                let breakers = self.breakers_of(&tenant, &component);
+                self.reply(ticket, Reply::Breakers(breakers));
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     },
     id::{InstanceId, TenantId},
     instance::{After, Letter, Origin, Trigger},
-    record::{AppendSeq, Body, DeadLetter, Disposition, Mail, Record, Selected, Snapshot},
+    record::{AppendSeq, Body, DeadLetter, Disposition, Mail, Record, Selected, Snapshot, Status},
 };
 
 /// Records on their way to the log.
@@ -34,6 +34,8 @@ struct Pending {
     tenant: TenantId,
     /// The instance that it changed.
     instance: Option<InstanceId>,
+    /// Whether the instance had ended by then: it leaves memory when all its records are durable.
+    ended: bool,
     /// What caused it and is not lost with it, or must be forgotten with it.
     source: Source,
 }
@@ -128,14 +130,15 @@ impl Engine {
 
     /// Appends a record that changes no instance.
     pub(crate) fn append(&mut self, tenant: &TenantId, body: Body, source: Source) -> AppendSeq {
-        self.append_from(tenant, body, None, source)
+        self.append_from(tenant, body, None, false, source)
     }
 
     /// Appends a record about an instance.
     pub(crate) fn append_about(&mut self, slot: Slot, body: Body, source: Source) -> AppendSeq {
         let snapshot = &self.instances.expect(slot).snapshot;
         let (tenant, id) = (snapshot.tenant().clone(), snapshot.id.clone());
-        let seq = self.append_from(&tenant, body, Some(id), source);
+        let ended = snapshot.status != Status::Active;
+        let seq = self.append_from(&tenant, body, Some(id), ended, source);
         self.instances.expect_mut(slot).appended = seq;
         seq
     }
@@ -145,6 +148,7 @@ impl Engine {
         tenant: &TenantId,
         body: Body,
         instance: Option<InstanceId>,
+        ended: bool,
         source: Source,
     ) -> AppendSeq {
         let seq = AppendSeq(self.outbox.appended.0 + 1);
@@ -153,6 +157,7 @@ impl Engine {
             seq,
             tenant: tenant.clone(),
             instance,
+            ended,
             source,
         });
         let record = Record {
@@ -173,7 +178,8 @@ impl Engine {
             .is_some_and(|pending| pending.seq <= through)
         {
             let pending = self.outbox.pending.pop_front().expect("just seen");
-            if let Some(id) = &pending.instance
+            if pending.ended
+                && let Some(id) = &pending.instance
                 && let Some(slot) = self.instances.find(&pending.tenant, id)
             {
                 self.leave_if_done(slot, through);

@@ -11,7 +11,7 @@ use crate::{
         Definition, Machine, MatchingRule, OnLive, Operator, StateIdx, TransitionIdx,
         TransitionKind,
     },
-    effect::{Count, Effect, Fit, Migrated, Refused, Reply},
+    effect::{Breaker, Count, Effect, Fit, Migrated, Refused, Reply},
     engine::{
         Engine,
         cascade::root_cause,
@@ -315,6 +315,18 @@ impl Engine {
         counts.into_iter().map(count).collect()
     }
 
+    /// How the breakers of a component's versions stand.
+    pub(crate) fn breakers_of(&self, tenant: &TenantId, component: &ComponentName) -> Vec<Breaker> {
+        let versions = self.components.component(tenant, component);
+        let versions = versions.map_or(&[][..], |component| &component.versions);
+        let stands = |deployment: &Arc<Deployment>| {
+            let label = deployment.definition.version.clone();
+            self.breakers
+                .stands(version_key(deployment), label, self.now, &self.limits)
+        };
+        versions.iter().map(stands).collect()
+    }
+
     /// Moves live instances that are idle from one version to another now.
     pub(crate) fn migrate(&mut self, tenant: &TenantId, migrate: &Migrate) -> Reply {
         let unknown = |version: &Version| {
@@ -435,7 +447,11 @@ impl Engine {
 }
 
 /// The state that an instance would have on another version, or why it does not fit.
-fn fit(
+///
+/// # Errors
+///
+/// Says what is missing: its machine, its state, or something that the context should have.
+pub fn fit(
     snapshot: &Snapshot,
     definition: &Definition,
     renamed: Option<&[(StateName, StateName)]>,

@@ -302,8 +302,9 @@ fn describe(request: &Request) -> String {
         Request::Replay { letter } => format!("replay {}", letter.event.id),
         Request::Discard { letter } => format!("discard {}", letter.event.id),
         Request::Read { instance } => format!("read {instance}"),
-        Request::Preview { .. } | Request::Migrate(_) | Request::Census { .. } => {
-            "about versions".to_owned()
-        }
+        Request::Preview { .. }
+        | Request::Migrate(_)
+        | Request::Census { .. }
+        | Request::Breakers { .. } => "about versions".to_owned(),
     }
 }

@@ -370,26 +370,17 @@ fn operator(rule: &Fields<'_>, notes: &mut Notes) -> Option<Operator> {
     let Some(name) = rule.name("operator", notes) else {
         return Some(Operator::Equal);
     };
-    Some(match name.text.as_str() {
-        "===" | "==" | "=" => Operator::Equal,
-        "!==" | "!=" => Operator::NotEqual,
-        ">" => Operator::Greater,
-        "<" => Operator::Less,
-        ">=" => Operator::GreaterOrEqual,
-        "<=" => Operator::LessOrEqual,
-        "contains" => Operator::Contains,
-        "in" => Operator::In,
-        other => {
-            let finding = notes.error(
-                "unknown_value",
-                name.place,
-                &rule.path_of("operator"),
-                format!("unknown operator `{other}`"),
-            );
-            finding.help = Some("an operator is one of === !== > < >= <= contains in".to_owned());
-            return None;
-        }
-    })
+    let operator = Operator::parse(&name.text);
+    if operator.is_none() {
+        let finding = notes.error(
+            "unknown_value",
+            name.place,
+            &rule.path_of("operator"),
+            format!("unknown operator `{}`", name.text),
+        );
+        finding.help = Some("an operator is one of === !== > < >= <= contains in".to_owned());
+    }
+    operator
 }
 
 fn mapping(fields: &Fields<'_>, notes: &mut Notes) -> Option<Mapping> {

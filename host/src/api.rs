@@ -1,0 +1,154 @@
+//! The HTTP API: `/v1`, and beside it the routes that clients of other runtimes know.
+//!
+//! A handler reads what it is asked ([`body`]), asks the driver's handle or the registry, and
+//! writes the answer in the shapes of [`wire`]. Whatever goes wrong becomes an [`error::ApiError`];
+//! below this module nobody knows status codes. axum appears in no signature outside it.
+
+mod body;
+mod bulk;
+mod caller;
+mod compat;
+mod components;
+mod dead_letters;
+mod diagrams;
+mod docs;
+mod error;
+mod events;
+mod health;
+mod history;
+mod instances;
+mod machine;
+mod metrics;
+mod openapi;
+mod origin;
+mod record;
+mod seal;
+mod serve;
+mod stream;
+mod trace;
+mod upload;
+mod versions;
+mod wire;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router as AxumRouter, extract::DefaultBodyLimit, middleware, routing::get};
+use tokio::sync::{Semaphore, watch};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use xcomponent_core::id::TenantId;
+
+use self::seal::Seal;
+pub use self::serve::serve;
+use crate::{driver::Handle, tenancy::Registry};
+
+/// The API as a service.
+pub type Router = AxumRouter;
+
+/// What the API is told about its host.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address and port that callers see.
+    pub public_address: Option<(String, u16)>,
+    /// Names under which the host may be addressed besides loopback ones.
+    pub allowed_hosts: Vec<String>,
+    /// After how long without a record a stream says that it is still there.
+    pub heartbeat: Duration,
+}
+
+/// What handlers share.
+#[derive(Clone)]
+pub struct State {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    handle: Handle,
+    registry: Registry,
+    config: Config,
+    /// The one tenant of a host without keys.
+    tenant: TenantId,
+    /// Under which positions and cursors are shown.
+    seal: Seal,
+    /// One permit for each stream that may be opened.
+    streams: Arc<Semaphore>,
+    /// Whether the host ends: whatever would go on for ever stops then.
+    stopping: watch::Sender<bool>,
+}
+
+impl State {
+    /// Connects the API to what it asks.
+    pub fn new(handle: Handle, registry: Registry, config: Config) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                handle,
+                registry,
+                config,
+                tenant: TenantId::default_tenant(),
+                seal: Seal::new(),
+                streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
+                stopping: watch::Sender::new(false),
+            }),
+        }
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.shared.handle
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    fn seal(&self) -> &Seal {
+        &self.shared.seal
+    }
+}
+
+/// All routes.
+pub fn router(state: State) -> Router {
+    let (routes, document) = native().split_for_parts();
+    routes
+        .route("/openapi.json", get(openapi::serve(&document)))
+        .merge(docs::routes())
+        .merge(compat::router())
+        .fallback(error::no_such_route)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(state.clone(), origin::check))
+        .with_state(state)
+}
+
+/// The routes of the native API, each with its description.
+fn native() -> OpenApiRouter<State> {
+    OpenApiRouter::with_openapi(openapi::document())
+        .routes(routes!(components::list))
+        .routes(routes!(components::read, upload::upload, versions::delete))
+        .routes(routes!(components::definition))
+        .routes(routes!(components::artifact))
+        .routes(routes!(diagrams::of_component))
+        .routes(routes!(versions::activate))
+        .routes(routes!(versions::rollback))
+        .routes(routes!(versions::migrate))
+        .routes(routes!(instances::create))
+        .routes(routes!(instances::list))
+        .routes(routes!(instances::read))
+        .routes(routes!(history::transitions))
+        .routes(routes!(history::history))
+        .routes(routes!(trace::trace))
+        .routes(routes!(diagrams::of_instance))
+        .routes(routes!(events::send))
+        .routes(routes!(events::broadcast))
+        .routes(routes!(bulk::send_all))
+        .routes(routes!(stream::open))
+        .routes(routes!(dead_letters::list))
+        .routes(routes!(dead_letters::replay_all))
+        .routes(routes!(dead_letters::read, dead_letters::discard))
+        .routes(routes!(dead_letters::replay))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(metrics::read))
+}

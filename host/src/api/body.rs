@@ -1,0 +1,155 @@
+//! What a caller sends: bodies, queries and names in paths, each with an error that says what was
+//! expected.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Query, Request, rejection::BytesRejection},
+    http::{StatusCode, request::Parts},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use xcomponent_core::{
+    id::{EventId, InstanceId},
+    json::Json,
+    limits::{JSON_BYTES_MAX, NAME_BYTES_MAX},
+};
+
+use super::{
+    State,
+    error::{ApiError, Result},
+};
+
+/// Largest body of an ordinary request: one payload at its limit, and what stands around it.
+pub(super) const BODY_BYTES_MAX: usize = JSON_BYTES_MAX + (64 << 10);
+
+/// Longest id of an event that is looked up: each step of a chain of causes adds some bytes.
+const DERIVED_ID_BYTES_MAX: usize = 4 << 10;
+
+/// A JSON body.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejected| of_rejection(&rejected))?;
+        parse(&bytes).map(Self)
+    }
+}
+
+/// A JSON body that may be absent.
+pub(super) struct OptionalBody<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default> FromRequest<State> for OptionalBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self> {
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|rejected| of_rejection(&rejected))?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Self(T::default()));
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+/// Why bytes could not be read.
+pub(super) fn of_rejection(rejected: &BytesRejection) -> ApiError {
+    match rejected.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            "the body is larger than this route accepts",
+        ),
+        status => ApiError::new(status, "unreadable_body", rejected.body_text()),
+    }
+}
+
+/// Reads JSON.
+pub(super) fn parse<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        let code = match error.classify() {
+            serde_json::error::Category::Data => "invalid_body",
+            serde_json::error::Category::Io
+            | serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof => "invalid_json",
+        };
+        ApiError::bad_request(code, format!("the body is not what was expected: {error}"))
+    })
+}
+
+/// The query string.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<State> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self> {
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        let Query(query) = query
+            .map_err(|rejected| ApiError::bad_request("invalid_query", rejected.body_text()))?;
+        Ok(Self(query))
+    }
+}
+
+/// A payload or context, or the empty object where there is none. `path` names it in errors.
+pub(super) fn object(raw: Option<&RawValue>, path: &'static str) -> Result<Json> {
+    let Some(raw) = raw.filter(|raw| raw.get() != "null") else {
+        return Ok(Json::empty());
+    };
+    let json = Json::parse(raw.get()).map_err(|error| {
+        ApiError::unprocessable("invalid_json", format!("`{path}` is not accepted: {error}"))
+    })?;
+    if json.is_object() {
+        return Ok(json);
+    }
+    Err(ApiError::unprocessable(
+        "not_an_object",
+        format!("`{path}` must be a JSON object"),
+    ))
+}
+
+/// An instance's id in a path.
+pub(super) fn instance_id(text: &str) -> Result<InstanceId> {
+    InstanceId::parse(text)
+        .map_err(|error| ApiError::bad_request("invalid_id", format!("`{text}`: {error}")))
+}
+
+/// An event's id.
+pub(super) fn event_id(text: &str) -> Result<EventId> {
+    EventId::parse(text)
+        .map_err(|error| ApiError::bad_request("invalid_id", format!("`{text}`: {error}")))
+}
+
+/// An id that an event has in here: a caller's, or one derived from such, which may be longer.
+pub(super) fn derived_event_id(text: &str) -> Option<EventId> {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
+    let is_legal = (1..=DERIVED_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(legal);
+    is_legal.then(|| EventId::from_stored(text))
+}
+
+/// A name of a machine, state or event.
+pub(super) fn name<'n>(text: &'n str, path: &'static str) -> Result<&'n str> {
+    let is_legal =
+        !text.is_empty() && text.len() <= NAME_BYTES_MAX && !text.chars().any(char::is_control);
+    if is_legal {
+        return Ok(text);
+    }
+    Err(ApiError::bad_request(
+        "invalid_name",
+        format!("`{path}` must have 1 to {NAME_BYTES_MAX} bytes and no control characters"),
+    ))
+}
+
+/// Which page of a list.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageParams {
+    /// Items wanted, 1 to 1 000.
+    pub(super) limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    pub(super) cursor: Option<String>,
+}

@@ -1,0 +1,166 @@
+//! `/api/components…` and diagrams: what is loaded, and what it looks like.
+
+use axum::{Json as JsonAnswer, extract::State as Shared};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use xcomponent_core::{
+    definition::{Definition, MachineIdx, mermaid},
+    id::ComponentName,
+};
+
+use super::{
+    super::{State, caller::Caller},
+    failure::{Failure, Result},
+    read::{Asked, Named},
+    shape::{self, Component},
+};
+use crate::driver::{InstanceCount, InstanceFilter};
+
+/// All components.
+#[derive(Serialize)]
+pub(super) struct Components {
+    components: Vec<Component>,
+}
+
+/// All components, by name.
+pub(super) async fn list(
+    Shared(state): Shared<State>,
+    caller: Caller,
+) -> Result<JsonAnswer<Components>> {
+    let filter = InstanceFilter::default();
+    let counts = state.handle().instance_counts(&caller.tenant, filter);
+    let counts = counts.await?;
+    let of = |name: &ComponentName| {
+        let own = counts.iter().filter(|count| count.component == *name);
+        own.map(|count: &InstanceCount| count.instances).sum()
+    };
+    let loaded = state.registry().list(&caller.tenant);
+    let components = loaded
+        .iter()
+        .map(|(name, loaded)| Component::of(&loaded.active, of(name)));
+    Ok(JsonAnswer(Components {
+        components: components.collect(),
+    }))
+}
+
+/// One component.
+#[derive(Serialize)]
+pub(super) struct OneComponent {
+    component: Component,
+}
+
+/// One component.
+pub(super) async fn read(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Named(component): Named<String>,
+) -> Result<JsonAnswer<OneComponent>> {
+    let component = ComponentName::new(component);
+    let loaded = state.registry().expect(&caller.tenant, &component)?;
+    let filter = InstanceFilter {
+        component: Some(component),
+        ..InstanceFilter::default()
+    };
+    let counts = state.handle().instance_counts(&caller.tenant, filter);
+    let instances = counts.await?.iter().map(|count| count.instances).sum();
+    Ok(JsonAnswer(OneComponent {
+        component: Component::of(&loaded.active, instances),
+    }))
+}
+
+/// The machines of a component.
+#[derive(Serialize)]
+pub(super) struct Machines {
+    machines: Vec<Value>,
+}
+
+/// The machines of a component, as its YAML has them.
+pub(super) async fn machines(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Named(component): Named<String>,
+) -> Result<JsonAnswer<Machines>> {
+    let component = ComponentName::new(component);
+    let loaded = state.registry().expect(&caller.tenant, &component);
+    let machines = shape::machines(&loaded?.active.definition);
+    Ok(std::future::ready(JsonAnswer(Machines { machines })).await)
+}
+
+/// How a diagram is wanted.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Wanted {
+    /// The state that it points out.
+    current_state: Option<String>,
+}
+
+/// A machine as a picture.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Diagram {
+    /// Mermaid, `stateDiagram-v2`.
+    diagram: String,
+    terminal_states: Vec<String>,
+    transitions: Vec<Value>,
+    machine_name: String,
+    component_name: String,
+    /// Null where the machine has no such state: then nothing is pointed out.
+    current_state: Option<String>,
+}
+
+/// A machine of a component as a picture.
+pub(super) async fn diagram(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Named((component, machine)): Named<(String, String)>,
+    Asked(wanted): Asked<Wanted>,
+) -> Result<JsonAnswer<Diagram>> {
+    let component = ComponentName::new(component);
+    let loaded = state.registry().expect(&caller.tenant, &component)?;
+    let definition = &loaded.active.definition;
+    let Some((machine, _)) = definition.find(&machine) else {
+        return Err(unknown_machine(&machine));
+    };
+    Ok(std::future::ready(JsonAnswer(draw(definition, machine, &wanted))).await)
+}
+
+/// The same for a machine of whichever component has it; the first by name, where several have.
+pub(super) async fn any_diagram(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Named(machine): Named<String>,
+    Asked(wanted): Asked<Wanted>,
+) -> Result<JsonAnswer<Diagram>> {
+    let all = state.registry().list(&caller.tenant);
+    let mut drawn = all.iter().filter_map(|(_, loaded)| {
+        let definition = &loaded.active.definition;
+        let (machine, _) = definition.find(&machine)?;
+        Some(draw(definition, machine, &wanted))
+    });
+    let drawn = drawn.next().ok_or_else(|| unknown_machine(&machine))?;
+    Ok(std::future::ready(JsonAnswer(drawn)).await)
+}
+
+fn draw(definition: &Definition, idx: MachineIdx, wanted: &Wanted) -> Diagram {
+    let machine = definition.machine(idx);
+    let current = wanted.current_state.as_deref();
+    let current = current.and_then(|name| machine.find_state(name));
+    let terminal = machine
+        .states
+        .iter()
+        .filter(|state| state.kind.is_terminal());
+    let written = &definition.written()["stateMachines"][usize::from(idx.0)];
+    Diagram {
+        diagram: mermaid(machine, current),
+        terminal_states: terminal.map(|state| state.name.to_string()).collect(),
+        transitions: shape::transitions(written, machine),
+        machine_name: machine.name.to_string(),
+        component_name: definition.name.to_string(),
+        current_state: current.map(|state| machine.state(state).name.to_string()),
+    }
+}
+
+/// 404.
+pub(super) fn unknown_machine(name: &str) -> Failure {
+    Failure::not_found("unknown_machine", format!("there is no machine `{name}`"))
+}

@@ -1,0 +1,287 @@
+//! `/api/…/instances`: creating, reading and listing them, and sending them events.
+
+use axum::{
+    Json as JsonAnswer,
+    extract::State as Shared,
+    http::{HeaderMap, StatusCode},
+};
+use serde::{Deserialize, Serialize};
+use xcomponent_core::{
+    effect::Reply,
+    id::{ComponentName, MachineName, StateName},
+    input::{Create, Request, SendEvent},
+    record::{Snapshot, Status},
+};
+
+use super::{
+    super::{State, body, caller::Caller, error::ApiError, events},
+    components::unknown_machine,
+    failure::{Failure, Result},
+    read::{Asked, Named, NewEvent, NewInstance, Sent},
+    shape::{Handling, Instance},
+};
+use crate::driver::{InstanceFilter, PageRequest};
+
+/// Instances in one answer: these routes know no pages. The rest is to be had from `/v1`.
+const LIST_MAX: usize = 10_000;
+
+/// A creation that succeeded.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Created {
+    success: bool,
+    instance_id: String,
+    component_name: String,
+    message: String,
+}
+
+/// Creates an instance of a component.
+pub(super) async fn create_in_component(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Named(component): Named<String>,
+    Sent(new): Sent<NewInstance>,
+) -> Result<JsonAnswer<Created>> {
+    let machine = new.machine()?;
+    new_instance(
+        &state,
+        &caller,
+        ComponentName::new(component),
+        machine,
+        &new,
+    )
+    .await
+}
+
+/// Creates an instance of whichever component has the machine, if none is named.
+pub(super) async fn create(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Sent(new): Sent<NewInstance>,
+) -> Result<JsonAnswer<Created>> {
+    let machine = new.machine()?;
+    let component = match new.component() {
+        Some(component) => component,
+        None => owner(&state, &caller, &machine)?,
+    };
+    new_instance(&state, &caller, component, machine, &new).await
+}
+
+/// The one component that has a machine of that name.
+fn owner(state: &State, caller: &Caller, machine: &MachineName) -> Result<ComponentName> {
+    let all = state.registry().list(&caller.tenant);
+    let has = |definition: &xcomponent_core::definition::Definition| {
+        definition.find(machine.as_str()).is_some()
+    };
+    let mut owners = all
+        .iter()
+        .filter(|(_, loaded)| has(&loaded.active.definition));
+    let (first, _) = owners
+        .next()
+        .ok_or_else(|| unknown_machine(machine.as_str()))?;
+    if let Some((second, _)) = owners.next() {
+        let detail = format!(
+            "`{first}` and `{second}` have a machine `{machine}`; say which with `componentName`"
+        );
+        return Err(Failure::bad_request("ambiguous_machine", detail));
+    }
+    Ok(first.clone())
+}
+
+async fn new_instance(
+    state: &State,
+    caller: &Caller,
+    component: ComponentName,
+    machine: MachineName,
+    new: &NewInstance,
+) -> Result<JsonAnswer<Created>> {
+    let context = new.context()?;
+    let own = new.id()?;
+    let repeatable = own.is_some();
+    let id = state.creation_id(caller, &component, &machine, &context, own);
+    let request = Request::Create(Create {
+        component,
+        machine,
+        context,
+        id,
+        repeatable,
+        entry_point: false,
+        trace_parent: None,
+    });
+    match state.handle().request(&caller.tenant, request).await {
+        Reply::Created { instance, existing } => Ok(JsonAnswer(Created {
+            success: true,
+            instance_id: instance.id.to_string(),
+            component_name: instance.component().to_string(),
+            message: match existing {
+                true => "the instance was there already".to_owned(),
+                false => format!("created in {}", instance.state().name),
+            },
+        })),
+        Reply::Refused(refused) => {
+            let error = ApiError::of_refused(refused, state.handle().now());
+            Err(Failure::about_what_was_sent(error))
+        }
+        other => unreachable!("a creation is answered with an instance or refused: {other:?}"),
+    }
+}
+
+/// An instance, finished or not.
+#[derive(Serialize)]
+pub(super) struct OneInstance {
+    instance: Instance,
+}
+
+/// An instance, finished or not.
+pub(super) async fn read(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Named(id): Named<String>,
+) -> Result<JsonAnswer<OneInstance>> {
+    let snapshot = known(&state, &caller, &id).await?;
+    let instance = Instance::of(&snapshot, state.handle().now());
+    Ok(JsonAnswer(OneInstance { instance }))
+}
+
+/// An instance that must be there.
+pub(super) async fn known(state: &State, caller: &Caller, id: &str) -> Result<Snapshot> {
+    let id = body::instance_id(id)?;
+    let found = state.handle().read(&caller.tenant, &id).await?;
+    Ok(found.map_err(|refused| ApiError::of_refused(refused, state.handle().now()))?)
+}
+
+/// Which instances.
+#[derive(Default, Deserialize)]
+pub(super) struct Search {
+    component: Option<String>,
+    machine: Option<String>,
+    state: Option<String>,
+    status: Option<String>,
+    /// This text stands in the id or the context.
+    q: Option<String>,
+    limit: Option<usize>,
+}
+
+/// Instances, the last created first.
+#[derive(Serialize)]
+pub(super) struct Instances {
+    instances: Vec<Instance>,
+    /// Whether there are more than are listed.
+    truncated: bool,
+}
+
+/// Instances of all components.
+pub(super) async fn list(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Asked(search): Asked<Search>,
+) -> Result<JsonAnswer<Instances>> {
+    found(&state, &caller, &search).await
+}
+
+/// Instances of one component.
+pub(super) async fn list_of_component(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Named(component): Named<String>,
+    Asked(search): Asked<Search>,
+) -> Result<JsonAnswer<Instances>> {
+    let name = ComponentName::new(component.as_str());
+    state.registry().expect(&caller.tenant, &name)?;
+    let search = Search {
+        component: Some(component),
+        ..search
+    };
+    found(&state, &caller, &search).await
+}
+
+async fn found(state: &State, caller: &Caller, search: &Search) -> Result<JsonAnswer<Instances>> {
+    let filter = filter(search)?;
+    let wanted = search.limit.unwrap_or(LIST_MAX).min(LIST_MAX);
+    let now = state.handle().now();
+    let mut instances = Vec::new();
+    let mut page = PageRequest::first(wanted);
+    loop {
+        let found = state
+            .handle()
+            .instances(&caller.tenant, filter.clone(), page);
+        let found = found.await?;
+        let room = wanted - instances.len();
+        let items = found.items.iter().take(room);
+        instances.extend(items.map(|snapshot| Instance::of(snapshot, now)));
+        let is_full = instances.len() == wanted;
+        if is_full || found.next.is_none() {
+            return Ok(JsonAnswer(Instances {
+                truncated: found.next.is_some() || found.items.len() > room,
+                instances,
+            }));
+        }
+        page = PageRequest {
+            after: found.next,
+            limit: wanted - instances.len(),
+        };
+    }
+}
+
+fn filter(search: &Search) -> Result<InstanceFilter> {
+    let status = match search.status.as_deref() {
+        None => None,
+        Some("active") => Some(Status::Active),
+        Some("completed") => Some(Status::Completed),
+        Some("error") => Some(Status::Error),
+        Some(other) => {
+            let detail = format!("`status` is `active`, `completed` or `error`, not `{other}`");
+            return Err(Failure::bad_request("invalid_query", detail));
+        }
+    };
+    Ok(InstanceFilter {
+        component: search.component.as_deref().map(ComponentName::new),
+        machine: search.machine.as_deref().map(MachineName::new),
+        state: search.state.as_deref().map(StateName::new),
+        status,
+        text: search.q.clone(),
+        ..InstanceFilter::default()
+    })
+}
+
+/// Sends an event to an instance.
+pub(super) async fn send(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Named(id): Named<String>,
+    headers: HeaderMap,
+    Sent(event): Sent<NewEvent>,
+) -> Result<(StatusCode, JsonAnswer<Handling>)> {
+    let event = event.into_request(&id, None, &headers)?;
+    handled(&state, &caller, event).await
+}
+
+/// Sends an event to an instance of a component.
+pub(super) async fn send_in_component(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Named((component, id)): Named<(String, String)>,
+    headers: HeaderMap,
+    Sent(event): Sent<NewEvent>,
+) -> Result<(StatusCode, JsonAnswer<Handling>)> {
+    let component = ComponentName::new(component);
+    state.registry().expect(&caller.tenant, &component)?;
+    let event = event.into_request(&id, Some(component), &headers)?;
+    handled(&state, &caller, event).await
+}
+
+async fn handled(
+    state: &State,
+    caller: &Caller,
+    event: SendEvent,
+) -> Result<(StatusCode, JsonAnswer<Handling>)> {
+    let request = Request::Send(event);
+    match state.handle().request(&caller.tenant, request).await {
+        Reply::Handled(handled) => {
+            let status = events::settled_status(&handled)?;
+            Ok((status, JsonAnswer(Handling::of(&handled))))
+        }
+        Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now()).into()),
+        other => unreachable!("an event is answered with what became of it: {other:?}"),
+    }
+}

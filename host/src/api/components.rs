@@ -1,0 +1,389 @@
+//! `/v1/components`: what is loaded, in which versions, and how it is.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json as JsonAnswer,
+    extract::{Path, State as Shared},
+    http::{HeaderName, header},
+};
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use xcomponent_core::{
+    definition::OnLive,
+    effect::{self, BreakerState, Reply},
+    id::{ComponentName, Version},
+    input::Request,
+    record::Status,
+};
+
+use super::{
+    State,
+    body::Params,
+    caller::Caller,
+    error::{ApiError, Problem, Result},
+    machine::MachineView,
+    wire::{List, Time},
+};
+use crate::{
+    driver::{ComponentVersion, InstanceCount, InstanceFilter},
+    tenancy::Loaded,
+};
+
+/// A component in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ComponentItem {
+    /// Its name.
+    name: String,
+    /// The version that new instances run on.
+    version: String,
+    /// How many versions are there.
+    versions: usize,
+    /// Its machines.
+    machines: Vec<String>,
+    /// `closed`, `half_open` or `open`: that of the active version.
+    breaker: &'static str,
+    /// How many instances there are.
+    instances: StatusCounts,
+}
+
+/// Instances by status.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+pub(super) struct StatusCounts {
+    /// Going on.
+    active: u64,
+    /// In a final state.
+    completed: u64,
+    /// In an error state.
+    error: u64,
+}
+
+impl StatusCounts {
+    fn count(&mut self, count: &InstanceCount) {
+        let of_status = match count.status {
+            Status::Active => &mut self.active,
+            Status::Completed => &mut self.completed,
+            Status::Error => &mut self.error,
+        };
+        *of_status += count.instances;
+    }
+}
+
+/// A component.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Component {
+    /// Its name.
+    name: String,
+    /// The version that new instances run on.
+    version: String,
+    /// All versions, the oldest upload first.
+    versions: Vec<VersionView>,
+    /// The machine that other components reach without naming one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entry_machine: Option<String>,
+    /// Whether that has exactly one instance.
+    singleton: bool,
+    /// `reused` or `fresh`: whether a sandbox serves more than one transition.
+    isolation: &'static str,
+    /// The machines of the active version.
+    machines: Vec<MachineView>,
+    /// How many instances there are, by version, machine, state and status.
+    instances: Vec<StateCount>,
+}
+
+/// A version of a component.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct VersionView {
+    /// Its label.
+    version: String,
+    /// SHA-256 of the component.
+    digest: String,
+    /// Bytes of the component.
+    size: u64,
+    /// When it was uploaded.
+    #[schema(value_type = String)]
+    uploaded_at: Time,
+    /// Whether new instances run on it.
+    active: bool,
+    /// `next-event` or `pin`: what happened to live instances when it was activated last.
+    on_live: &'static str,
+    /// Whether its methods are called.
+    breaker: BreakerView,
+}
+
+/// How the breaker of a version stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct BreakerView {
+    /// `closed`, `half_open` or `open`.
+    state: &'static str,
+    /// When an open one lets the next event through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    until: Option<Time>,
+    /// Events in the present window that called methods.
+    calls: u32,
+    /// How many of these faulted.
+    faults: u32,
+}
+
+impl BreakerView {
+    fn of(breaker: Option<&effect::Breaker>) -> Self {
+        Self {
+            state: state_of(breaker).as_str(),
+            until: breaker.and_then(|breaker| breaker.until).map(Time),
+            calls: breaker.map_or(0, |breaker| breaker.calls),
+            faults: breaker.map_or(0, |breaker| breaker.faults),
+        }
+    }
+}
+
+fn state_of(breaker: Option<&effect::Breaker>) -> BreakerState {
+    breaker.map_or(BreakerState::Closed, |breaker| breaker.state)
+}
+
+/// How many instances there are of one kind.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StateCount {
+    /// On which version.
+    version: String,
+    /// Of which machine.
+    machine: String,
+    /// In which state.
+    state: String,
+    /// `active`, `completed` or `error`.
+    status: &'static str,
+    /// How many.
+    instances: u64,
+}
+
+/// The components that are loaded, by name.
+#[utoipa::path(
+    get, path = "/v1/components", tag = "components",
+    responses((status = 200, description = "All of them", body = List<ComponentItem>))
+)]
+pub(super) async fn list(
+    Shared(state): Shared<State>,
+    caller: Caller,
+) -> Result<JsonAnswer<List<ComponentItem>>> {
+    let loaded = state.registry().list(&caller.tenant);
+    let counts = state
+        .handle()
+        .instance_counts(&caller.tenant, InstanceFilter::default())
+        .await?;
+    let mut by_component: BTreeMap<ComponentName, StatusCounts> = BTreeMap::new();
+    for count in &counts {
+        let counts = by_component.entry(count.component.clone()).or_default();
+        counts.count(count);
+    }
+    let breakers = loaded.iter().map(|(name, _)| state.breakers(&caller, name));
+    let breakers = try_join_all(breakers).await?;
+    let items = loaded
+        .iter()
+        .zip(breakers)
+        .map(|((name, loaded), breakers)| {
+            let definition = &loaded.active.definition;
+            let active = breakers
+                .iter()
+                .find(|breaker| breaker.version == definition.version);
+            ComponentItem {
+                name: name.to_string(),
+                version: definition.version.to_string(),
+                versions: loaded.versions.len(),
+                machines: definition
+                    .machines
+                    .iter()
+                    .map(|machine| machine.name.to_string())
+                    .collect(),
+                breaker: state_of(active).as_str(),
+                instances: by_component.get(name).copied().unwrap_or_default(),
+            }
+        });
+    Ok(JsonAnswer(List {
+        items: items.collect(),
+        next_cursor: None,
+    }))
+}
+
+/// A component: its versions, machines, breakers and instances.
+#[utoipa::path(
+    get, path = "/v1/components/{component}", tag = "components",
+    params(("component" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, description = "The component", body = Component),
+        (status = 404, description = "There is none", body = Problem),
+    )
+)]
+pub(super) async fn read(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(component): Path<String>,
+) -> Result<JsonAnswer<Component>> {
+    let name = ComponentName::new(component);
+    let loaded = state.registry().expect(&caller.tenant, &name)?;
+    let breakers = state.breakers(&caller, &name).await?;
+    let handle = state.handle();
+    let stored = handle.versions(&caller.tenant, Some(&name)).await?;
+    let filter = InstanceFilter {
+        component: Some(name),
+        ..InstanceFilter::default()
+    };
+    let counts = handle.instance_counts(&caller.tenant, filter).await?;
+    Ok(JsonAnswer(Component::of(
+        &loaded, &stored, &breakers, &counts,
+    )))
+}
+
+impl Component {
+    fn of(
+        loaded: &Loaded,
+        stored: &[ComponentVersion],
+        breakers: &[effect::Breaker],
+        counts: &[InstanceCount],
+    ) -> Self {
+        let definition = &loaded.active.definition;
+        let version = |version: &ComponentVersion| {
+            let breaker = breakers
+                .iter()
+                .find(|breaker| breaker.version == version.version);
+            VersionView {
+                version: version.version.to_string(),
+                digest: version.digest.to_string(),
+                size: version.size,
+                uploaded_at: Time(version.uploaded),
+                active: version.active,
+                on_live: on_live(version.on_live),
+                breaker: BreakerView::of(breaker),
+            }
+        };
+        let count = |count: &InstanceCount| StateCount {
+            version: count.version.to_string(),
+            machine: count.machine.to_string(),
+            state: count.state.to_string(),
+            status: count.status.as_str(),
+            instances: count.instances,
+        };
+        let entry = definition.entry;
+        Self {
+            name: definition.name.to_string(),
+            version: definition.version.to_string(),
+            versions: stored.iter().map(version).collect(),
+            entry_machine: entry.map(|entry| definition.machine(entry.machine).name.to_string()),
+            singleton: entry.is_some_and(|entry| entry.singleton),
+            isolation: match definition.isolation {
+                xcomponent_core::definition::Isolation::Reused => "reused",
+                xcomponent_core::definition::Isolation::Fresh => "fresh",
+            },
+            machines: definition.machines.iter().map(MachineView::of).collect(),
+            instances: counts.iter().map(count).collect(),
+        }
+    }
+}
+
+fn on_live(on_live: OnLive) -> &'static str {
+    match on_live {
+        OnLive::NextEvent => "next-event",
+        OnLive::Pin => "pin",
+    }
+}
+
+impl State {
+    /// How the breakers of a component's versions stand.
+    async fn breakers(
+        &self,
+        caller: &Caller,
+        component: &ComponentName,
+    ) -> Result<Vec<effect::Breaker>> {
+        let request = Request::Breakers {
+            component: component.clone(),
+        };
+        match self.handle().request(&caller.tenant, request).await {
+            Reply::Breakers(breakers) => Ok(breakers),
+            Reply::Refused(refused) => Err(ApiError::of_refused(refused, self.handle().now())),
+            other => unreachable!("breakers are told or refused: {other:?}"),
+        }
+    }
+}
+
+/// Which version of a component.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct OfVersion {
+    /// This version; without it the active one.
+    version: Option<String>,
+}
+
+/// The definition, byte for byte as it was uploaded.
+#[utoipa::path(
+    get, path = "/v1/components/{component}/definition", tag = "components",
+    params(("component" = String, Path, description = "Its name"), OfVersion),
+    responses(
+        (status = 200, description = "The YAML", body = String, content_type = "application/yaml"),
+        (status = 404, description = "There is no such component or version", body = Problem),
+    )
+)]
+pub(super) async fn definition(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(component): Path<String>,
+    Params(which): Params<OfVersion>,
+) -> Result<([(HeaderName, &'static str); 1], String)> {
+    let version = state.stored_version(&caller, component, which).await?;
+    let yaml = version.definition.to_string();
+    Ok(([(header::CONTENT_TYPE, "application/yaml")], yaml))
+}
+
+/// The packed component, byte for byte as it was uploaded.
+#[utoipa::path(
+    get, path = "/v1/components/{component}/artifact", tag = "components",
+    params(("component" = String, Path, description = "Its name"), OfVersion),
+    responses(
+        (status = 200, description = "The WebAssembly component", body = Vec<u8>, content_type = "application/wasm"),
+        (status = 404, description = "There is no such component or version", body = Problem),
+    )
+)]
+pub(super) async fn artifact(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(component): Path<String>,
+    Params(which): Params<OfVersion>,
+) -> Result<([(HeaderName, String); 2], Bytes)> {
+    let version = state.stored_version(&caller, component, which).await?;
+    let artifact = state.handle().artifact(version.digest).await?;
+    let artifact = artifact.ok_or_else(|| unknown_version(&version.component, &version.version))?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/wasm".to_owned()),
+        (header::ETAG, format!("\"{}\"", version.digest)),
+    ];
+    Ok((headers, Bytes::from_owner(artifact)))
+}
+
+impl State {
+    async fn stored_version(
+        &self,
+        caller: &Caller,
+        component: String,
+        which: OfVersion,
+    ) -> Result<ComponentVersion> {
+        let name = ComponentName::new(component);
+        let loaded = self.registry().expect(&caller.tenant, &name)?;
+        let wanted = match which.version {
+            Some(version) => Version::new(version),
+            None => loaded.active.definition.version.clone(),
+        };
+        let versions = self.handle().versions(&caller.tenant, Some(&name)).await?;
+        let found = versions
+            .into_iter()
+            .find(|version| version.version == wanted);
+        found.ok_or_else(|| unknown_version(&name, &wanted))
+    }
+}
+
+/// 404 for a version.
+pub(super) fn unknown_version(component: &ComponentName, version: &Version) -> ApiError {
+    ApiError::not_found(
+        "unknown_version",
+        format!("`{component}` has no version `{version}`"),
+    )
+}

@@ -1,0 +1,304 @@
+//! `/v1/…/instances`: creating, reading, searching.
+
+use axum::{
+    Json as JsonAnswer,
+    extract::{Path, State as Shared},
+    http::StatusCode,
+};
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+use utoipa::ToSchema;
+use xcomponent_core::{
+    definition::Operator,
+    effect::Reply,
+    id::{ComponentName, InstanceId, MachineName, StateName, Version, singleton_id},
+    input::{Create, Request},
+    json,
+    record::Status,
+};
+
+use super::{
+    State,
+    body::{self, Body, PageParams, Params},
+    caller::Caller,
+    error::{ApiError, Problem, Result},
+    wire::{Instance, List},
+};
+use crate::driver::{InstanceFilter, Page, PageRequest, Where};
+
+/// Items on a page where the caller names no limit.
+const PAGE_DEFAULT: usize = 100;
+
+/// A new instance.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewInstance {
+    /// What it begins with; `{}` if absent.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    context: Option<Box<RawValue>>,
+    /// The caller's own id for it: creating it again gives the first.
+    #[serde(default)]
+    id: Option<String>,
+}
+
+/// Creates an instance.
+#[utoipa::path(
+    post, path = "/v1/components/{component}/machines/{machine}/instances", tag = "instances",
+    params(("component" = String, Path, description = "Its component"), ("machine" = String, Path, description = "Its machine")),
+    request_body = NewInstance,
+    responses(
+        (status = 201, description = "The instance", body = Instance),
+        (status = 200, description = "The instance that this id named before", body = Instance),
+        (status = "4XX", description = "It was not created", body = Problem),
+    )
+)]
+pub(super) async fn create(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path((component, machine)): Path<(String, String)>,
+    Body(new): Body<NewInstance>,
+) -> Result<(StatusCode, JsonAnswer<Instance>)> {
+    let context = body::object(new.context.as_deref(), "context")?;
+    let (component, machine) = (ComponentName::new(component), MachineName::new(machine));
+    let own = new.id.as_deref().map(body::instance_id).transpose()?;
+    let id = state.creation_id(&caller, &component, &machine, &context, own);
+    let create = Create {
+        component,
+        machine,
+        context,
+        id,
+        repeatable: new.id.is_some(),
+        entry_point: false,
+        trace_parent: None,
+    };
+    let request = Request::Create(create);
+    match state.handle().request(&caller.tenant, request).await {
+        Reply::Created { instance, existing } => {
+            let status = if existing {
+                StatusCode::OK
+            } else {
+                StatusCode::CREATED
+            };
+            Ok((status, JsonAnswer(Instance::of(&instance))))
+        }
+        Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now())),
+        other => unreachable!("a creation is answered with an instance or refused: {other:?}"),
+    }
+}
+
+impl State {
+    /// The id of a new instance: the one that its singleton machine gives it, else the caller's
+    /// own, else one in the partition of its routing value if the component has one.
+    pub(super) fn creation_id(
+        &self,
+        caller: &Caller,
+        component: &ComponentName,
+        machine: &MachineName,
+        context: &json::Json,
+        own: Option<InstanceId>,
+    ) -> InstanceId {
+        let loaded = self.registry().get(&caller.tenant, component);
+        let definition = loaded.as_ref().map(|loaded| &loaded.active.definition);
+        let entry = definition.and_then(|definition| {
+            let entry = definition.entry.filter(|entry| entry.singleton)?;
+            Some(&definition.machine(entry.machine).name)
+        });
+        if entry == Some(machine) {
+            return singleton_id(&caller.tenant, component, machine);
+        }
+        own.unwrap_or_else(|| {
+            let routing = definition.and_then(|definition| definition.routing.as_ref());
+            let route = routing.and_then(|routing| context.route(routing));
+            self.handle().new_instance_id(route)
+        })
+    }
+}
+
+/// An instance, finished or not.
+#[utoipa::path(
+    get, path = "/v1/instances/{id}", tag = "instances",
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "The instance", body = Instance),
+        (status = 404, description = "There is none", body = Problem),
+    )
+)]
+pub(super) async fn read(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<JsonAnswer<Instance>> {
+    let id = body::instance_id(&id)?;
+    let instance = state.expect_instance(&caller, &id).await?;
+    Ok(JsonAnswer(Instance::of(&instance)))
+}
+
+/// Which instances.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Search {
+    /// Of this component.
+    component: Option<String>,
+    /// Of this machine.
+    machine: Option<String>,
+    /// In this state.
+    state: Option<String>,
+    /// `active`, `completed` or `error`.
+    status: Option<String>,
+    /// On this version.
+    version: Option<String>,
+    /// This text stands in the id or the context.
+    q: Option<String>,
+    /// Counts instead of instances.
+    #[serde(default)]
+    count: bool,
+}
+
+/// How many instances there are of one kind.
+#[derive(Debug, serde::Serialize, ToSchema)]
+pub(super) struct InstanceCount {
+    /// Of which component.
+    component: String,
+    /// On which version.
+    version: String,
+    /// Of which machine.
+    machine: String,
+    /// In which state.
+    state: String,
+    /// `active`, `completed` or `error`.
+    status: &'static str,
+    /// How many.
+    instances: u64,
+}
+
+/// What a search answers.
+#[derive(Debug, serde::Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum Found {
+    /// Instances, the last created first.
+    Instances(List<Instance>),
+    /// With `count=true`: how many there are of each kind.
+    Counts(List<InstanceCount>),
+}
+
+/// Instances, the last created first.
+#[utoipa::path(
+    get, path = "/v1/instances", tag = "instances",
+    params(
+        Search,
+        ("where" = Option<Vec<String>>, Query, description = "`path:op:value`, for example `amount:>:100` or `customer.name:===:Ann`; all of several must hold"),
+        PageParams,
+    ),
+    responses(
+        (status = 200, description = "A page of instances, or counts", body = Found),
+        (status = 400, description = "The query is not understood", body = Problem),
+    )
+)]
+pub(super) async fn list(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Params(search): Params<Search>,
+    Params(pairs): Params<Vec<(String, String)>>,
+    Params(page): Params<PageParams>,
+) -> Result<JsonAnswer<Found>> {
+    let conditions = pairs.iter().filter(|(name, _)| name == "where");
+    let conditions = conditions.map(|(_, text)| condition(text));
+    let filter = filter(&search, conditions.collect::<Result<_>>()?)?;
+    if search.count {
+        let counts = state
+            .handle()
+            .instance_counts(&caller.tenant, filter)
+            .await?;
+        let items = counts.iter().map(|count| InstanceCount {
+            component: count.component.to_string(),
+            version: count.version.to_string(),
+            machine: count.machine.to_string(),
+            state: count.state.to_string(),
+            status: count.status.as_str(),
+            instances: count.instances,
+        });
+        return Ok(JsonAnswer(Found::Counts(List {
+            items: items.collect(),
+            next_cursor: None,
+        })));
+    }
+    let page = state.page_request(&caller, &page)?;
+    let found = state
+        .handle()
+        .instances(&caller.tenant, filter, page)
+        .await?;
+    let list = state.page_of(&caller, found, |instance| Instance::of(&instance));
+    Ok(JsonAnswer(Found::Instances(list)))
+}
+
+fn filter(search: &Search, conditions: Vec<Where>) -> Result<InstanceFilter> {
+    let status = match search.status.as_deref() {
+        None => None,
+        Some("active") => Some(Status::Active),
+        Some("completed") => Some(Status::Completed),
+        Some("error") => Some(Status::Error),
+        Some(other) => {
+            return Err(ApiError::bad_request(
+                "invalid_query",
+                format!("`status` is `active`, `completed` or `error`, not `{other}`"),
+            ));
+        }
+    };
+    Ok(InstanceFilter {
+        component: search.component.as_deref().map(ComponentName::new),
+        machine: search.machine.as_deref().map(MachineName::new),
+        state: search.state.as_deref().map(StateName::new),
+        status,
+        version: search.version.as_deref().map(Version::new),
+        conditions,
+        text: search.q.clone(),
+    })
+}
+
+/// Reads `path:op:value`; a value that is no JSON is a string.
+fn condition(text: &str) -> Result<Where> {
+    let malformed = || {
+        ApiError::bad_request(
+            "invalid_query",
+            format!("`where` is `path:op:value`, as in `amount:>:100`, not `{text}`"),
+        )
+    };
+    let mut parts = text.splitn(3, ':');
+    let (Some(path), Some(operator), Some(value)) = (parts.next(), parts.next(), parts.next())
+    else {
+        return Err(malformed());
+    };
+    let path = path.strip_prefix("context.").unwrap_or(path);
+    Ok(Where {
+        path: json::Path::parse(path).ok_or_else(malformed)?,
+        operator: Operator::parse(operator).ok_or_else(malformed)?,
+        value: serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned())),
+    })
+}
+
+impl State {
+    /// The page that a caller asks for.
+    pub(super) fn page_request(&self, caller: &Caller, page: &PageParams) -> Result<PageRequest> {
+        let cursor = page.cursor.as_deref();
+        let after = cursor.map(|cursor| self.seal().read_cursor(&caller.tenant, cursor));
+        Ok(PageRequest {
+            after: after.transpose()?,
+            limit: page.limit.unwrap_or(PAGE_DEFAULT),
+        })
+    }
+
+    /// The wire form of a page.
+    pub(super) fn page_of<T, W>(
+        &self,
+        caller: &Caller,
+        page: Page<T>,
+        wire: impl FnMut(T) -> W,
+    ) -> List<W> {
+        let cursor = |cursor| self.seal().cursor(&caller.tenant, cursor);
+        List {
+            items: page.items.into_iter().map(wire).collect(),
+            next_cursor: page.next.map(cursor),
+        }
+    }
+}

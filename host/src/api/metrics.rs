@@ -1,0 +1,194 @@
+//! `/metrics`: the host's numbers for Prometheus. No label names a tenant.
+
+use std::fmt;
+
+use axum::{
+    extract::State as Shared,
+    http::{HeaderName, header},
+};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, text},
+    metrics::{MetricType, exemplar::Exemplar, info::Info},
+    registry::Registry,
+};
+
+use super::{
+    State,
+    error::{ApiError, Result},
+    stream::STREAMS_MAX,
+};
+use crate::driver::gauges::{Gauges, Histogram, ShardGauges};
+
+/// The format of Prometheus and of everything that reads the same.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What histograms of this host never have.
+const NO_EXEMPLAR: Option<&Exemplar<[(&str, &str); 0], u64>> = None;
+
+/// The host's numbers, for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", tag = "operators",
+    responses((status = 200, description = "The numbers", body = String, content_type = "application/openmetrics-text"))
+)]
+pub(super) async fn read(
+    Shared(state): Shared<State>,
+) -> Result<([(HeaderName, &'static str); 1], String)> {
+    let mut registry = Registry::with_prefix("xcomponent");
+    let release = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+    registry.register("build", "Which release this is", release);
+    registry.register_collector(Box::new(Numbers {
+        gauges: state.handle().gauges(),
+        streams: STREAMS_MAX - state.shared.streams.available_permits(),
+        components: state.registry().list(&state.shared.tenant).len(),
+    }));
+    let mut text = String::new();
+    text::encode(&mut text, &registry).map_err(|error| ApiError::internal(&error))?;
+    std::future::ready(Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text))).await
+}
+
+/// The numbers at one moment.
+#[derive(Debug)]
+struct Numbers {
+    gauges: Gauges,
+    streams: usize,
+    components: usize,
+}
+
+impl Collector for Numbers {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let mut out = Out(encoder);
+        out.gauge("components", "Components that are loaded", self.components)?;
+        out.gauge("streams", "Streams that clients have open", self.streams)?;
+        let shards = &self.gauges.shards;
+        out.by_shard("instances", "Instances in memory", shards, |shard| {
+            shard.live
+        })?;
+        out.by_shard(
+            "debt",
+            "Queued internal deliveries and unperformed effects",
+            shards,
+            |shard| shard.debt,
+        )?;
+        out.by_shard(
+            "inbox",
+            "Requests and deliveries that were not looked at",
+            shards,
+            |shard| shard.inbox,
+        )?;
+        out.by_shard(
+            "calls_away",
+            "Calls that yielded and are not done",
+            shards,
+            |shard| shard.away,
+        )?;
+        out.events(shards)?;
+        out.counter(
+            "deliveries_over_budget",
+            "Deliveries dropped after the first dead letter of their root and instance",
+            shards.iter().map(|shard| shard.dropped_over_budget).sum(),
+        )?;
+        let commit = &self.gauges.commit;
+        out.gauge(
+            "commit_queue",
+            "Records that are not durable",
+            commit.queued,
+        )?;
+        out.counter("commit_records", "Records committed", commit.records)?;
+        out.counter("commit_batches", "Batches committed", commit.batches)?;
+        out.counter("commit_failures", "Batches that failed", commit.failures)?;
+        out.histogram(
+            "commit_duration_seconds",
+            "How long batches took",
+            &commit.latency,
+        )
+    }
+}
+
+struct Out<'e>(DescriptorEncoder<'e>);
+
+impl Out<'_> {
+    fn gauge(&mut self, name: &str, help: &str, value: usize) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        metric.encode_gauge(&number(value))
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        metric.encode_counter(&value, NO_EXEMPLAR)
+    }
+
+    fn by_shard(
+        &mut self,
+        name: &str,
+        help: &str,
+        shards: &[ShardGauges],
+        value: impl Fn(&ShardGauges) -> usize,
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (shard, gauges) in shards.iter().enumerate() {
+            let labels = [("shard", shard.to_string())];
+            metric
+                .encode_family(&labels)?
+                .encode_gauge(&number(value(gauges)))?;
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, shards: &[ShardGauges]) -> fmt::Result {
+        let help = "What became of events";
+        let mut metric = self
+            .0
+            .encode_descriptor("events", help, None, MetricType::Counter)?;
+        let sum = |of: fn(&ShardGauges) -> u64| shards.iter().map(of).sum::<u64>();
+        for (disposition, count) in [
+            ("transitioned", sum(|shard| shard.events.transitioned)),
+            ("ignored", sum(|shard| shard.events.ignored)),
+            ("deferred", sum(|shard| shard.events.deferred)),
+            ("retrying", sum(|shard| shard.events.retrying)),
+            ("rejected", sum(|shard| shard.events.rejected)),
+            ("dead-lettered", sum(|shard| shard.events.dead_lettered)),
+        ] {
+            let labels = [("disposition", disposition)];
+            metric
+                .encode_family(&labels)?
+                .encode_counter(&count, NO_EXEMPLAR)?;
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
+        let upper = |bucket: usize| match bucket + 1 == histogram.buckets.len() {
+            true => f64::INFINITY,
+            false => seconds(1 << bucket),
+        };
+        let buckets = histogram.buckets.iter().enumerate();
+        let buckets: Vec<_> = buckets
+            .map(|(bucket, count)| (upper(bucket), *count))
+            .collect();
+        let count = histogram.buckets.iter().sum();
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        metric.encode_histogram::<[(&str, &str); 0]>(
+            seconds(histogram.sum_us),
+            count,
+            &buckets,
+            None,
+        )
+    }
+}
+
+fn number(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn seconds(microseconds: u64) -> f64 {
+    std::time::Duration::from_micros(microseconds).as_secs_f64()
+}

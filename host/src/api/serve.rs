@@ -1,0 +1,49 @@
+//! Connections: HTTP/1.1 and HTTP/2 on one port, until it is time to stop.
+
+use std::{
+    future::{Future, IntoFuture as _},
+    io,
+    time::Duration,
+};
+
+use axum::serve::ListenerExt as _;
+use tokio::{net::TcpListener, sync::watch};
+
+use super::{State, router};
+
+/// How long requests that have begun may take after the signal to stop. What is still open then
+/// belongs to clients that do not read or do not send, and is cut off.
+const ENDING_MAX: Duration = Duration::from_secs(10);
+
+/// Serves until `stop` is there; then accepts nothing more and lets finish what is in flight.
+///
+/// # Errors
+///
+/// If the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    state: State,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let listener = listener.tap_io(|stream| {
+        // Without it small answers wait for the next packet; a socket that refuses is only slower.
+        let _ = stream.set_nodelay(true);
+    });
+    let stopping = state.shared.stopping.clone();
+    let stopped = stopping.subscribe();
+    let stop = async move {
+        stop.await;
+        stopping.send_replace(true);
+    };
+    let served = axum::serve(listener, router(state)).with_graceful_shutdown(stop);
+    tokio::select! {
+        served = served.into_future() => served,
+        () = overdue(stopped) => Ok(()),
+    }
+}
+
+async fn overdue(mut stopped: watch::Receiver<bool>) {
+    // The sender lives in the state, as long as anything is served.
+    let _ = stopped.wait_for(|stopped| *stopped).await;
+    tokio::time::sleep(ENDING_MAX).await;
+}

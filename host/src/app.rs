@@ -1,0 +1,137 @@
+//! Builds and connects everything: the only place that knows all parts.
+
+pub mod config;
+mod guests;
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+use xcomponent_core::id::TenantId;
+
+pub use self::config::Config;
+use crate::{
+    api,
+    driver::{self, Handle, Joiner},
+    sandbox::{self, Sandboxes},
+    store::{
+        Store,
+        memory::{self, Memory},
+    },
+    tenancy::{self, Registry},
+};
+
+/// How long a host that ends lets finish what is in flight.
+pub const GRACE: Duration = Duration::from_secs(20);
+
+/// Why a host does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There are no sandboxes.
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::StartError),
+    /// The driver did not start.
+    #[error(transparent)]
+    Driver(#[from] driver::StartError),
+    /// The components that were there cannot be loaded.
+    #[error("the components of the last run cannot be loaded")]
+    Restore(#[source] tenancy::Error),
+}
+
+/// A running host.
+pub struct Host {
+    handle: Handle,
+    registry: Registry,
+    state: api::State,
+    joiner: Joiner,
+    sandboxes: Sandboxes,
+}
+
+impl Host {
+    /// Starts engines, sandboxes and store, and loads the components that were there.
+    ///
+    /// # Errors
+    ///
+    /// If one of them does not start.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let store: Arc<dyn Store> = Arc::new(Memory::new(memory::Config {
+            history_bytes_max: config.history_bytes_max,
+        }));
+        Self::start_on(config, store).await
+    }
+
+    /// The same, on a store that the caller brings.
+    ///
+    /// # Errors
+    ///
+    /// If something does not start.
+    pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let sandboxes = Sandboxes::new(config.sandbox.clone())?;
+        let (handle, joiner) = driver::start(config.driver(), store, sandboxes.clone())?;
+        let installer = Arc::new(sandboxes.clone());
+        let registry = Registry::new(handle.clone(), installer, config.leniency);
+        let tenant = TenantId::default_tenant();
+        registry
+            .restore(&tenant)
+            .await
+            .map_err(StartError::Restore)?;
+        let state = api::State::new(handle.clone(), registry.clone(), config.api());
+        Ok(Self {
+            handle,
+            registry,
+            state,
+            joiner,
+            sandboxes,
+        })
+    }
+
+    /// Asks the engines.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// The components.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Sandboxes that exist, idle or in use.
+    pub fn sandboxes(&self) -> usize {
+        self.sandboxes.n_used()
+    }
+
+    /// The HTTP API as a service, without a port.
+    pub fn router(&self) -> api::Router {
+        api::router(self.state.clone())
+    }
+
+    /// Serves HTTP until `stop` is there, then lets finish what is in flight and ends.
+    ///
+    /// # Errors
+    ///
+    /// If the listener fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let served = api::serve(listener, self.state.clone(), stop).await;
+        self.shutdown(GRACE).await;
+        served
+    }
+
+    /// Accepts nothing more, lets finish what is in flight, and ends; true if nothing was cut off.
+    pub async fn shutdown(self, within: Duration) -> bool {
+        let joiner = self.joiner;
+        let ended = tokio::task::spawn_blocking(move || joiner.shutdown(within)).await;
+        ended.unwrap_or_default()
+    }
+}
+
+/// Opens the port of a host.
+///
+/// # Errors
+///
+/// If it is taken, or may not be opened.
+pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}

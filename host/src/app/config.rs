@@ -1,0 +1,88 @@
+//! Everything a host can be told, with its defaults.
+
+use std::{sync::Arc, time::Duration};
+
+use xcomponent_core::{id::PartitionCount, limits::Limits};
+
+use crate::{
+    api,
+    driver::{
+        self,
+        clock::{Clock, SystemClock},
+    },
+    sandbox,
+    tenancy::Leniency,
+};
+
+/// What a host is started with.
+#[derive(Clone)]
+pub struct Config {
+    /// Engines, each with a thread of its own.
+    pub shards: usize,
+    /// Into how many partitions the instances are divided.
+    pub partitions: PartitionCount,
+    /// What the engines accept.
+    pub limits: Limits,
+    /// Where the engines' chance comes from; none = the clock.
+    pub seed: Option<u64>,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Threads for calls that yield.
+    pub slow_threads: usize,
+    /// The sandboxes.
+    pub sandbox: sandbox::Config,
+    /// How strictly uploads are judged.
+    pub leniency: Leniency,
+    /// Bytes of history the memory store keeps; finished instances go first.
+    pub history_bytes_max: usize,
+    /// Address and port that callers see, for `/api/runtimes`.
+    pub public_address: Option<(String, u16)>,
+    /// Names under which this host may be addressed besides loopback ones; without keys no other
+    /// `Host` header is served.
+    pub allowed_hosts: Vec<String>,
+    /// After how long without a record a stream says that it is still there.
+    pub heartbeat: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            shards: cores,
+            partitions: PartitionCount::DEFAULT,
+            limits: Limits::default(),
+            seed: None,
+            clock: Arc::new(SystemClock::start()),
+            slow_threads: cores.max(2),
+            sandbox: sandbox::Config::default(),
+            leniency: Leniency::default(),
+            history_bytes_max: 4 << 30,
+            public_address: None,
+            allowed_hosts: Vec::new(),
+            heartbeat: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Config {
+    /// The driver's part.
+    pub(super) fn driver(&self) -> driver::Config {
+        driver::Config {
+            shards: self.shards,
+            partitions: self.partitions,
+            limits: self.limits.clone(),
+            seed: self.seed.unwrap_or_else(|| self.clock.now().0),
+            clock: Arc::clone(&self.clock),
+            slow_threads: self.slow_threads,
+        }
+    }
+
+    /// The API's part.
+    pub(super) fn api(&self) -> api::Config {
+        api::Config {
+            public_address: self.public_address.clone(),
+            allowed_hosts: self.allowed_hosts.clone(),
+            heartbeat: self.heartbeat,
+        }
+    }
+}

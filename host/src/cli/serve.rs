@@ -1,0 +1,226 @@
+//! `xcomponent serve`: a host with components, until it is told to end.
+
+mod limits;
+
+use std::{
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    runtime::{self, Runtime},
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use xcomponent_core::definition::Strictness;
+
+use self::limits::Limits;
+use super::{
+    Failure, Result, Verdict, loading, log,
+    printer::Printer,
+    upload::{self, upload},
+};
+use crate::{
+    app::{self, Config, Host},
+    tenancy::Leniency,
+};
+
+/// How long the threads of a host that was told twice to end may take.
+const HURRY: Duration = Duration::from_millis(100);
+
+/// Runs components and serves the HTTP API.
+///
+/// Takes packed components (`.wasm`), definitions (`.yaml`, whose methods do nothing) and folders
+/// of component projects, which are built first. More can be uploaded while it runs. Ctrl-C or
+/// SIGTERM lets finish what is in flight and ends it; a second one ends it at once.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Components to begin with.
+    #[arg(value_name = "COMPONENT")]
+    components: Vec<PathBuf>,
+    /// Port to listen on; 0 = any that is free.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Address or name to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Serves everybody who reaches an address that is not loopback: there are no keys.
+    #[arg(long)]
+    insecure_no_auth: bool,
+    /// A further name under which callers may address this host; without keys others are refused.
+    #[arg(long, value_name = "NAME")]
+    allowed_host: Vec<String>,
+    /// Engines, each with a thread of its own; one per core where absent.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    shards: Option<u16>,
+    /// Where instances and their history are kept.
+    #[arg(long, value_enum, default_value_t = Store::Memory)]
+    store: Store,
+    /// Suspends components and instances that fault too often.
+    #[arg(long, value_enum, default_value_t = Breaker::On)]
+    breaker: Breaker,
+    /// Folder in which compiled components are kept from one start to the next.
+    #[arg(long, value_name = "FOLDER", env = "XCOMPONENT_CACHE")]
+    cache: Option<PathBuf>,
+    /// An ambiguous pair of transitions is a warning: the first wins.
+    #[arg(long)]
+    lenient: bool,
+    /// Accepts components whose code lacks methods: these do nothing.
+    #[arg(long)]
+    allow_missing_methods: bool,
+    /// How the host's log looks, on standard error. `RUST_LOG` says how much of it.
+    #[arg(long, value_enum, default_value_t = log::Format::Text)]
+    log: log::Format,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Store {
+    /// In memory: gone when the host ends.
+    Memory,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Breaker {
+    On,
+    Off,
+}
+
+impl Serve {
+    pub(super) fn run(self, printer: &Printer) -> Result {
+        let address = self.address()?;
+        log::start(self.log, "info");
+        let components = loading::load(&self.components, printer)?;
+        let runtime = multi_thread().context("starting the threads of the host")?;
+        let served = runtime.block_on(async {
+            let (listener, config) = self.listen(address).await?;
+            let url = url(&self.host, address, &listener)?;
+            let leniency = config.leniency;
+            let host = Host::start(config).await.context("starting the host")?;
+            let uploaded = upload(&host, components, leniency, printer).await?;
+            if address.ip().is_unspecified() && self.allowed_host.is_empty() {
+                printer.note("note: callers elsewhere need a name given with `--allowed-host`");
+            }
+            if printer.is_json() {
+                let components = uploaded.iter().zip(&self.components);
+                printer.json(&json!({
+                    "url": url,
+                    "api": format!("{url}/v1"),
+                    "docs": format!("{url}/docs"),
+                    "components": components.map(|(one, path)| upload::to_json(one, path)).collect::<Vec<_>>(),
+                }));
+            } else {
+                for (one, path) in uploaded.iter().zip(&self.components) {
+                    printer.line(upload::describe(one, path));
+                }
+                printer.line(format_args!("API   {url}/v1"));
+                printer.line(format_args!("docs  {url}/docs"));
+            }
+            serve_until_told(host, listener, printer).await
+        });
+        runtime.shutdown_timeout(HURRY);
+        served
+    }
+
+    /// Where to listen. Without keys everybody who can reach the host may do everything.
+    fn address(&self) -> Result<SocketAddr> {
+        let misuse = |error: anyhow::Error| Failure::Misuse(error);
+        let found = (&*self.host, self.port).to_socket_addrs();
+        let found = found.with_context(|| format!("`{}` is no address", self.host));
+        let address = found.map_err(misuse)?.next();
+        let address = address.ok_or_else(|| misuse(anyhow!("`{}` has no address", self.host)))?;
+        if !address.ip().is_loopback() && !self.insecure_no_auth {
+            return Err(misuse(anyhow!(
+                "everybody who reaches {} could do everything, since this host has no keys; \
+                 listen on a loopback address, or add `--insecure-no-auth` if that is what you want",
+                address.ip()
+            )));
+        }
+        Ok(address)
+    }
+
+    /// Opens the port, and says how the host behind it is set up.
+    async fn listen(&self, address: SocketAddr) -> Result<(TcpListener, Config)> {
+        let listener = app::listen(address).await;
+        let listener = listener.with_context(|| format!("listening on {address}"))?;
+        let bound = listener.local_addr().context("asking for the port")?;
+        let mut config = Config {
+            leniency: Leniency {
+                strictness: if self.lenient {
+                    Strictness::Lenient
+                } else {
+                    Strictness::Normal
+                },
+                allow_missing: self.allow_missing_methods,
+            },
+            public_address: Some((self.host.clone(), bound.port())),
+            allowed_hosts: self.allowed_host.clone(),
+            ..Config::default()
+        };
+        if !bound.ip().is_loopback() {
+            config.allowed_hosts.push(self.host.clone());
+        }
+        if let Some(shards) = self.shards {
+            config.shards = usize::from(shards);
+        }
+        self.limits.apply(&mut config);
+        config.sandbox.cache_dir.clone_from(&self.cache);
+        config.limits.breaker = self.breaker == Breaker::On;
+        match self.store {
+            Store::Memory => Ok((listener, config)),
+        }
+    }
+}
+
+/// A runtime with a thread per core.
+pub(super) fn multi_thread() -> std::io::Result<Runtime> {
+    runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Serves until a signal says to end; a second one leaves nothing time to finish.
+async fn serve_until_told(host: Host, listener: TcpListener, printer: &Printer) -> Result {
+    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for signals")?;
+    let mut terminate = signal(SignalKind::terminate()).context("waiting for signals")?;
+    let mut told = async || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    let (stop, mut stopped) = watch::channel(false);
+    let serving = host.serve(listener, async move {
+        // An error means that nobody will ever say so any more, which is the same.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    });
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        served = &mut serving => served.context("serving")?,
+        () = told() => {
+            printer.note("ending: letting finish what is in flight");
+            stop.send_replace(true);
+            tokio::select! {
+                served = &mut serving => served.context("serving")?,
+                () = told() => printer.note("ended at once"),
+            }
+        }
+    }
+    Ok(Verdict::Done)
+}
+
+/// The address as a caller writes it.
+fn url(host: &str, address: SocketAddr, listener: &TcpListener) -> Result<String> {
+    let port = listener.local_addr().context("asking for the port")?.port();
+    let ip = address.ip();
+    let host = match (host.parse::<IpAddr>(), ip.is_unspecified()) {
+        (_, true) => "localhost".to_owned(),
+        (Ok(IpAddr::V6(_)), _) => format!("[{ip}]"),
+        _ => host.to_owned(),
+    };
+    Ok(format!("http://{host}:{port}"))
+}

@@ -1,0 +1,121 @@
+//! Gives components to a host in this process, and says what there is to say about them.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+use xcomponent_core::{
+    definition::{Finding, MethodKind},
+    id::TenantId,
+};
+
+use super::{Failure, findings, printer::Printer};
+use crate::{
+    app::Host,
+    source::{Component, Kind},
+    tenancy::{self, Leniency, Switch, Upload, Uploaded},
+};
+
+/// Uploads components in their order. Methods that a definition without code names do nothing, and
+/// are warned about.
+pub(super) async fn upload(
+    host: &Host,
+    components: Vec<Component>,
+    leniency: Leniency,
+    printer: &Printer,
+) -> Result<Vec<Uploaded>, Failure> {
+    let mut uploaded = Vec::new();
+    for component in components {
+        let name = component.path.display();
+        let progress = printer.progress(format_args!("compiling {name}"));
+        let allow_missing = leniency.allow_missing || component.kind == Kind::Definition;
+        let upload = Upload {
+            name: None,
+            bytes: component.bytes.clone(),
+            switch: Switch::default(),
+            dry_run: false,
+            leniency: Some(Leniency {
+                allow_missing,
+                ..leniency
+            }),
+        };
+        let answer = host
+            .registry()
+            .upload(&TenantId::default_tenant(), upload)
+            .await;
+        drop(progress);
+        let answer = match answer {
+            Err(tenancy::Error::Invalid { findings }) => {
+                let (source, path) = (&component.definition, &component.definition_path);
+                return Err(findings::refuse(&findings, source, path, printer));
+            }
+            answer => answer.with_context(|| format!("{name} is not accepted"))?,
+        };
+        show(&answer.report.findings, &component, printer);
+        for (kind, method) in &answer.report.missing {
+            let kind = kind_name(*kind);
+            printer.note(format_args!(
+                "warning: {name}: no code answers the {kind} `{method}`; it does nothing"
+            ));
+        }
+        uploaded.push(answer);
+    }
+    Ok(uploaded)
+}
+
+/// A line about an uploaded component.
+pub(super) fn describe(uploaded: &Uploaded, path: &Path) -> String {
+    let definition = &uploaded.deployment.definition;
+    let machines: Vec<String> = definition
+        .machines
+        .iter()
+        .map(|machine| format!("{} ({} states)", machine.name, machine.states.len()))
+        .collect();
+    format!(
+        "{} {}  {}  from {}",
+        definition.name,
+        definition.version,
+        machines.join(", "),
+        path.display()
+    )
+}
+
+/// The same for programs.
+pub(super) fn to_json(uploaded: &Uploaded, path: &Path) -> Value {
+    let definition = &uploaded.deployment.definition;
+    let machines: Vec<&str> = definition
+        .machines
+        .iter()
+        .map(|machine| machine.name.as_str())
+        .collect();
+    let missing: Vec<String> = uploaded
+        .report
+        .missing
+        .iter()
+        .map(|(kind, method)| format!("{} {method}", kind_name(*kind)))
+        .collect();
+    json!({
+        "component": definition.name.as_str(),
+        "version": definition.version.as_str(),
+        "digest": uploaded.deployment.artifact.to_string(),
+        "machines": machines,
+        "missing_methods": missing,
+        "source": path,
+    })
+}
+
+/// `guard` or `action`.
+pub(super) fn kind_name(kind: MethodKind) -> &'static str {
+    match kind {
+        MethodKind::Guard => "guard",
+        MethodKind::Action => "action",
+    }
+}
+
+fn show(found: &[Finding], component: &Component, printer: &Printer) {
+    let renderer = printer.note_renderer();
+    let (source, path) = (&component.definition, &component.definition_path);
+    for finding in found {
+        printer.note(findings::draw(finding, source, path, &renderer));
+    }
+}

@@ -1,0 +1,213 @@
+//! Which versions there are, and which is active: as the store has it, kept in memory.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use tokio::sync::Mutex;
+use xcomponent_core::{
+    call::Deployment,
+    definition::check,
+    id::{ComponentName, Digest, TenantId, Version},
+};
+
+use super::{Error, Leniency, Result, SharedInstaller};
+use crate::driver::{ComponentVersion, Handle};
+
+/// All components of a host. Clones are handles to the same.
+#[derive(Clone)]
+pub struct Registry {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) handle: Handle,
+    pub(super) installer: SharedInstaller,
+    pub(super) leniency: Leniency,
+    components: RwLock<BTreeMap<(TenantId, ComponentName), Loaded>>,
+    /// Held while versions change, so that store, shards and this registry agree on the order.
+    /// Compiling happens outside.
+    pub(super) changing: Mutex<()>,
+}
+
+/// A component as it is loaded.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The version that new instances run on.
+    pub active: Arc<Deployment>,
+    /// All versions, the oldest first.
+    pub versions: Vec<Arc<Deployment>>,
+}
+
+impl Loaded {
+    /// The version of that label.
+    pub fn version(&self, version: &Version) -> Option<&Arc<Deployment>> {
+        self.versions
+            .iter()
+            .find(|deployment| deployment.definition.version == *version)
+    }
+}
+
+impl Registry {
+    /// A registry of what the store has, once [`Registry::restore`] has read it.
+    pub fn new(handle: Handle, installer: SharedInstaller, leniency: Leniency) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                handle,
+                installer,
+                leniency,
+                components: RwLock::default(),
+                changing: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Deploys and activates what the store has, as it was when the host ended.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read, or has a component that is not accepted any more.
+    pub async fn restore(&self, tenant: &TenantId) -> Result<()> {
+        let mut versions = self.shared.handle.versions(tenant, None).await?;
+        versions.sort_by_key(|version| version.activation);
+        for version in versions {
+            let deployment = self.prepare(&version).await?;
+            self.shared.handle.deploy(Arc::clone(&deployment)).await;
+            if version.active {
+                self.shared
+                    .handle
+                    .activate(
+                        tenant,
+                        &version.component,
+                        &version.version,
+                        version.on_live,
+                    )
+                    .await;
+            }
+            self.remember(deployment, version.active);
+        }
+        Ok(())
+    }
+
+    /// All components of a tenant, by name.
+    pub fn list(&self, tenant: &TenantId) -> Vec<(ComponentName, Loaded)> {
+        let components = self
+            .shared
+            .components
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let own = components.iter().filter(|((owner, _), _)| owner == tenant);
+        own.map(|((_, name), loaded)| (name.clone(), loaded.clone()))
+            .collect()
+    }
+
+    /// A component, if it is there.
+    pub fn get(&self, tenant: &TenantId, component: &ComponentName) -> Option<Loaded> {
+        let components = self
+            .shared
+            .components
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        components
+            .get(&(tenant.clone(), component.clone()))
+            .cloned()
+    }
+
+    /// A component that must be there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownComponent`] if it is not.
+    pub fn expect(&self, tenant: &TenantId, component: &ComponentName) -> Result<Loaded> {
+        self.get(tenant, component)
+            .ok_or_else(|| Error::UnknownComponent(component.clone()))
+    }
+
+    /// Whether any version of anybody's is answered by that artifact.
+    pub(super) fn runs(&self, artifact: Digest) -> bool {
+        let components = self
+            .shared
+            .components
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut versions = components.values().flat_map(|loaded| &loaded.versions);
+        versions.any(|deployment| deployment.artifact == artifact)
+    }
+
+    /// Has a stored version made ready.
+    async fn prepare(&self, version: &ComponentVersion) -> Result<Arc<Deployment>> {
+        let unknown = || Error::UnknownVersion {
+            component: version.component.clone(),
+            version: version.version.clone(),
+        };
+        let artifact = self.shared.handle.artifact(version.digest).await?;
+        let artifact = artifact.ok_or_else(unknown)?;
+        let checked = check(&version.definition, self.shared.leniency.strictness);
+        let Some(definition) = checked.definition else {
+            return Err(Error::Invalid {
+                findings: checked.findings,
+            });
+        };
+        let installed = self
+            .shared
+            .installer
+            .install(&artifact, version.digest, &definition.methods(), true)
+            .await;
+        installed.map_err(Error::Rejected)?;
+        Ok(Arc::new(Deployment {
+            tenant: version.tenant.clone(),
+            definition,
+            artifact: version.digest,
+        }))
+    }
+
+    /// Notes a version that the shards know.
+    pub(super) fn remember(&self, deployment: Arc<Deployment>, active: bool) {
+        let key = (
+            deployment.tenant.clone(),
+            deployment.definition.name.clone(),
+        );
+        let mut components = self
+            .shared
+            .components
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let loaded = components.entry(key).or_insert_with(|| Loaded {
+            active: Arc::clone(&deployment),
+            versions: Vec::new(),
+        });
+        if loaded.version(&deployment.definition.version).is_none() {
+            loaded.versions.push(Arc::clone(&deployment));
+        }
+        if active {
+            loaded.active = deployment;
+        }
+    }
+
+    /// Forgets a version, or the whole component.
+    pub(super) fn forget(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: Option<&Version>,
+    ) {
+        let key = (tenant.clone(), component.clone());
+        let mut components = self
+            .shared
+            .components
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(loaded) = components.get_mut(&key) else {
+            return;
+        };
+        if let Some(version) = version {
+            loaded
+                .versions
+                .retain(|deployment| deployment.definition.version != *version);
+        }
+        if version.is_none() || loaded.versions.is_empty() {
+            components.remove(&key);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The HTTP API of a whole host: what each route answers when all is well and when it is not.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests"
+)]
+
+mod bad_input;
+mod bulk;
+mod components;
+mod dead_letters;
+mod events;
+#[path = "../common/guests.rs"]
+mod guests;
+#[path = "../common/host.rs"]
+mod host;
+mod instances;
+mod operators;
+mod reload;
+mod served;
+mod stream;
+mod versions;

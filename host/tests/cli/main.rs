@@ -1,0 +1,7 @@
+//! The command line, as the program that people start.
+
+mod definitions;
+mod harness;
+mod project;
+mod remote;
+mod serving;

@@ -1,0 +1,166 @@
+//! Commands that ask a host.
+
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Serving, guest, xcomponent};
+
+fn shop() -> Serving {
+    let serving = Serving::start(["shop.yaml"]);
+    for id in ["o-1", "o-2"] {
+        let new = json!({"id": id, "context": {"orderId": id}});
+        serving.create("Shop", "Order", &new);
+    }
+    serving
+}
+
+#[test]
+fn an_instance_is_found_told_and_asked_what_happened() {
+    let serving = shop();
+    let listed = serving.ask(["instances"]).done().stdout;
+    let ids: Vec<&str> = listed.lines().map(|line| &line[..3]).collect();
+    assert_eq!(ids, ["o-2", "o-1"]);
+    let sent = serving
+        .ask(["send", "o-1", "PAY", r#"{"amount": 7}"#])
+        .done();
+    assert_eq!(sent.stdout, "transitioned  Created → Paid\n");
+    let sent = serving.ask(["send", "o-1", "PAY"]).done();
+    assert_eq!(sent.stdout, "ignored  in Paid  reason: no_transition\n");
+    let listed = serving
+        .ask(["instances", "--state", "Paid", "--json"])
+        .done();
+    assert_eq!(
+        listed.json()["items"][0]["context"],
+        json!({"orderId": "o-1", "amount": 7})
+    );
+    let counted = serving.ask(["instances", "--count"]).done().stdout;
+    assert_eq!(
+        counted,
+        "1  Shop/Order  1.0.0  Created  active\n1  Shop/Order  1.0.0  Paid     active\n"
+    );
+    let shown = serving.ask(["instances", "o-1"]).done().stdout;
+    assert!(shown.contains("state       Paid\n"), "{shown}");
+    let told = serving.ask(["history", "o-1"]).done().stdout;
+    let told: Vec<String> = told.lines().map(without_time).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(told[0].ends_with("created Created"), "{told:?}");
+    assert_eq!(told[1], "2 PAY transitioned Created → Paid");
+    assert_eq!(told[2], "3 PAY ignored in Paid");
+    assert_eq!(told[3], "no transition");
+}
+
+/// A line of a history with single spaces and without its second column.
+fn without_time(line: &str) -> String {
+    let words = line.split_whitespace();
+    let words = words.filter(|word| !word.contains('T') || !word.ends_with('Z'));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_broadcast_is_counted() {
+    let serving = shop();
+    let args = ["broadcast", "Shop", "Order", "PAY", "--state", "Created"];
+    assert_eq!(
+        serving.ask(args).done().stdout,
+        "2 matched, 2 transitioned, 0 ignored, 0 deferred, 0 rejected, 0 dead-lettered\n"
+    );
+}
+
+#[test]
+fn a_host_that_says_no_is_quoted() {
+    let serving = shop();
+    let refused = serving.ask(["send", "nobody", "PAY"]);
+    assert_eq!(refused.code, 1);
+    assert_eq!(
+        refused.stderr,
+        "error: there is no instance `nobody` (unknown_instance)\n"
+    );
+    let refused = serving.ask(["send", "o-1", "PAY", "--expected-state", "Paid", "--json"]);
+    assert_eq!(refused.code, 1);
+    assert_eq!(refused.json()["error"]["code"], "unexpected_state");
+}
+
+#[test]
+fn a_host_that_is_not_there_is_missed() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let failed = xcomponent(["instances", "--url", &url]);
+    assert_eq!(failed.code, 1);
+    let message = format!("error: asking {url}; is a host there?");
+    assert!(failed.stderr.starts_with(&message), "{failed:?}");
+}
+
+#[test]
+fn the_same_event_id_is_applied_once() {
+    let serving = shop();
+    let args = ["send", "o-1", "PAY", "--id", "pay-1"];
+    for _ in 0..2 {
+        let sent = serving.ask(args).done();
+        assert_eq!(sent.stdout, "transitioned  Created → Paid\n");
+    }
+}
+
+#[test]
+fn a_version_is_previewed_refused_deployed_and_taken_back() {
+    let serving = shop();
+    serving.ask(["send", "o-1", "PAY"]).done();
+    let previewed = serving.ask(["deploy", "shop-2.yaml", "--dry-run"]).done();
+    assert_eq!(
+        previewed.stdout,
+        "Shop 2.0.0 would be accepted; nothing was changed\n  \
+         Order on 1.0.0  Created  1 live  all fit\n  \
+         Order on 1.0.0  Paid     1 live  1 do not fit: state `Paid` is gone\n"
+    );
+    let refused = serving.ask(["deploy", "shop-2.yaml", "--on-live", "refuse"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("(would_not_fit)"), "{refused:?}");
+    assert!(refused.stdout.contains("1 do not fit"), "{refused:?}");
+    let deployed = serving.ask(["deploy", "shop-2.yaml", "--json"]).done();
+    assert_eq!(deployed.json()["active"], true);
+    let sent = serving.ask(["send", "o-2", "PAY", "--json"]).done().json();
+    assert_eq!(
+        (&sent["to"], &sent["instance"]["version"]),
+        (&json!("Settled"), &json!("2.0.0"))
+    );
+    let back = serving.ask(["rollback", "Shop"]).done();
+    assert!(
+        back.stdout.starts_with("Shop 1.0.0 is active again\n"),
+        "{back:?}"
+    );
+    let refused = serving.ask(["deploy", "ambiguous.yaml"]);
+    assert_eq!(refused.code, 1);
+}
+
+#[test]
+fn a_dead_letter_is_listed_shown_replayed_and_discarded() {
+    let serving = Serving::start([guest("misbehaving").as_os_str()]);
+    let new = json!({"id": "rogue", "context": {}});
+    serving.create("MisbehavingComponent", "Misbehaving", &new);
+    let sent = serving.ask(["send", "rogue", "PANIC", "--id", "boom"]);
+    assert_eq!(sent.code, 1);
+    assert!(sent.stderr.contains("dead letter boom"), "{sent:?}");
+    let listed = serving
+        .ask(["dead-letters", "--code", "trap"])
+        .done()
+        .stdout;
+    assert!(listed.starts_with("boom  "), "{listed}");
+    let shown = serving.ask(["dead-letters", "show", "boom"]).done().stdout;
+    assert!(shown.contains("reason     trap\n"), "{shown}");
+    assert!(
+        shown.contains("this component panics on purpose"),
+        "{shown}"
+    );
+    let again = serving.ask(["dead-letters", "replay", "boom"]);
+    assert_eq!(again.code, 1);
+    let all = serving.ask(["dead-letters", "replay", "--all"]).done();
+    assert_eq!(all.stdout, "1 replayed: 1 dead-lettered\n");
+    let listed = serving.ask(["dead-letters", "--json"]).done().json();
+    let letters: Vec<&Value> = listed["items"].as_array().unwrap().iter().collect();
+    assert_eq!(letters.len(), 1);
+    let gone = serving.ask(["dead-letters", "discard", "boom"]).done();
+    assert_eq!(gone.stdout, "boom is discarded\n");
+    let listed = serving.ask(["dead-letters"]).done();
+    assert_eq!((&*listed.stdout, &*listed.stderr), ("", "there are none\n"));
+}

@@ -1,0 +1,73 @@
+//! `serve`.
+
+use std::net::TcpListener;
+
+use serde_json::json;
+
+use crate::harness::{Serving, guest, xcomponent};
+
+#[test]
+fn a_host_serves_what_is_named_until_it_is_told_to_end() {
+    let order = guest("order");
+    let serving = Serving::start([order.as_os_str(), "shop.yaml".as_ref()]);
+    let components = &serving.ready["components"];
+    assert_eq!(components[0]["component"], "OrderComponent");
+    assert_eq!(components[1]["component"], "Shop");
+    assert_eq!(
+        components[1]["missing_methods"],
+        json!(["guard isRich", "action collect"])
+    );
+    let instance = serving.create("Shop", "Order", &json!({"context": {"orderId": "O-1"}}));
+    assert_eq!(instance["state"], "Created");
+    let (status, said) = serving.end();
+    assert!(status.success(), "{status}");
+    assert!(
+        said.contains("shop.yaml: no code answers the guard `isRich`; it does nothing"),
+        "{said}"
+    );
+    assert!(said.contains("letting finish what is in flight"), "{said}");
+}
+
+#[test]
+fn methods_without_code_do_nothing() {
+    let serving = Serving::start(["shop.yaml"]);
+    serving.create(
+        "Shop",
+        "Order",
+        &json!({"id": "o", "context": {"orderId": "O-1"}}),
+    );
+    let sent = serving.ask(["send", "o", "PAY"]).done();
+    assert_eq!(sent.stdout, "transitioned  Created → Paid\n");
+}
+
+#[test]
+fn an_address_that_others_reach_needs_a_word() {
+    let refused = xcomponent(["serve", "--host", "0.0.0.0", "--port", "0"]);
+    assert_eq!(refused.code, 2);
+    refused.expect("not-loopback.txt");
+    let serving = Serving::start(["--host", "0.0.0.0", "--insecure-no-auth"]);
+    assert!(
+        serving.url().starts_with("http://localhost:"),
+        "{}",
+        serving.url()
+    );
+}
+
+#[test]
+fn a_definition_with_errors_is_not_served() {
+    let refused = xcomponent(["serve", "--port", "0", "ambiguous.yaml"]);
+    assert_eq!(refused.code, 1);
+    refused.expect("serve-ambiguous.txt");
+    let serving = Serving::start(["--lenient", "ambiguous.yaml"]);
+    assert_eq!(serving.ready["components"][0]["component"], "Ambiguous");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let refused = xcomponent(["serve", "--port", &port]);
+    assert_eq!(refused.code, 1);
+    let message = format!("listening on 127.0.0.1:{port}");
+    assert!(refused.stderr.contains(&message), "{refused:?}");
+}
