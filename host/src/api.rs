@@ -114,6 +114,7 @@ pub fn router(state: State) -> Router {
     routes
         .route("/openapi.json", get(openapi::serve(&document)))
         .merge(docs::routes())
+        .merge(compat::router())
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
