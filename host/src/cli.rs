@@ -21,8 +21,10 @@ mod validate;
 
 mod findings;
 mod loading;
+mod log;
 mod printer;
 mod remote;
+mod span;
 mod table;
 mod upload;
 

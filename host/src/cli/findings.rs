@@ -3,8 +3,11 @@
 use std::{ops::Range, path::Path};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use anyhow::anyhow;
 use serde_json::{Value, json};
 use xcomponent_core::definition::{Finding, Severity};
+
+use super::{Failure, printer::Printer, remote::Problem};
 
 /// A finding with an excerpt of its source.
 pub(super) fn draw(finding: &Finding, source: &str, path: &Path, renderer: &Renderer) -> String {
@@ -21,6 +24,49 @@ pub(super) fn draw(finding: &Finding, source: &str, path: &Path, renderer: &Rend
         report.push(Group::with_title(Level::HELP.secondary_title(help)));
     }
     renderer.render(&report)
+}
+
+/// What is wrong with a line, with an excerpt of it.
+pub(super) fn draw_line(
+    line: usize,
+    message: &str,
+    source: &str,
+    path: &Path,
+    renderer: &Renderer,
+) -> String {
+    let start = source.split_inclusive('\n').take(line.saturating_sub(1));
+    let start: usize = start.map(str::len).sum();
+    let text = source[start..].split('\n').next().unwrap_or_default();
+    let indent = text.len() - text.trim_start().len();
+    let place = AnnotationKind::Primary.span(start + indent..start + text.trim_end().len());
+    let snippet = Snippet::source(source)
+        .path(path.display().to_string())
+        .annotation(place);
+    renderer.render(&[Level::ERROR.primary_title(message).element(snippet)])
+}
+
+/// The failure that a definition with errors is. People see its findings before.
+pub(super) fn refuse(
+    findings: &[Finding],
+    source: &str,
+    path: &Path,
+    printer: &Printer,
+) -> Failure {
+    let found = count(findings).unwrap_or_default();
+    let detail = format!("{} has {found}", path.display());
+    if printer.is_json() {
+        let errors = findings.iter().map(|finding| to_json(finding, path));
+        let value = json!({
+            "code": "invalid_definition",
+            "detail": detail,
+            "errors": errors.collect::<Vec<_>>(),
+        });
+        return Failure::Refused(Box::new(Problem { value }));
+    }
+    for finding in findings {
+        printer.note(draw(finding, source, path, &printer.note_renderer()));
+    }
+    Failure::Failed(anyhow!(detail))
 }
 
 /// A finding for programs.

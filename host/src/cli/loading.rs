@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
-use xcomponent_core::definition::{Checked, Definition, Severity, Strictness, check};
+use xcomponent_core::definition::{Checked, Definition, Strictness, check};
 
 use super::{Failure, findings, printer::Printer};
 use crate::source::{self, Component, Kind};
@@ -31,21 +30,7 @@ pub(super) fn definition(path: &Path, printer: &Printer) -> Result<Definition, F
         definition,
         findings,
     } = check(&text, Strictness::Lenient);
-    definition.ok_or_else(|| {
-        let errors = findings
-            .iter()
-            .filter(|finding| finding.severity == Severity::Error);
-        for finding in errors {
-            printer.note(findings::draw(
-                finding,
-                &text,
-                &path,
-                &printer.note_renderer(),
-            ));
-        }
-        let found = findings::count(&findings).unwrap_or_default();
-        Failure::Failed(anyhow!("{} has {found}", path.display()))
-    })
+    definition.ok_or_else(|| findings::refuse(&findings, &text, &path, printer))
 }
 
 /// Why a component cannot be had.

@@ -1,5 +1,7 @@
 //! `xcomponent serve`: a host with components, until it is told to end.
 
+mod limits;
+
 use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
@@ -15,11 +17,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-use tracing_subscriber::EnvFilter;
 use xcomponent_core::definition::Strictness;
 
+use self::limits::Limits;
 use super::{
-    Failure, Result, Verdict, loading,
+    Failure, Result, Verdict, loading, log,
     printer::Printer,
     upload::{self, upload},
 };
@@ -62,9 +64,6 @@ pub(super) struct Serve {
     /// Suspends components and instances that fault too often.
     #[arg(long, value_enum, default_value_t = Breaker::On)]
     breaker: Breaker,
-    /// Sandboxes that may exist at one time.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    sandboxes: Option<u32>,
     /// Folder in which compiled components are kept from one start to the next.
     #[arg(long, value_name = "FOLDER", env = "XCOMPONENT_CACHE")]
     cache: Option<PathBuf>,
@@ -75,8 +74,10 @@ pub(super) struct Serve {
     #[arg(long)]
     allow_missing_methods: bool,
     /// How the host's log looks, on standard error. `RUST_LOG` says how much of it.
-    #[arg(long, value_enum, default_value_t = Log::Text)]
-    log: Log,
+    #[arg(long, value_enum, default_value_t = log::Format::Text)]
+    log: log::Format,
+    #[command(flatten)]
+    limits: Limits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -91,18 +92,10 @@ enum Breaker {
     Off,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Log {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
 impl Serve {
     pub(super) fn run(self, printer: &Printer) -> Result {
         let address = self.address()?;
-        start_log(self.log);
+        log::start(self.log, "info");
         let components = loading::load(&self.components, printer)?;
         let runtime = multi_thread().context("starting the threads of the host")?;
         let served = runtime.block_on(async {
@@ -111,6 +104,9 @@ impl Serve {
             let leniency = config.leniency;
             let host = Host::start(config).await.context("starting the host")?;
             let uploaded = upload(&host, components, leniency, printer).await?;
+            if address.ip().is_unspecified() && self.allowed_host.is_empty() {
+                printer.note("note: callers elsewhere need a name given with `--allowed-host`");
+            }
             if printer.is_json() {
                 let components = uploaded.iter().zip(&self.components);
                 printer.json(&json!({
@@ -173,9 +169,7 @@ impl Serve {
         if let Some(shards) = self.shards {
             config.shards = usize::from(shards);
         }
-        if let Some(sandboxes) = self.sandboxes {
-            config.sandbox.sandboxes_max = sandboxes as usize;
-        }
+        self.limits.apply(&mut config);
         config.sandbox.cache_dir.clone_from(&self.cache);
         config.limits.breaker = self.breaker == Breaker::On;
         match self.store {
@@ -229,16 +223,4 @@ fn url(host: &str, address: SocketAddr, listener: &TcpListener) -> Result<String
         _ => host.to_owned(),
     };
     Ok(format!("http://{host}:{port}"))
-}
-
-fn start_log(log: Log) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    // It fails only if there is a log already, which is as good.
-    let _ = match log {
-        Log::Text => subscriber.with_ansi(false).try_init(),
-        Log::Json => subscriber.json().try_init(),
-    };
 }

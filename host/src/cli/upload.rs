@@ -46,9 +46,8 @@ pub(super) async fn upload(
         drop(progress);
         let answer = match answer {
             Err(tenancy::Error::Invalid { findings }) => {
-                show(&findings, &component, printer);
-                let found = findings::count(&findings).unwrap_or_default();
-                return Err(Failure::Failed(anyhow::anyhow!("{name} has {found}")));
+                let (source, path) = (&component.definition, &component.definition_path);
+                return Err(findings::refuse(&findings, source, path, printer));
             }
             answer => answer.with_context(|| format!("{name} is not accepted"))?,
         };

@@ -43,7 +43,7 @@ fn a_strict_validation_takes_warnings_for_errors() {
         shown["findings"][0],
         json!({
             "file": "one-warning.yaml", "severity": "warning", "code": "unknown_key",
-            "line": 4, "column": 5, "length": 12, "path": "stateMachines[0].descriptoin",
+            "line": 4, "column": 5, "length": 11, "path": "stateMachines[0].descriptoin",
             "message": "unknown key `descriptoin`", "help": "did you mean `description`?",
         })
     );

@@ -111,7 +111,7 @@ fn a_version_is_previewed_refused_deployed_and_taken_back() {
         previewed.stdout,
         "Shop 2.0.0 would be accepted; nothing was changed\n  \
          Order on 1.0.0  Created  1 live  all fit\n  \
-         Order on 1.0.0  Paid     1 live  1 do not fit: the state `Paid` is gone\n"
+         Order on 1.0.0  Paid     1 live  1 do not fit: state `Paid` is gone\n"
     );
     let refused = serving.ask(["deploy", "shop-2.yaml", "--on-live", "refuse"]);
     assert_eq!(refused.code, 1);

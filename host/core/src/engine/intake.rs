@@ -251,10 +251,13 @@ impl Engine {
 
     /// Brings an event to its instance, wherever that is.
     pub(crate) fn deliver(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
-        if let Some(slot) = self.instances.find(tenant, &id) {
+        // What waits comes first, also if the instance is back already.
+        let others_wait =
+            !self.absent.is_empty() && self.absent.contains_key(&(tenant.clone(), id.clone()));
+        if !others_wait && let Some(slot) = self.instances.find(tenant, &id) {
             return self.arrive(slot, letter);
         }
-        if self.is_new(tenant, &id, &letter) {
+        if !others_wait && self.is_new(tenant, &id, &letter) {
             return self.conceive(tenant, id, letter);
         }
         let key = (tenant.clone(), id);

@@ -274,7 +274,6 @@ fn settle(
     }
     match decision {
         Decision::Take(taken) => {
-            used_up(next, &step.event);
             effects::carry_out(step, blueprint, next, seen, at, &taken, handled)
         }
         Decision::Fault => match (retries, step.machine.fault) {
@@ -284,7 +283,6 @@ fn settle(
                 Ok(Vec::new())
             }
             (None, OnFault::Goto(state)) => {
-                used_up(next, &step.event);
                 let taken = Taken::failed(state, next.context.clone());
                 effects::carry_out(step, blueprint, next, seen, at, &taken, handled)
             }
