@@ -39,6 +39,9 @@ pub trait Installer: Send + Sync + 'static {
         wanted: &'i [(MethodKind, MethodName)],
         allow_missing: bool,
     ) -> BoxFuture<'i, Result<Methods, Rejected>>;
+
+    /// Nobody runs this artifact, after all.
+    fn forget(&self, artifact: Digest);
 }
 
 /// Why a component cannot be made ready.

@@ -14,7 +14,7 @@ fn value() -> impl Strategy<Value = Value> {
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
-        (-1e9..1e9_f64).prop_map(Value::from),
+        any::<i32>().prop_map(|number| Value::from(f64::from(number) / 4.0)),
         "[^\u{0}]{0,8}".prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 32, 5, |inner| {
@@ -96,7 +96,7 @@ proptest! {
     fn a_mapping_never_invents_anything(scope in object(), source in "[a-c](\\.[a-c]){0,2}") {
         let path = Path::parse(&source).unwrap();
         let mapped = Mapping::new(vec![("x".to_owned(), path.clone())]).apply(&scope);
-        prop_assert_eq!(mapped.value().get("x"), path.lookup(&scope));
+        prop_assert_eq!(mapped.value().get("x").cloned(), path.lookup(&scope).cloned());
     }
 
     #[test]
@@ -122,6 +122,10 @@ proptest! {
             prop_assert_eq!(checked.findings[0].code, "invalid_yaml");
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn an_alias_bomb_of_any_shape_is_refused(width in 9..12_usize, levels in 8..12_usize) {

@@ -220,7 +220,7 @@ pub(super) async fn migrate(
 pub(super) struct Deletion {
     /// This version; without it the whole component.
     version: Option<String>,
-    /// Also where instances live on it; they stay as they are and take no more events.
+    /// Also where instances live on it; these finish on what they have.
     #[serde(default)]
     force: bool,
 }

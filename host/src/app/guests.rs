@@ -59,6 +59,10 @@ impl Installer for Sandboxes {
             .map(|methods| methods.map_err(|error| rejected(&error)))
             .boxed()
     }
+
+    fn forget(&self, artifact: Digest) {
+        self.unload(&artifact);
+    }
 }
 
 fn rejected(error: &InstallError) -> Rejected {

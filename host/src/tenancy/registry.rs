@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use xcomponent_core::{
     call::Deployment,
     definition::check,
-    id::{ComponentName, TenantId, Version},
+    id::{ComponentName, Digest, TenantId, Version},
 };
 
 use super::{Error, Leniency, Result, SharedInstaller};
@@ -122,6 +122,17 @@ impl Registry {
     pub fn expect(&self, tenant: &TenantId, component: &ComponentName) -> Result<Loaded> {
         self.get(tenant, component)
             .ok_or_else(|| Error::UnknownComponent(component.clone()))
+    }
+
+    /// Whether any version of anybody's is answered by that artifact.
+    pub(super) fn runs(&self, artifact: Digest) -> bool {
+        let components = self
+            .shared
+            .components
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut versions = components.values().flat_map(|loaded| &loaded.versions);
+        versions.any(|deployment| deployment.artifact == artifact)
     }
 
     /// Has a stored version made ready.

@@ -56,10 +56,26 @@ impl Registry {
     ///
     /// If it is not accepted. Nothing was changed then.
     pub async fn upload(&self, tenant: &TenantId, upload: Upload) -> Result<Uploaded> {
+        let candidate = self.examine(tenant, &upload).await?;
+        let artifact = candidate.deployment.artifact;
+        let admitted = self.admit(tenant, upload, candidate).await;
+        if !self.runs(artifact) {
+            self.shared.installer.forget(artifact);
+        }
+        admitted
+    }
+
+    /// Compares what was made ready with what is there, and makes it the active version.
+    async fn admit(
+        &self,
+        tenant: &TenantId,
+        upload: Upload,
+        candidate: Candidate,
+    ) -> Result<Uploaded> {
         let Candidate {
             deployment,
             mut report,
-        } = self.examine(tenant, &upload).await?;
+        } = candidate;
         let definition = &deployment.definition;
         let _turn = self.shared.changing.lock().await;
         let known = self.get(tenant, &definition.name);

@@ -1,17 +1,23 @@
 //! What nobody should send: each is a clear 4xx, nothing is changed, nothing is left behind.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
 use axum::body::Body;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
 
 use crate::{
     components::{DOOR, changed, door},
     guests::{Text, guest, text_guest},
     host::{TestHost, packed, request},
+    served::serve,
 };
 
 const MIB: usize = 1 << 20;
@@ -169,6 +175,31 @@ async fn an_upload_of_200_mib_is_refused_before_it_is_read() {
     let silent = request(axum::http::Method::PUT, "/v1/components/Door", body);
     assert_eq!(before.host.ask(silent).await.problem(413), "too_large");
     before.nothing_changed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_sends_it_all_before_it_reads_sees_why() {
+    let served = serve(TestHost::start().await).await;
+    let address = served.address.clone();
+    let asking = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let head = format!(
+            "PUT /v1/components/Door HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            200 * MIB
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        let piece = vec![0; MIB];
+        for _ in 0..200 {
+            stream.write_all(&piece).unwrap();
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    let answer = asking.await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("too_large"), "{answer}");
+    drop(served);
 }
 
 #[tokio::test]

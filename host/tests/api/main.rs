@@ -18,5 +18,6 @@ mod host;
 mod instances;
 mod operators;
 mod reload;
+mod served;
 mod stream;
 mod versions;

@@ -8,16 +8,16 @@ use axum::{
 };
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, sync::oneshot};
+use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Message, client::IntoClientRequest as _},
 };
-use xcomponent_host::app;
 
 use crate::{
     components::DOOR,
     host::{PATIENCE, TestHost, config, packed, request},
+    served::{Served, serve},
 };
 
 /// A reader of Server-Sent Events.
@@ -198,26 +198,6 @@ async fn a_position_that_the_log_has_forgotten_is_gone() {
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-/// A host on a port, and what stops it.
-struct Served {
-    address: String,
-    stop: oneshot::Sender<()>,
-    ended: tokio::task::JoinHandle<std::io::Result<()>>,
-}
-
-async fn serve(host: TestHost) -> Served {
-    let listener = app::listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let (stop, stopped) = oneshot::channel();
-    let stopped = async move { drop(stopped.await) };
-    let ended = tokio::spawn(host.host.serve(listener, stopped));
-    Served {
-        address,
-        stop,
-        ended,
-    }
-}
 
 async fn connect(served: &Served, query: &str) -> Socket {
     let url = format!("ws://{}/v1/stream?{query}", served.address);

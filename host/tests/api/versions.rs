@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     components::{DOOR, door},
+    guests::guest,
     host::{TestHost, packed},
 };
 
@@ -189,4 +190,21 @@ async fn what_lives_is_deleted_only_by_force() {
     assert_eq!(delete("?force=true").await.status, 204);
     assert_eq!(delete("").await.problem(404), "unknown_component");
     assert_eq!(host.get("/v1/components").await.json()["items"], json!([]));
+}
+
+#[tokio::test]
+async fn instances_of_a_component_deleted_by_force_finish_on_what_they_have() {
+    let host = TestHost::with(&[("MisbehavingComponent", guest("misbehaving"))]).await;
+    let id = host
+        .create("MisbehavingComponent", "Misbehaving", &json!({}))
+        .await;
+    let deleted = host
+        .delete("/v1/components/MisbehavingComponent?force=true")
+        .await;
+    assert_eq!(deleted.status, 204);
+    let ping = host.send(&id, "PING", &json!({})).await;
+    assert_eq!(ping.text("/disposition"), "transitioned");
+    let path = "/v1/components/MisbehavingComponent/machines/Misbehaving/instances";
+    let new = host.post(path, &json!({})).await;
+    assert_eq!(new.problem(404), "unknown_component");
 }

@@ -1,5 +1,7 @@
 //! Guests for tests: those of `components/`, built beforehand, and small ones written as text.
 
+#![allow(dead_code, reason = "not every test needs every helper")]
+
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};

@@ -2,7 +2,7 @@
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use xcomponent_host::{app::Host, tenancy::Error};
+use xcomponent_host::app::Host;
 
 use crate::{
     client::{Client, counting, soon},
@@ -108,11 +108,9 @@ async fn d03_two_transitions_that_cannot_be_told_apart_are_an_error() {
       - {from: Open, to: B, event: GO}
 ",
     );
-    let refused = client.load(packed(&yaml)).await.unwrap_err();
-    let Error::Invalid { findings } = refused else {
-        panic!("{refused:?}")
-    };
-    assert!(findings.iter().any(|finding| finding.code == "ambiguous"));
+    let refused = client.operator.upload("C", packed(&yaml)).await;
+    assert_eq!(refused.problem(422), "invalid_definition");
+    assert_eq!(refused.text("/errors/0/code"), "ambiguous");
     assert_eq!(
         client.ok("/api/components").await,
         json!({"components": []})

@@ -17,6 +17,12 @@ pub(crate) struct Sim {
     /// Steps of each.
     #[arg(long, default_value_t = 500)]
     steps: u64,
+    /// Kinds of things that do not happen, as a failure prints them.
+    #[arg(long)]
+    without: Option<String>,
+    /// Print everything that happens.
+    #[arg(long)]
+    trace: bool,
 }
 
 impl Sim {
@@ -29,6 +35,12 @@ impl Sim {
         ];
         for (flag, number) in numbers {
             sim.args([flag, &number.to_string()]);
+        }
+        if let Some(kinds) = self.without {
+            sim.args(["--without", &kinds]);
+        }
+        if self.trace {
+            sim.arg("--trace");
         }
         step("simulator", &mut sim)
     }

@@ -57,7 +57,6 @@ impl Engine {
             internal,
             same_state: step.from == Some(to),
         };
-        self.forget_waiting(slot, &letter);
         self.enter(slot, &letter, &step, machine, &moved);
         let verdict = Verdict::from(Disposition::Transitioned);
         self.commit(slot, letter, step, machine, &moved, verdict);
@@ -82,7 +81,6 @@ impl Engine {
             internal: false,
             same_state: false,
         };
-        self.forget_waiting(slot, &letter);
         self.enter(slot, &letter, &step, machine, &moved);
         let verdict = Verdict {
             fault: Some(fault),
@@ -102,12 +100,15 @@ impl Engine {
     ) {
         let now = self.now;
         let snapshot = &mut self.instances.expect_mut(slot).snapshot;
+        // A move comes first: the timer that fired is one of those that it matches.
         if !Arc::ptr_eq(&snapshot.deployment, &step.deployment) {
             let from = step
                 .from
                 .expect("only an instance that exists is on an older version");
             move_to(snapshot, &step.deployment, from);
         }
+        self.forget_waiting(slot, letter);
+        let snapshot = &mut self.instances.expect_mut(slot).snapshot;
         snapshot.context = step.context.clone();
         snapshot.state = moved.to;
         snapshot.seq += 1;
@@ -167,7 +168,7 @@ impl Engine {
             after: instance.snapshot.clone(),
             cause: Some(letter.mail.cause.clone()),
             deliveries: all,
-            fault: verdict.fault.clone(),
+            fault: verdict.fault.clone().map(Box::new),
             logs: traces.logs,
             fuel: traces.fuel,
             attempts: letter.attempts + 1,

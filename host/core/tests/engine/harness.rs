@@ -49,7 +49,7 @@ impl Host {
     }
 
     pub(crate) fn with_limits(definitions: &[&str], limits: Limits) -> Self {
-        let partitions = PartitionCount::new(1).unwrap();
+        let partitions = PartitionCount::new(1).expect("the test is sound");
         let mut host = Self {
             engine: Engine::new(Config {
                 seed: 7,
@@ -91,7 +91,9 @@ impl Host {
     }
 
     pub(crate) fn activate(&mut self, yaml: &str, on_live: OnLive) {
-        let definition = check(yaml, Strictness::Normal).definition.unwrap();
+        let definition = check(yaml, Strictness::Normal)
+            .definition
+            .expect("the test is sound");
         self.input(Input::Activate {
             tenant: self.tenant.clone(),
             component: definition.name,
@@ -127,7 +129,7 @@ impl Host {
         let mut last = None;
         while let Some(effect) = self.engine.poll_effect() {
             if let Some(trace) = &mut self.trace {
-                writeln!(trace, "{}", line(&effect)).unwrap();
+                writeln!(trace, "{}", line(&effect)).expect("the test is sound");
             }
             match effect {
                 Effect::Invoke { lease, call } => {
@@ -214,7 +216,7 @@ impl Host {
             component: ComponentName::new(component),
             machine: MachineName::new(machine),
             context: Json::from_value(&context),
-            id: InstanceId::parse(id).unwrap(),
+            id: InstanceId::parse(id).expect("the test is sound"),
             repeatable: true,
             entry_point: false,
             trace_parent: None,
@@ -268,7 +270,7 @@ impl Host {
         event: &str,
         payload: Value,
     ) -> Tally {
-        let id = EventId::parse(&format!("broadcast-{}", self.tickets)).unwrap();
+        let id = EventId::parse(&format!("broadcast-{}", self.tickets)).expect("the test is sound");
         let selector = Selector {
             component: ComponentName::new(component),
             machine: Some(MachineName::new(machine)),
@@ -300,7 +302,10 @@ impl Host {
 
     /// The instance as the store has it.
     pub(crate) fn stored(&self, id: &str) -> &Snapshot {
-        let key = (self.tenant.clone(), InstanceId::parse(id).unwrap());
+        let key = (
+            self.tenant.clone(),
+            InstanceId::parse(id).expect("the test is sound"),
+        );
         self.store.get(&key).expect("it is stored")
     }
 
@@ -349,7 +354,7 @@ impl Host {
 /// An event from outside without an id.
 pub(crate) fn event_for(id: &str, event: &str, payload: Value) -> SendEvent {
     SendEvent {
-        instance: InstanceId::parse(id).unwrap(),
+        instance: InstanceId::parse(id).expect("the test is sound"),
         component: None,
         event: EventName::new(event),
         payload: Json::from_value(&payload),
@@ -462,7 +467,7 @@ fn line(effect: &Effect) -> String {
                 Body::Moved(after) => format!("moved {}", after.id),
                 Body::Selected(selected) => format!("{selected:?}"),
                 Body::Parked(letter) => format!("{letter:?}"),
-                Body::Discarded { id, .. } => format!("discarded {id}"),
+                Body::Discarded(discarded) => format!("discarded {}", discarded.id),
             };
             format!("append {} {} {} {body}", seq.0, record.tenant, record.at.0)
         }

@@ -24,7 +24,7 @@ stateMachines:
 
 fn with_id(id: &str, event: &str, payload: serde_json::Value) -> SendEvent {
     SendEvent {
-        id: Some(EventId::parse(id).unwrap()),
+        id: Some(EventId::parse(id).expect("it is an id")),
         ..event_for("o", event, payload)
     }
 }

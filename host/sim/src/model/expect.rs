@@ -162,7 +162,7 @@ fn decide(
     if is_first && expected.is_some_and(|expected| *expected != before.state) {
         return Ok(Decision::Rejected);
     }
-    if handled.reason == Some(Reason::NoLongerMatches) {
+    if handled.reason.as_deref() == Some(&Reason::NoLongerMatches) {
         return if model.chosen.contains_key(&(key.0, of_selection(&key.1))) {
             Ok(Decision::Ignored)
         } else {
@@ -274,7 +274,6 @@ fn settle(
     }
     match decision {
         Decision::Take(taken) => {
-            used_up(next, &step.event);
             effects::carry_out(step, blueprint, next, seen, at, &taken, handled)
         }
         Decision::Fault => match (retries, step.machine.fault) {
@@ -284,7 +283,6 @@ fn settle(
                 Ok(Vec::new())
             }
             (None, OnFault::Goto(state)) => {
-                used_up(next, &step.event);
                 let taken = Taken::failed(state, next.context.clone());
                 effects::carry_out(step, blueprint, next, seen, at, &taken, handled)
             }

@@ -1,5 +1,6 @@
 //! A picture of a machine as SVG, laid out here: states in columns by their distance from the
-//! initial one, ways forward as curves between the columns, ways back as arcs below.
+//! initial one, ways as curves between the columns. Ways forward leave and arrive in the upper half
+//! of a box with their captions above, ways back in the lower half with their captions below.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,6 +18,10 @@ const ROW_GAP: usize = 44;
 const COLUMN_GAP_MIN: usize = 60;
 const LINE_HEIGHT: usize = 14;
 const MARGIN: usize = 40;
+/// How far from the middle of a box ways leave and arrive.
+const ASIDE: usize = 8;
+/// How far a way within a column reaches to the right.
+const BULGE: usize = 36;
 
 /// Where a state stands: the middle of its box.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +35,6 @@ struct Place {
 pub fn svg(machine: &Machine, highlight: Highlight) -> String {
     let layout = Layout::of(machine);
     let mut body = String::new();
-    let mut height = layout.height;
     let start = layout.places[usize::from(machine.initial.0)];
     let _ = writeln!(
         body,
@@ -39,15 +43,19 @@ pub fn svg(machine: &Machine, highlight: Highlight) -> String {
         y = start.y,
         to = start.x - start.width / 2 - 2,
     );
-    for (number, ((from, to), captions)) in layout.ways.iter().enumerate() {
-        let (from, to) = (layout.places[*from], layout.places[*to]);
-        height = height.max(way(&mut body, from, to, captions, number, layout.height));
+    for ((from, to), captions) in &layout.ways {
+        way(
+            &mut body,
+            layout.places[*from],
+            layout.places[*to],
+            captions,
+        );
     }
     for (position, state) in machine.states.iter().enumerate() {
         let is_current = highlight.is_some_and(|current| usize::from(current.0) == position);
         draw_state(&mut body, state, layout.places[position], is_current);
     }
-    let (width, height) = (layout.width, height + MARGIN);
+    let (width, height) = (layout.width, layout.height + MARGIN);
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" font-family="ui-monospace, monospace" font-size="11">
 <title>{title}</title>
@@ -141,17 +149,23 @@ fn widest_state(machine: &Machine, columns: &[usize], column: usize) -> usize {
     widths.max().unwrap_or_default().max(STATE_WIDTH_MIN)
 }
 
-/// The room that a column's outgoing captions need to the next column.
+/// The room that captions need between a column and the next.
 fn widest_caption(
     ways: &BTreeMap<(usize, usize), Vec<String>>,
     columns: &[usize],
     column: usize,
 ) -> usize {
-    let outgoing = ways
-        .iter()
-        .filter(|((from, _), _)| columns[*from] == column);
-    let widths = outgoing.flat_map(|(_, captions)| captions.iter().map(|text| width(text) + 24));
-    widths.max().unwrap_or_default().max(COLUMN_GAP_MIN)
+    let room = |((from, to), captions): (&(usize, usize), &Vec<String>)| {
+        let widest = captions.iter().map(|text| width(text) + 24).max()?;
+        match (columns[*from], columns[*to]) {
+            (from, to) if from == column && to > column => Some(widest),
+            (from, to) if from == column + 1 && to <= column => Some(widest),
+            (from, to) if from == column && to == column => Some(widest + 2 * BULGE),
+            _ => None,
+        }
+    };
+    let widest = ways.iter().filter_map(room).max();
+    widest.unwrap_or_default().max(COLUMN_GAP_MIN)
 }
 
 fn width(text: &str) -> usize {
@@ -177,47 +191,51 @@ fn draw_state(body: &mut String, state: &State, place: Place, is_current: bool) 
     );
 }
 
-/// Draws a way with its captions; gives how far down it reaches.
-fn way(
-    body: &mut String,
-    from: Place,
-    to: Place,
-    captions: &[String],
-    number: usize,
-    floor: usize,
-) -> usize {
+/// Draws a way with its captions.
+fn way(body: &mut String, from: Place, to: Place, captions: &[String]) {
+    let lines = captions.len() * LINE_HEIGHT;
     if to.x > from.x {
         let (x1, x2) = (from.x + from.width / 2, to.x - to.width / 2 - 2);
+        let (y1, y2) = (from.y - ASIDE, to.y - ASIDE);
         let middle = usize::midpoint(x1, x2);
-        let _ = writeln!(
-            body,
-            r#"<path d="M{x1},{y1} C{middle},{y1} {middle},{y2} {x2},{y2}" class="way"/>"#,
-            y1 = from.y,
-            y2 = to.y,
-        );
-        let lift = captions.len() * LINE_HEIGHT;
-        let top = usize::midpoint(from.y, to.y).saturating_sub(lift.saturating_sub(8));
+        curve(body, (x1, y1), middle, (x2, y2));
+        // Below a way that leads down, where nothing else is; above any other.
+        let top = match y2 > y1 {
+            true => y2 + LINE_HEIGHT,
+            false => (y2 + LINE_HEIGHT / 2).saturating_sub(lines),
+        };
         write_captions(body, middle, top, captions);
-        return top + lift;
+    } else if to.x < from.x {
+        let (x1, x2) = (from.x - from.width / 2, to.x + to.width / 2 + 2);
+        let (y1, y2) = (from.y + ASIDE, to.y + ASIDE);
+        let middle = usize::midpoint(x1, x2);
+        curve(body, (x1, y1), middle, (x2, y2));
+        write_captions(
+            body,
+            middle,
+            usize::midpoint(y1, y2) + LINE_HEIGHT,
+            captions,
+        );
+    } else {
+        // In the same column, or to itself: around the right edge.
+        let x = from.x + from.width / 2;
+        let (y1, y2) = match from.y == to.y {
+            true => (from.y - ASIDE, to.y + ASIDE),
+            false => (from.y, to.y),
+        };
+        curve(body, (x, y1), x + BULGE, (x + 2, y2));
+        let widest = captions.iter().map(|text| width(text)).max();
+        let middle = x + BULGE + widest.unwrap_or_default() / 2;
+        let top = usize::midpoint(y1, y2) + LINE_HEIGHT / 2;
+        write_captions(body, middle, top, captions);
     }
-    // Each way back has a depth of its own, so that none covers another.
-    let depth = match from.x == to.x && from.y == to.y {
-        true => from.y + STATE_HEIGHT / 2 + 22,
-        false => floor + number % 6 * LINE_HEIGHT,
-    };
-    let (x1, x2) = match from.x == to.x {
-        true => (from.x + 14, to.x - 14),
-        false => (from.x, to.x),
-    };
+}
+
+fn curve(body: &mut String, (x1, y1): (usize, usize), bend: usize, (x2, y2): (usize, usize)) {
     let _ = writeln!(
         body,
-        r#"<path d="M{x1},{y1} C{x1},{depth} {x2},{depth} {x2},{y2}" class="way"/>"#,
-        y1 = from.y + STATE_HEIGHT / 2,
-        y2 = to.y + STATE_HEIGHT / 2 + 2,
+        r#"<path d="M{x1},{y1} C{bend},{y1} {bend},{y2} {x2},{y2}" class="way"/>"#
     );
-    let top = depth - 4;
-    write_captions(body, usize::midpoint(x1, x2), top, captions);
-    top + captions.len() * LINE_HEIGHT
 }
 
 fn write_captions(body: &mut String, x: usize, top: usize, captions: &[String]) {

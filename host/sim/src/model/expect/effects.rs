@@ -6,6 +6,7 @@ use xcomponent_core::record::{Handled, Outgoing, SelectBy, Target};
 use super::{
     super::{Instance, Timer, Wait, canonical, value::merge},
     step::{Step, Taken},
+    used_up,
 };
 use crate::{
     blueprint::{Blueprint, Kind, Machine, Rule, State, Transition},
@@ -29,6 +30,7 @@ pub(super) fn carry_out(
         move_timers(next, step.machine);
         next.version.clone_from(&seen.version);
     }
+    used_up(next, &step.event);
     next.state.clone_from(&taken.to);
     next.context = taken.context.clone();
     let target = step.machine.state(&taken.to).ok_or("an unknown state")?;
