@@ -2,6 +2,7 @@
 
 pub mod config;
 mod guests;
+pub mod simulation;
 
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 

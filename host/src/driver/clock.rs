@@ -90,8 +90,8 @@ impl Clock for ManualClock {
         Timestamp(self.now.load(Ordering::Acquire))
     }
 
-    fn until(&self, _: Timestamp) -> Option<Duration> {
-        None
+    fn until(&self, deadline: Timestamp) -> Option<Duration> {
+        (deadline <= self.now()).then_some(Duration::ZERO)
     }
 
     fn on_jump(&self, wake: Wake) {

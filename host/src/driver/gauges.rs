@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use xcomponent_core::engine::Counters;
+use xcomponent_core::{engine::Counters, time::Timestamp};
 
 /// Buckets of [`Histogram`]; the last has no upper bound.
 pub const BUCKETS: usize = 24;
@@ -20,6 +20,13 @@ pub struct Gauges {
     pub shards: Vec<ShardGauges>,
     /// The committer's.
     pub commit: CommitGauges,
+}
+
+impl Gauges {
+    /// No deadline of any instance comes before that; none = there is no deadline.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.shards.iter().filter_map(|shard| shard.next_due).min()
+    }
 }
 
 /// Numbers of one shard.
@@ -35,6 +42,8 @@ pub struct ShardGauges {
     pub away: usize,
     /// What became of events since the start.
     pub events: Counters,
+    /// No deadline of an instance comes before that; none = there is no deadline.
+    pub next_due: Option<Timestamp>,
     /// Deliveries dropped after the first dead letter of their root and instance, since the start.
     pub dropped_over_budget: u64,
 }

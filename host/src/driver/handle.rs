@@ -1,6 +1,6 @@
 //! What callers hold: cheap to clone, used from any thread.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 use xcomponent_core::{
@@ -28,6 +28,9 @@ use crate::store::{Position, Result};
 /// Requests of one batch that are in the inboxes at a time; a longer batch follows as these are
 /// answered.
 pub const BATCH_MAX: usize = 8_192;
+
+/// Wait before it is asked again whether something is in flight: a call that yielded takes longer.
+const QUIET_PAUSE: Duration = Duration::from_millis(1);
 
 /// Asks the engines. Every answer is durable when it arrives.
 #[derive(Clone)]
@@ -243,6 +246,20 @@ impl Handle {
         Gauges {
             shards: shards.collect(),
             commit: self.shared.commits.read(self.shared.log.queued()),
+        }
+    }
+
+    /// Waits until nothing is in flight and every deadline that has come was met. Only of use where
+    /// nobody else asks, and the clock stands still.
+    pub async fn quiet(&self, tenant: &TenantId) {
+        loop {
+            // A shard that answers has looked at the clock.
+            let look = Request::Census { component: None };
+            self.request(tenant, look).await;
+            if self.shared.is_quiet() || !self.admits() {
+                return;
+            }
+            tokio::time::sleep(QUIET_PAUSE).await;
         }
     }
 

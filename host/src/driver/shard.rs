@@ -303,6 +303,7 @@ impl<G: Guests> Shard<G> {
             inbox: 0,
             away: self.leases.away(),
             events: self.engine.counters(),
+            next_due: self.engine.poll_timeout(),
             dropped_over_budget: self.engine.dropped_over_budget(),
         });
     }

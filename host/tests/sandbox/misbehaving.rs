@@ -11,12 +11,13 @@ use crate::{
 use xcomponent_host::sandbox::Sandboxes;
 
 /// Each action, and the fault it must end in.
-const ACTIONS: [(&str, FaultCode); 8] = [
+const ACTIONS: [(&str, FaultCode); 9] = [
     ("panic", FaultCode::Trap),
     ("loopForever", FaultCode::Fuel),
     ("eatMemory", FaultCode::Memory),
     ("recurse", FaultCode::Stack),
-    ("answerHuge", FaultCode::AnswerTooLarge),
+    ("answerHuge", FaultCode::Memory),
+    ("answerLarge", FaultCode::AnswerTooLarge),
     ("sendForever", FaultCode::TooManySends),
     ("answerMalformed", FaultCode::AnswerMalformed),
     ("floodLog", FaultCode::Fuel),
