@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 pub enum Context {
     /// As it came: how often it was pinged.
     Pinged(u64),
-    /// 100 MB of text.
-    Huge,
+    /// So many bytes of text.
+    Text(usize),
     /// Text that is not JSON.
     Malformed,
 }
@@ -24,7 +24,7 @@ impl Serialize for Context {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Pinged(pings) => serde_json::json!({ "pings": pings }).serialize(serializer),
-            Self::Huge => serializer.serialize_str(&"x".repeat(100_000_000)),
+            Self::Text(bytes) => serializer.serialize_str(&"x".repeat(*bytes)),
             Self::Malformed => {
                 // The shape in which `serde_json` passes text through as it stands.
                 const RAW: &str = "$serde_json::private::RawValue";
@@ -88,10 +88,16 @@ pub mod methods {
         black_box(deeper(0));
     }
 
-    /// Answers 100 MB.
+    /// Answers 100 MB, for which there is not even memory.
     #[action]
     fn answer_huge(context: &mut Context) {
-        *context = Context::Huge;
+        *context = Context::Text(100_000_000);
+    }
+
+    /// Answers 10 MB: there is memory for it, but no context is so large.
+    #[action]
+    fn answer_large(context: &mut Context) {
+        *context = Context::Text(10_000_000);
     }
 
     /// Sends a million events.
