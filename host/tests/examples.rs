@@ -45,6 +45,34 @@ fn every_example_does_what_its_script_expects_and_its_readme_shows() {
 }
 
 #[test]
+fn an_expectation_that_is_not_met_is_told_with_its_line() {
+    let yaml = "\
+components: [order.yaml, payment.yaml]
+steps:
+  - create: {machine: Order, id: order-1, context: {orderId: O-1, amount: -1}}
+  - create: {machine: Order, id: order-1, context: {orderId: O-1, amount: 40}}
+    expect: {state: Paid, context: {amount: 41}, path: [Created, Paid]}
+  - broadcast: {machine: Order, event: SUBMIT}
+    expect: {matched: 2}
+  - expect: {machine: Payment, count: 0}
+";
+    let script = Script::parse(yaml).unwrap();
+    let (_, failures) = run(&script, &root().join("examples/order-and-payment-yaml"));
+    let told: Vec<String> = failures.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "line 3: expected the step to succeed, got schema (`amount` must be at least 0)",
+            "line 4: expected state `Paid`, got `Created`",
+            "line 4: expected context.amount = 41, got 40",
+            "line 4: expected path `Created → Paid`, got `Created`",
+            "line 6: expected matched `2`, got `1`",
+            "line 8: expected count `0`, got `1`",
+        ]
+    );
+}
+
+#[test]
 fn the_diagrams_of_components_are_those_of_their_definitions() {
     let mut wrong = Vec::new();
     for folder in folders("components") {
@@ -85,13 +113,17 @@ fn simulate(folder: &Path) -> (String, Vec<simulation::Failure>) {
     let yaml = read(&folder.join("script.yaml"));
     let script = Script::parse(&yaml).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
     assert!(!script.components.is_empty(), "{folder:?} runs nothing");
+    run(&script, folder)
+}
+
+fn run(script: &Script, folder: &Path) -> (String, Vec<simulation::Failure>) {
     let components = script.components.iter();
     let components = components.map(|path| component(&folder.join(path)));
     let mut config = Config::default();
     config.sandbox.compile.program = Some(PathBuf::from(env!("CARGO_BIN_EXE_xcomponent")));
     let mut printed = String::new();
     let mut tell = |told: &Told| printed.push_str(&format!("{told}\n"));
-    let run = simulation::run(&script, components.collect(), config, &mut tell);
+    let run = simulation::run(script, components.collect(), config, &mut tell);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let report = runtime.block_on(run);
     let report = report.unwrap_or_else(|error| panic!("{folder:?}: {error}\n{printed}"));

@@ -29,7 +29,7 @@ use self::{
 };
 pub use self::{
     script::{STEPS_MAX, Script, ScriptError},
-    told::{Failure, Happened, Names, Told},
+    told::{Answered, Failure, Happened, Names, Told},
 };
 use super::{Config, Host, StartError};
 use crate::{
@@ -213,6 +213,9 @@ impl<'t> Simulation<'t> {
             Action::Look => Outcome::default(),
         };
         self.settle(telling).await?;
+        if let (Telling::Aloud, Some(answered)) = (telling, self.answered(step, &outcome)) {
+            (self.tell)(&Told::Answered(answered));
+        }
         self.check(step, &outcome).await
     }
 
@@ -313,6 +316,25 @@ impl<'t> Simulation<'t> {
         Ok(Outcome {
             instance: Some(id.clone()),
             ..Outcome::default()
+        })
+    }
+
+    /// What a caller is told and no record tells.
+    fn answered(&self, step: &Step, outcome: &Outcome) -> Option<Answered> {
+        let asked = match &step.action {
+            Action::Create(create) => &create.id,
+            Action::Send(send) => &send.event,
+            Action::Broadcast(broadcast) => &broadcast.event,
+            Action::Advance(_) | Action::Find(_) | Action::Look => return None,
+        };
+        let refused = outcome.code.as_ref().zip(outcome.message.as_ref());
+        let refused = refused.filter(|_| outcome.is_refused);
+        let refused = refused.map(|(code, message)| format!("refused, {code} ({message})"));
+        let answer = refused.or_else(|| outcome.tally.map(expect::counted))?;
+        Some(Answered {
+            at_ms: self.clock.now().since(self.start).0,
+            asked: asked.clone(),
+            answer,
         })
     }
 

@@ -10,7 +10,7 @@ use xcomponent_core::{
 use super::{
     Error, Outcome, PAGE, Simulation,
     script::{Expect, Step},
-    told::{Failure, Told},
+    told::{Failure, Happened, Names, Told},
 };
 use crate::driver::{InstanceFilter, LetterFilter, PageRequest};
 
@@ -72,9 +72,34 @@ impl Simulation<'_> {
         let status = instance.status.as_str().to_owned();
         compare("status", expect.status.as_ref(), &status, differs);
         if let Some(context) = &expect.context {
-            compare_context(context, &instance.context.value(), differs);
+            compare_properties("context.", context, &instance.context.value(), differs);
+        }
+        if expect.path.is_some() || expect.history.is_some() {
+            compare_history(expect, &self.history(&id).await?, differs);
         }
         Ok(())
+    }
+
+    /// What happened to an instance, oldest first.
+    async fn history(&self, id: &InstanceId) -> Result<Vec<Happened>, Error> {
+        let mut page = PageRequest::first(PAGE);
+        let mut history = Vec::new();
+        loop {
+            let handle = self.host.handle();
+            let entries = handle.history(&self.tenant, id, page).await?;
+            history.extend(entries.items);
+            if entries.next.is_none() {
+                break;
+            }
+            page.after = entries.next;
+        }
+        // Everybody was named when it was told.
+        let mut names = Names::default();
+        let happened = history.iter().rev();
+        let happened = happened
+            .filter_map(|entry| Happened::of(&entry.record, self.start, &mut names))
+            .collect();
+        Ok(happened)
     }
 
     async fn read(&self, id: &InstanceId) -> Result<Option<Snapshot>, Error> {
@@ -126,8 +151,9 @@ impl Simulation<'_> {
 impl Expect {
     /// Whether it says how one instance is, and not how many there are.
     fn is_about_an_instance(&self) -> bool {
-        let says = self.state.is_some() || self.status.is_some() || self.context.is_some();
-        self.count.is_none() && (says || self.instance.is_some())
+        let is_so = self.state.is_some() || self.status.is_some() || self.context.is_some();
+        let was_so = self.path.is_some() || self.history.is_some();
+        self.count.is_none() && (is_so || was_so || self.instance.is_some())
     }
 
     /// Whether it says that the step has not done what it says.
@@ -198,16 +224,54 @@ fn compare_tally(expect: &Expect, tally: Tally, differs: &mut Differs) {
     }
 }
 
+/// The counts of a broadcast that are not zero, and how many were matched.
+pub(super) fn counted(tally: Tally) -> String {
+    let counts = Expect::default().counts();
+    let counts = counts.iter().map(|(name, _, of)| (*name, of(&tally)));
+    let told = counts.filter(|(name, n)| *name == "matched" || *n > 0);
+    let told: Vec<String> = told.map(|(name, n)| format!("{name} {n}")).collect();
+    told.join(", ")
+}
+
+fn compare_history(expect: &Expect, history: &[Happened], differs: &mut Differs) {
+    if let Some(path) = &expect.path {
+        let entered = history
+            .iter()
+            .filter(|happened| happened.disposition == Disposition::Transitioned.as_str());
+        let entered: Vec<&str> = entered
+            .filter_map(|happened| happened.to.as_deref())
+            .collect();
+        compare(
+            "path",
+            Some(&path.join(" → ")),
+            &entered.join(" → "),
+            differs,
+        );
+    }
+    if let Some(expected) = &expect.history {
+        compare("events", Some(&expected.len()), &history.len(), differs);
+        for (n, (expected, happened)) in expected.iter().zip(history).enumerate() {
+            let happened = serde_json::to_value(happened).unwrap_or_default();
+            compare_properties(&format!("history[{n}]."), expected, &happened, differs);
+        }
+    }
+}
+
 /// Every property that is named must be there with that value; numbers by value.
-fn compare_context(expected: &Map<String, Value>, context: &Value, differs: &mut Differs) {
+fn compare_properties(
+    prefix: &str,
+    expected: &Map<String, Value>,
+    got: &Value,
+    differs: &mut Differs,
+) {
     for (name, expected) in expected {
-        let got = context.get(name).unwrap_or(&Value::Null);
+        let got = got.get(name).unwrap_or(&Value::Null);
         let same = match (expected.as_f64(), got.as_f64()) {
             (Some(expected), Some(got)) => expected == got,
             _ => expected == got,
         };
         if !same {
-            differs.push((format!("context.{name} = {expected}"), got.to_string()));
+            differs.push((format!("{prefix}{name} = {expected}"), got.to_string()));
         }
     }
 }

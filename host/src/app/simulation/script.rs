@@ -137,6 +137,10 @@ pub(super) struct Expect {
     pub(super) state: Option<String>,
     pub(super) status: Option<String>,
     pub(super) context: Option<Map<String, Value>>,
+    /// The states it entered, oldest first.
+    pub(super) path: Option<Vec<String>>,
+    /// All that happened to it, oldest first, as `--json` tells it: what is named must be so.
+    pub(super) history: Option<Vec<Map<String, Value>>>,
     // How many there are.
     pub(super) component: Option<String>,
     pub(super) machine: Option<String>,

@@ -20,8 +20,21 @@ pub enum Told {
     Say(String),
     /// An instance looked at an event, or an event was parked.
     Happened(Happened),
+    /// The caller was answered something that no record tells.
+    Answered(Answered),
     /// The script expected something else.
     Failed(Failure),
+}
+
+/// The answer to a broadcast, or a refusal of which nothing is kept.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answered {
+    /// When, in milliseconds since the start.
+    pub at_ms: u64,
+    /// What was asked for: an event, or the id of a creation.
+    pub asked: String,
+    /// The answer.
+    pub answer: String,
 }
 
 /// An instance looked at an event, or an event was parked.
@@ -156,7 +169,7 @@ fn why(handled: &Handled) -> Option<(String, String)> {
     if let Some(fault) = &handled.fault {
         return Some((fault.code.as_str().to_owned(), fault.message.to_string()));
     }
-    handled.reason.as_ref().map(reason)
+    handled.reason.as_deref().map(reason)
 }
 
 /// The same codes as the HTTP API answers.
@@ -200,6 +213,7 @@ impl fmt::Display for Told {
         match self {
             Self::Say(text) => write!(f, "\n# {text}"),
             Self::Happened(happened) => happened.fmt(f),
+            Self::Answered(answered) => answered.fmt(f),
             Self::Failed(failure) => failure.fmt(f),
         }
     }
@@ -230,6 +244,17 @@ impl fmt::Display for Happened {
             0 => Ok(()),
             more => write!(f, "\n{:>12}  … and {more} more", "│"),
         }
+    }
+}
+
+impl fmt::Display for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            at_ms,
+            asked,
+            answer,
+        } = self;
+        write!(f, "{:>12}  {:<16} {asked:<22} {answer}", Clock(*at_ms), "←")
     }
 }
 
