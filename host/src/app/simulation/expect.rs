@@ -195,8 +195,11 @@ fn compare_outcome(expect: &Expect, outcome: &Outcome, differs: &mut Differs) {
     }
 }
 
+/// One of a tally's counts.
+type CountOf = fn(&Tally) -> u64;
+
 impl Expect {
-    fn counts(&self) -> [(&'static str, Option<u64>, fn(&Tally) -> u64); 6] {
+    fn counts(&self) -> [(&'static str, Option<u64>, CountOf); 6] {
         [
             ("matched", self.matched, |tally| tally.matched),
             ("transitioned", self.transitioned, |tally| {
