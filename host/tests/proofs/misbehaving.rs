@@ -46,8 +46,8 @@ const GROWTH_BYTES_MAX: u64 = 32 << 20;
 /// the machines it was measured on, and the host's own beside it on a slower one.
 const CPU_MS_MAX: u64 = 250;
 
-/// What one round leaves in the histories of orders and dead letters, at most.
-const ROUND_BYTES_MAX: u64 = 4 << 20;
+/// What one round leaves in histories and dead letters, and what the allocator takes at a time.
+const ROUND_BYTES_MAX: u64 = 8 << 20;
 
 struct World {
     host: TestHost,
