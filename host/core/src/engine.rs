@@ -12,6 +12,7 @@
 mod apply;
 mod birth;
 mod breaker;
+mod budget;
 mod cascade;
 mod instances;
 mod intake;
@@ -33,7 +34,8 @@ use hashbrown::{HashMap, HashSet};
 pub use self::versions::fit;
 use self::{
     breaker::Breakers,
-    cascade::{Budget, Held},
+    budget::Budget,
+    cascade::Held,
     instances::{Instances, Slot},
     outbox::Outbox,
     repeats::Repeats,

@@ -47,15 +47,19 @@ pub enum Body {
     /// An event that no instance took was parked.
     Parked(Box<DeadLetter>),
     /// A dead letter was discarded by a person.
-    Discarded {
-        /// Which.
-        id: EventId,
-        /// Where it was parked.
-        instance: Option<InstanceId>,
-    },
+    Discarded(Box<Discarded>),
 }
 
-/// An instance looked at an event.
+/// A dead letter that is no longer one.
+#[derive(Clone, Debug)]
+pub struct Discarded {
+    /// Which.
+    pub id: EventId,
+    /// Where it was parked.
+    pub instance: Option<InstanceId>,
+}
+
+/// An instance looked at an event. A million of these are kept: what few have is boxed.
 #[derive(Clone, Debug)]
 pub struct Handled {
     /// The event.
@@ -65,7 +69,7 @@ pub struct Handled {
     /// What became of it.
     pub disposition: Disposition,
     /// Why, for `ignored` and `rejected`.
-    pub reason: Option<Reason>,
+    pub reason: Option<Box<Reason>>,
     /// State before; none for a creation.
     pub from: Option<StateIdx>,
     /// State after; equals `from` where nothing changed.
@@ -77,7 +81,7 @@ pub struct Handled {
     /// What goes out, in order; delayed sends are among the timers instead.
     pub deliveries: Vec<Outgoing>,
     /// What went wrong, if something did.
-    pub fault: Option<Fault>,
+    pub fault: Option<Box<Fault>>,
     /// Lines the methods wrote.
     pub logs: Vec<LogLine>,
     /// Work the methods did, in fuel.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
-    record::{AppendSeq, Body, DeadLetter, Record, Snapshot},
+    record::{AppendSeq, Body, DeadLetter, Discarded, Record, Snapshot},
 };
 
 /// A record in the log.
@@ -64,7 +64,8 @@ impl Log {
                 park(&mut self.letters, letter);
                 None
             }
-            Body::Discarded { id, instance } => {
+            Body::Discarded(discarded) => {
+                let Discarded { id, instance } = &**discarded;
                 self.letters
                     .remove(&(tenant.clone(), id.clone(), instance.clone()));
                 None

@@ -193,7 +193,7 @@ pub fn describe(record: &Record) -> String {
         Body::Parked(letter) => {
             format!("{tenant} parked {} {:?}", letter.event.id, letter.why)
         }
-        Body::Discarded { id, .. } => format!("{tenant} discarded {id}"),
+        Body::Discarded(discarded) => format!("{tenant} discarded {}", discarded.id),
     }
 }
 

@@ -51,7 +51,6 @@ fn runs_reach_what_they_are_for() {
         "Finished",
         "NoLongerMatches",
         "NoAutoPassed",
-        " moved",
         " parked ",
         " sent ",
         " chose ",

@@ -132,7 +132,7 @@ impl HistoryRecord {
         };
         let after = &handled.after;
         let cause = handled.cause.as_ref();
-        let refusal = match &handled.reason {
+        let refusal = match handled.reason.as_deref() {
             Some(Reason::Refused(refusal)) => Some(RefusalView::of(refusal)),
             _ => None,
         };
@@ -147,7 +147,7 @@ impl HistoryRecord {
             machine: after.machine().name.to_string(),
             event: EventView::of(&handled.event),
             disposition: handled.disposition.as_str(),
-            reason: handled.reason.as_ref().map(wire::reason),
+            reason: handled.reason.as_deref().map(wire::reason),
             refusal,
             from: handled.from.map(|state| state_name(after, state)),
             to: state_name(after, handled.to),
@@ -156,7 +156,7 @@ impl HistoryRecord {
             caused_by_instance: cause
                 .and_then(|cause| cause.instance.as_ref().map(ToString::to_string)),
             root: cause.map(|cause| cause.root.to_string()),
-            fault: handled.fault.as_ref().map(FaultView::of),
+            fault: handled.fault.as_deref().map(FaultView::of),
             dead_letter_id: handled
                 .parked
                 .as_ref()
@@ -325,9 +325,9 @@ impl OtherRecord {
                 instance: Some(Instance::of(instance)),
                 ..Self::default()
             },
-            Body::Discarded { id, instance } => Self {
-                instance_id: instance.as_ref().map(ToString::to_string),
-                dead_letter_id: Some(id.to_string()),
+            Body::Discarded(discarded) => Self {
+                instance_id: discarded.instance.as_ref().map(ToString::to_string),
+                dead_letter_id: Some(discarded.id.to_string()),
                 ..Self::default()
             },
             Body::Handled(_) | Body::Parked(_) => Self::default(),

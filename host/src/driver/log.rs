@@ -66,7 +66,7 @@ impl Log {
     }
 
     /// Puts a shard's records in and says which position the first got; `last` is the number of
-    /// the last of them.
+    /// the last of them. The committer may have to be woken: see [`Self::wake`].
     pub(super) fn append(
         &self,
         shard: usize,
@@ -97,12 +97,18 @@ impl Log {
         queue
             .entries
             .extend((first..).zip(records.drain(..)).map(entry));
-        let asleep = std::mem::take(&mut queue.asleep);
+        Position(first)
+    }
+
+    /// Wakes the committer if it sleeps and there are records for it. Apart from
+    /// [`Self::append`], so that a shard first lets out what others wait for.
+    pub(super) fn wake(&self) {
+        let mut queue = self.lock();
+        let sleeps = !queue.entries.is_empty() && std::mem::take(&mut queue.asleep);
         drop(queue);
-        if asleep {
+        if sleeps {
             self.work.notify_one();
         }
-        Position(first)
     }
 
     /// Takes everything out, waiting for the first record; false if nothing more will come.

@@ -79,7 +79,8 @@ impl Outbox {
         self.answers.push(answer);
     }
 
-    /// Lets everything out: records first, since they come before what they cause.
+    /// Lets everything out: records first, since they come before what they cause. Other shards
+    /// are woken before the committer: cascades do not wait for it, and cores may be few.
     pub(super) fn let_out(&mut self, shared: &Shared) {
         let before = self.position;
         let records = self.records.len();
@@ -114,6 +115,9 @@ impl Outbox {
             if !deliveries.is_empty() {
                 post.inbox.deliver(deliveries);
             }
+        }
+        if records > 0 {
+            shared.log.wake();
         }
         shared.posts[self.shard].gate.hold(&mut self.answers);
     }

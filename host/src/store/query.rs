@@ -183,10 +183,10 @@ impl<'r> Subject<'r> {
                 machine: letter.machine.as_ref(),
                 instance: letter.instance.as_ref(),
             },
-            Body::Discarded { instance, .. } => Self {
+            Body::Discarded(discarded) => Self {
                 component: None,
                 machine: None,
-                instance: instance.as_ref(),
+                instance: discarded.instance.as_ref(),
             },
         }
     }

@@ -168,7 +168,7 @@ impl Engine {
             after: instance.snapshot.clone(),
             cause: Some(letter.mail.cause.clone()),
             deliveries: all,
-            fault: verdict.fault.clone(),
+            fault: verdict.fault.clone().map(Box::new),
             logs: traces.logs,
             fuel: traces.fuel,
             attempts: letter.attempts + 1,

@@ -20,8 +20,8 @@ use crate::{
     input::{Create, Request, SendEvent, Ticket},
     instance::{After, Birth, Letter, Origin, Trigger},
     record::{
-        AppendSeq, Body, DeadLetter, Departed, Mail, Outgoing, Retry, Snapshot, Status, Target,
-        Timer, TimerKind,
+        AppendSeq, Body, DeadLetter, Departed, Discarded, Mail, Outgoing, Retry, Snapshot, Status,
+        Target, Timer, TimerKind,
     },
     time::Timestamp,
 };
@@ -36,10 +36,10 @@ impl Engine {
             Request::Read { instance } => self.read(ticket, &tenant, instance),
             Request::Replay { letter } => self.replay(ticket, &tenant, *letter),
             Request::Discard { letter } => {
-                let body = Body::Discarded {
+                let body = Body::Discarded(Box::new(Discarded {
                     id: letter.event.id,
                     instance: letter.instance,
-                };
+                }));
                 self.append(&tenant, body, Source::Nothing);
                 self.reply(ticket, Reply::Discarded);
             }
@@ -228,7 +228,7 @@ impl Engine {
                 );
             }
             (Some(to), instance) => {
-                let body = Body::Discarded { id: of, instance };
+                let body = Body::Discarded(Box::new(Discarded { id: of, instance }));
                 let seq = self.append(tenant, body, Source::Remembered(Box::new(key.clone())));
                 let outgoing = Outgoing {
                     n: 0,

@@ -467,7 +467,7 @@ fn line(effect: &Effect) -> String {
                 Body::Moved(after) => format!("moved {}", after.id),
                 Body::Selected(selected) => format!("{selected:?}"),
                 Body::Parked(letter) => format!("{letter:?}"),
-                Body::Discarded { id, .. } => format!("discarded {id}"),
+                Body::Discarded(discarded) => format!("discarded {}", discarded.id),
             };
             format!("append {} {} {} {body}", seq.0, record.tenant, record.at.0)
         }

@@ -162,7 +162,7 @@ fn decide(
     if is_first && expected.is_some_and(|expected| *expected != before.state) {
         return Ok(Decision::Rejected);
     }
-    if handled.reason == Some(Reason::NoLongerMatches) {
+    if handled.reason.as_deref() == Some(&Reason::NoLongerMatches) {
         return if model.chosen.contains_key(&(key.0, of_selection(&key.1))) {
             Ok(Decision::Ignored)
         } else {

@@ -40,9 +40,9 @@ impl Letters {
                 }
             }
             Body::Parked(letter) => self.of(&record.tenant).park(position, letter),
-            Body::Discarded { id, instance } => {
-                self.of(&record.tenant).settle(id, instance.as_ref())
-            }
+            Body::Discarded(discarded) => self
+                .of(&record.tenant)
+                .settle(&discarded.id, discarded.instance.as_ref()),
             Body::Selected(_) | Body::Departed(_) | Body::Moved(_) => {}
         }
     }
