@@ -7,7 +7,7 @@ use std::{
 
 use xcomponent_pack::build::Toolchain;
 
-use crate::harness::{command, root, scratch, xcomponent};
+use crate::harness::{Serving, command, root, scratch, xcomponent};
 
 #[test]
 fn a_new_project_has_everything_it_needs() {
@@ -142,4 +142,17 @@ fn a_new_project_builds_passes_its_tests_and_runs() {
     let told = String::from_utf8_lossy(&simulated.stdout);
     assert!(simulated.status.success(), "{told}");
     assert!(told.contains("Pens is approved"), "{told}");
+    // A folder is served as it is, and replaced while the host runs.
+    let serving = Serving::start([&folder]);
+    assert_eq!(
+        serving.ready["components"][0]["component"],
+        "FirstStepsComponent"
+    );
+    let yaml = folder.join("component.yaml");
+    let newer = fs::read_to_string(&yaml)
+        .unwrap()
+        .replace("version: 0.1.0", "version: 0.2.0");
+    fs::write(&yaml, newer).unwrap();
+    let deployed = serving.ask(["deploy".as_ref(), folder.as_os_str()]).done();
+    assert_eq!(deployed.stdout, "FirstStepsComponent 0.2.0 is active\n");
 }
