@@ -1,5 +1,10 @@
 //! What is packed is read back unchanged, and nothing else is accepted.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up has failed"
+)]
+
 use proptest::prelude::*;
 use wasm_encoder::{ComponentBuilder, ComponentTypeRef, InstanceType};
 use xcomponent_pack::{Metadata, Method, MethodKind, ReadError, blank, pack, read};

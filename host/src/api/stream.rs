@@ -182,6 +182,9 @@ impl Feed {
         let mut stopping = self.state.shared.stopping.subscribe();
         let heartbeat = self.state.config().heartbeat;
         tokio::select! {
+            // A host that ends says so first, and stops its driver after that: clients are to see
+            // the reason, not its consequence.
+            biased;
             _ = stopping.wait_for(|stopping| *stopping) => Step::Stopped,
             entries = self.subscription.next() => match entries {
                 Ok(entries) => Step::Records(entries),

@@ -364,6 +364,8 @@ stateMachines:
     client.disposition(&one, "FIRE", json!({})).await;
     client.until("Target", "Down").await;
     client.disposition(&other, "FIRE", json!({})).await;
+    let other = client.history(&other).await;
+    assert_eq!(other[1]["caused"], json!([]), "it found nobody");
     let (target, one) = (client.history(&target).await, client.history(&one).await);
     assert_eq!(target.len(), 2);
     assert_eq!(target[1]["causedBy"], json!([one[1]["id"]]));

@@ -9,10 +9,6 @@
 mod client;
 mod differences;
 mod errors;
-#[allow(
-    dead_code,
-    reason = "shared with other tests, and not every test needs every helper"
-)]
 #[path = "../common/guests.rs"]
 mod guests;
 #[path = "../common/host.rs"]

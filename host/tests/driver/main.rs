@@ -1,5 +1,12 @@
 //! The driver with a real engine: what callers see when shards cascade, stores fail, guests yield.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::unwrap_in_result,
+    reason = "helpers of tests are tests"
+)]
+
 mod cascades;
 mod durability;
 mod faulty;

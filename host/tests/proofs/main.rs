@@ -8,10 +8,6 @@
 )]
 
 mod breaker;
-#[allow(
-    dead_code,
-    reason = "shared with other tests, and not every test needs every helper"
-)]
 #[path = "../common/guests.rs"]
 mod guests;
 #[path = "../common/host.rs"]

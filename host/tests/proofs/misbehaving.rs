@@ -23,13 +23,14 @@ use crate::{
     turn,
 };
 
-/// Each event, and the fault that its method must end in.
-const METHODS: [(&str, &str); 9] = [
+/// Each event, and the fault that its method must end in: every one that the definition has.
+const FAULTS: [(&str, &str); 10] = [
     ("PANIC", "trap"),
     ("LOOP", "cpu_budget"),
     ("MEMORY", "memory_limit"),
     ("STACK", "stack_overflow"),
     ("HUGE", "memory_limit"),
+    ("LARGE", "answer_too_large"),
     ("SENDS", "too_many_sends"),
     ("MALFORMED", "answer_malformed"),
     ("LOGS", "cpu_budget"),
@@ -46,8 +47,8 @@ const GROWTH_BYTES_MAX: u64 = 32 << 20;
 /// the machines it was measured on, and the host's own beside it on a slower one.
 const CPU_MS_MAX: u64 = 250;
 
-/// What one round leaves in the histories of orders and dead letters, at most.
-const ROUND_BYTES_MAX: u64 = 4 << 20;
+/// What one round leaves in histories and dead letters, and what the allocator takes at a time.
+const ROUND_BYTES_MAX: u64 = 8 << 20;
 
 struct World {
     host: TestHost,
@@ -55,6 +56,8 @@ struct World {
     /// One instance for each caller.
     instances: Vec<String>,
     n_orders: AtomicUsize,
+    /// The events that misbehave, and the fault of each.
+    methods: Vec<(String, &'static str)>,
 }
 
 impl World {
@@ -81,7 +84,9 @@ impl World {
             let machine = host.create("MisbehavingComponent", "Misbehaving", NOTHING);
             instances.push(machine.await);
         }
+        let methods = methods(&host).await;
         Arc::new(Self {
+            methods,
             host,
             clock,
             instances,
@@ -106,11 +111,11 @@ impl World {
 
     async fn misbehave(&self, caller: usize, calls: &Semaphore) {
         let instance = &self.instances[caller];
-        for (event, fault) in METHODS {
+        for (event, fault) in &self.methods {
             calls.add_permits(1);
             let answer = self.host.send(instance, event, NOTHING).await;
             assert_eq!(answer.problem(422), "method_failed", "{event}");
-            assert_eq!(answer.text("/fault"), fault, "{event}: {answer:?}");
+            assert_eq!(answer.text("/fault"), *fault, "{event}: {answer:?}");
             let good = self.host.send(instance, "PING", NOTHING).await;
             assert_eq!(good.status, 200, "after {event}: {good:?}");
             assert_eq!(good.text("/disposition"), "transitioned");
@@ -119,7 +124,7 @@ impl World {
 
     /// Submits an order whenever a caller calls.
     async fn take_orders(&self, calls: &Semaphore) {
-        for _ in 0..CALLERS * METHODS.len() {
+        for _ in 0..CALLERS * self.methods.len() {
             let call = calls.acquire().await.expect("it stays open");
             call.forget();
             let number = self.n_orders.fetch_add(1, Ordering::Relaxed);
@@ -180,6 +185,24 @@ impl World {
     }
 }
 
+/// Every event of the component but the good one, and the fault that it must end in.
+async fn methods(host: &TestHost) -> Vec<(String, &'static str)> {
+    let machines = host.get("/api/components/MisbehavingComponent/machines");
+    let machines = machines.await.json();
+    let transitions = machines["machines"][0]["transitions"].as_array().unwrap();
+    let events = transitions.iter().map(|one| one["event"].as_str().unwrap());
+    let bad = events.filter(|event| *event != "PING");
+    let methods: Vec<_> = bad
+        .map(|event| {
+            let fault = FAULTS.iter().find(|(known, _)| *known == event);
+            let (_, fault) = fault.unwrap_or_else(|| panic!("{event} is not expected"));
+            (event.to_owned(), *fault)
+        })
+        .collect();
+    assert!(methods.len() >= 9, "{methods:?}");
+    methods
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn eight_callers_misbehave_in_every_way_and_nobody_else_notices() {
     let _turn = turn().await;
@@ -192,7 +215,7 @@ async fn eight_callers_misbehave_in_every_way_and_nobody_else_notices() {
         world.round().await,
     ];
     println!("resident: {before} before, then {first}, {second}, {third} bytes");
-    assert_is_parked(&world.dead_letters().await);
+    assert_are_parked(&world.methods, &world.dead_letters().await);
     assert_orders_are_whole(&world).await;
     assert!(
         third <= before + GROWTH_BYTES_MAX,
@@ -214,25 +237,25 @@ async fn eight_callers_misbehave_in_every_way_and_nobody_else_notices() {
 }
 
 /// Each method of each caller in each round left one letter that names its cause.
-fn assert_is_parked(letters: &[Value]) {
-    for (event, fault) in METHODS {
-        let own = letters.iter().filter(|one| one["event"]["name"] == event);
+fn assert_are_parked(methods: &[(String, &str)], letters: &[Value]) {
+    for (event, fault) in methods {
+        let own = letters.iter().filter(|one| one["event"]["name"] == **event);
         let own: Vec<&Value> = own.collect();
         assert_eq!(own.len(), 3 * CALLERS, "{event}");
-        assert!(own.iter().all(|one| one["reason"]["code"] == fault));
+        assert!(own.iter().all(|one| one["reason"]["code"] == **fault));
         assert!(own.iter().all(|one| one["reason"]["message"] != ""));
     }
     let ids: BTreeSet<&str> = letters
         .iter()
         .map(|one| one["id"].as_str().unwrap())
         .collect();
-    assert_eq!(ids.len(), 3 * CALLERS * METHODS.len());
+    assert_eq!(ids.len(), 3 * CALLERS * methods.len());
 }
 
 /// Every order has each of its events once, and nothing of it was parked.
 async fn assert_orders_are_whole(world: &World) {
     let orders = world.orders("Paid").await;
-    assert_eq!(orders.len(), 3 * CALLERS * METHODS.len());
+    assert_eq!(orders.len(), 3 * CALLERS * world.methods.len());
     for order in orders {
         let history = world.host.history(&order).await;
         let events = history.iter().map(|one| one["event"]["name"].as_str());

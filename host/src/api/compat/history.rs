@@ -9,7 +9,7 @@ use axum::{Json as JsonAnswer, extract::State as Shared};
 use serde::{Deserialize, Serialize};
 use xcomponent_core::{
     id::{EventId, InstanceId},
-    record::{Body, Disposition, Handled, Target, TimerKind},
+    record::{Body, Cause, Disposition, Handled, Outgoing, Target, Timer, TimerKind},
 };
 
 use super::{
@@ -24,8 +24,9 @@ use crate::driver::{Entry, PageRequest};
 /// Records of one instance that are looked at, the last first.
 const HISTORY_MAX: usize = 10_000;
 
-/// Outside events whose consequences are followed, the last first: the store looks for each.
-const ROOTS_MAX: usize = 20;
+/// Outside events whose consequences are followed, the last first. What earlier ones sent to a
+/// selection of instances is shown under the id it was sent with, not under those it arrived with.
+const ROOTS_MAX: usize = 1_000;
 
 /// Instances in one answer.
 const CORRELATED_MAX: usize = 1_000;
@@ -73,7 +74,14 @@ pub(super) async fn events(
 async fn history(state: &State, caller: &Caller, id: &str, wanted: &Wanted) -> Result<Vec<Event>> {
     let id = instances::known(state, caller, id).await?.id;
     let entries = records(state, caller, &id).await?;
-    let mut shown: Vec<Event> = shown(&entries).collect();
+    let followed = roots(
+        entries
+            .iter()
+            .filter(|entry| handled(entry).is_some_and(is_open)),
+    );
+    let mut known = entries.clone();
+    known.extend(reached(state, caller, &followed).await?);
+    let mut shown = shown(&entries, &known, &followed);
     let limit = wanted.limit.unwrap_or(HISTORY_MAX);
     shown.drain(..shown.len().saturating_sub(limit));
     Ok(shown)
@@ -97,43 +105,67 @@ async fn records(state: &State, caller: &Caller, id: &InstanceId) -> Result<Vec<
     }
 }
 
-/// What these clients are shown of records: transitions and creations.
-fn shown(entries: &[Entry]) -> impl Iterator<Item = Event> {
-    let mut happened: HashMap<(&InstanceId, &EventId), Vec<&EventId>> = HashMap::new();
-    for handled in entries.iter().filter_map(handled) {
-        let cause = handled
-            .cause
-            .as_ref()
-            .and_then(|cause| cause.event.as_ref());
-        if let Some(cause) = cause {
-            let here = happened.entry((&handled.after.id, cause)).or_default();
-            here.push(&handled.event.id);
-        }
+/// Everything that outside events led to, the first first.
+async fn reached(state: &State, caller: &Caller, roots: &HashSet<EventId>) -> Result<Vec<Entry>> {
+    if roots.is_empty() {
+        return Ok(Vec::new());
     }
-    entries.iter().filter_map(move |entry| {
-        let handled = handled(entry)?;
-        let key = (&handled.after.id, &handled.event.id);
-        let here = happened.get(&key).map_or(&[][..], Vec::as_slice);
-        let is_shown = handled.disposition == Disposition::Transitioned;
-        is_shown.then(|| Event::of(handled, entry.record.at, &sent(handled, here)))
-    })
+    let roots = roots.iter().cloned().collect();
+    Ok(state.handle().traces(&caller.tenant, roots).await?)
 }
 
-/// The events that a transition sent: at once, later to others, and later to itself as far as
-/// that `happened` (a timer that was cancelled caused nothing).
-fn sent<'e>(by: &'e Handled, happened: &[&'e EventId]) -> Vec<&'e EventId> {
-    let at_once = by.deliveries.iter().map(|outgoing| &outgoing.event.id);
-    let to_others = by.after.timers.iter().filter_map(|timer| {
-        let TimerKind::Send(outgoing) = &timer.kind else {
-            return None;
-        };
-        let to_itself = matches!(&outgoing.to, Target::Instance { id, .. } if *id == by.after.id);
-        let is_own = timer.cause.event.as_ref() == Some(&by.event.id);
-        (is_own && !to_itself).then_some(&outgoing.event.id)
-    });
+/// What these clients are shown of records: transitions and creations. `known` is where their
+/// consequences are looked for, complete for what these roots led to.
+fn shown(entries: &[Entry], known: &[Entry], roots: &HashSet<EventId>) -> Vec<Event> {
+    let mut happened: HashMap<(&InstanceId, &EventId), Vec<&EventId>> = HashMap::new();
+    for handled in known.iter().filter_map(handled) {
+        if let Some(Cause {
+            instance: Some(instance),
+            event: Some(event),
+            ..
+        }) = &handled.cause
+        {
+            let because = happened.entry((instance, event)).or_default();
+            because.push(&handled.event.id);
+        }
+    }
+    let show = |entry: &Entry| {
+        let handled = handled(entry)?;
+        let key = (&handled.after.id, &handled.event.id);
+        let happened = happened.get(&key).map_or(&[][..], Vec::as_slice);
+        let root = handled.cause.as_ref().map(|cause| &cause.root);
+        let is_followed = root.is_some_and(|root| roots.contains(root));
+        let sent = sent(handled, happened, is_followed);
+        let is_shown = handled.disposition == Disposition::Transitioned;
+        is_shown.then(|| Event::of(handled, entry.record.at, &sent))
+    };
+    entries.iter().filter_map(show).collect()
+}
+
+/// The events that a transition sent: at once to certain instances, and otherwise as far as they
+/// `happened`: a selection may have found nobody, and a timer may have been cancelled.
+fn sent<'e>(by: &'e Handled, happened: &[&'e EventId], is_followed: bool) -> Vec<&'e EventId> {
+    let at_once = by.deliveries.iter();
+    let at_once = at_once.filter(|outgoing| !is_followed || !is_selection(outgoing));
+    let at_once = at_once.map(|outgoing| &outgoing.event.id);
     let mut seen = HashSet::new();
-    let all = at_once.chain(to_others).chain(happened.iter().copied());
+    let all = at_once.chain(happened.iter().copied());
     all.filter(|id| seen.insert(*id)).collect()
+}
+
+/// Whether only the records of others tell what became of all that a transition sent.
+fn is_open(handled: &Handled) -> bool {
+    let later = |timer: &Timer| match &timer.kind {
+        TimerKind::Send(outgoing) => {
+            !matches!(&outgoing.to, Target::Instance { id, .. } if *id == handled.after.id)
+        }
+        TimerKind::Timeout { .. } | TimerKind::Auto { .. } => false,
+    };
+    handled.deliveries.iter().any(is_selection) || handled.after.timers.iter().any(later)
+}
+
+fn is_selection(outgoing: &Outgoing) -> bool {
+    matches!(outgoing.to, Target::Selection(_))
 }
 
 /// The record of an instance that looked at an event.
@@ -162,25 +194,20 @@ pub(super) async fn correlated(
     Named(id): Named<String>,
 ) -> Result<JsonAnswer<Correlated>> {
     let id = instances::known(&state, &caller, &id).await?.id;
-    let mut entries = Vec::new();
-    for root in roots(&records(&state, &caller, &id).await?) {
-        entries.extend(state.handle().trace(&caller.tenant, &root).await?);
-    }
-    entries.sort_by_key(|entry| entry.position);
-    entries.dedup_by_key(|entry| entry.position);
-    let others: Vec<Entry> = entries
-        .into_iter()
-        .filter(|entry| subject(entry).is_some_and(|subject| *subject != id))
-        .collect();
+    let roots = roots(&records(&state, &caller, &id).await?);
+    let known = reached(&state, &caller, &roots).await?;
+    let others = known.iter();
+    let others = others.filter(|entry| subject(entry).is_some_and(|subject| *subject != id));
+    let others: Vec<Entry> = others.cloned().collect();
     let mut seen = HashSet::new();
-    let reached = others.iter().filter_map(subject);
-    let reached: Vec<InstanceId> = reached
+    let subjects = others.iter().filter_map(subject);
+    let ids: Vec<InstanceId> = subjects
         .filter(|id| seen.insert(*id))
         .take(CORRELATED_MAX)
         .cloned()
         .collect();
     let mut instances = Vec::new();
-    for other in &reached {
+    for other in &ids {
         let instance = state.handle().instance(&caller.tenant, other).await?;
         let now = state.handle().now();
         instances.extend(instance.map(|instance| Instance::of(&instance, now)));
@@ -188,17 +215,24 @@ pub(super) async fn correlated(
     Ok(JsonAnswer(Correlated {
         instance_id: id.to_string(),
         instances,
-        events: shown(&others).collect(),
+        events: shown(&others, &known, &roots),
     }))
 }
 
-/// The outside events behind records, the last first.
-fn roots(entries: &[Entry]) -> Vec<EventId> {
-    let mut seen = HashSet::new();
-    let causes = entries.iter().rev().filter_map(handled);
-    let roots = causes.filter_map(|handled| Some(&handled.cause.as_ref()?.root));
-    let distinct = roots.filter(|root| seen.insert((*root).clone()));
-    distinct.take(ROOTS_MAX).cloned().collect()
+/// The outside events behind records, the last of them.
+fn roots<'e>(
+    entries: impl IntoIterator<Item = &'e Entry, IntoIter: DoubleEndedIterator>,
+) -> HashSet<EventId> {
+    let causes = entries.into_iter().rev().filter_map(handled);
+    let roots = causes.filter_map(|handled| Some(handled.cause.as_ref()?.root.clone()));
+    let mut distinct = HashSet::new();
+    for root in roots {
+        if distinct.len() == ROOTS_MAX {
+            break;
+        }
+        distinct.insert(root);
+    }
+    distinct
 }
 
 /// The instance that a record is about.
