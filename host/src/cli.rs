@@ -1,7 +1,7 @@
 //! The command line: `xcomponent`. One file per subcommand, doc comments are the help text.
 //!
 //! A command is a struct of its arguments with one function `run`. It prints through a
-//! [`Printer`](printer::Printer) and gives back how it ended; exit codes are decided here and
+//! [`Printer`] and gives back how it ended; exit codes are decided here and
 //! nowhere else: 0 = done, 1 = there were findings or something failed, 2 = misuse.
 
 mod broadcast;

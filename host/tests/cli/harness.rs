@@ -1,7 +1,5 @@
 //! Runs the program, and compares what it prints with texts.
 
-#![allow(clippy::unwrap_used, reason = "a test whose helper fails has failed")]
-
 use std::{
     ffi::OsStr,
     fs,

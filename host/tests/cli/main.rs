@@ -1,5 +1,11 @@
 //! The command line, as the program that people start.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests are tests"
+)]
+
 mod definitions;
 mod harness;
 mod project;

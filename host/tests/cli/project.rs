@@ -2,12 +2,13 @@
 
 use std::{
     fs,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use xcomponent_pack::build::Toolchain;
 
-use crate::harness::{command, root, scratch, xcomponent};
+use crate::harness::{Serving, command, root, scratch, xcomponent};
 
 #[test]
 fn a_new_project_has_everything_it_needs() {
@@ -75,71 +76,54 @@ fn a_definition_is_built_only_without_methods() {
     xcomponent(["inspect".as_ref(), output.as_os_str()]).done();
 }
 
-/// Slow the first time: the standard library is compiled where no target is installed. Its target
-/// folder is kept from run to run.
+/// Slow the first time: the standard library is compiled where no target is installed.
 #[test]
 fn a_new_project_builds_passes_its_tests_and_runs() {
     if let Err(error) = Toolchain::find() {
         eprintln!("skipped: {error}");
         return;
     }
-    let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("scaffold");
-    let folder = kept.join("first-steps");
-    fs::create_dir_all(&kept).unwrap();
-    for name in [
-        "src",
-        "Cargo.toml",
-        "component.yaml",
-        "script.yaml",
-        "README.md",
-        ".gitignore",
-    ] {
-        let path = folder.join(name);
-        // They are not there the first time.
-        let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
-    }
-    let fresh = kept.join("fresh");
-    let _ = fs::remove_dir_all(&fresh);
-    xcomponent(["new".into(), fresh.join("first-steps")]).done();
-    fs::create_dir_all(&folder).unwrap();
-    for entry in fs::read_dir(fresh.join("first-steps")).unwrap() {
-        let entry = entry.unwrap();
-        fs::rename(entry.path(), folder.join(entry.file_name())).unwrap();
-    }
-    let tested = Command::new("cargo")
-        .args(["test", "--quiet", "--target-dir"])
-        .arg(folder.join("target/native"))
-        .current_dir(&folder)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(
-        tested.status.success(),
-        "{}",
-        String::from_utf8_lossy(&tested.stderr)
-    );
-    let built = command()
-        .current_dir(&folder)
-        .arg("build")
-        .output()
-        .unwrap();
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
-    assert!(folder.join("target/first-steps.wasm").exists());
-    let simulated = command()
-        .current_dir(&folder)
-        .args([
-            "simulate",
-            "target/first-steps.wasm",
-            "--script",
-            "script.yaml",
-        ])
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&simulated.stdout);
-    assert!(simulated.status.success(), "{told}");
+    let folder = first_steps();
+    let run = |program: &mut Command| {
+        let output = program.current_dir(&folder).stdin(Stdio::null()).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let native = folder.join("target/native");
+    let mut tests = Command::new("cargo");
+    run(tests.args(["test", "--quiet", "--target-dir"]).arg(native));
+    run(command().arg("build"));
+    let packed = "target/first-steps.wasm";
+    assert!(folder.join(packed).exists());
+    let told = run(command().args(["simulate", packed, "--script", "script.yaml"]));
     assert!(told.contains("Pens is approved"), "{told}");
+    // A folder is served as it is, and replaced while the host runs.
+    let serving = Serving::start([&folder]);
+    assert_eq!(
+        serving.ready["components"][0]["component"],
+        "FirstStepsComponent"
+    );
+    let yaml = folder.join("component.yaml");
+    let newer = fs::read_to_string(&yaml).unwrap();
+    fs::write(&yaml, newer.replace("version: 0.1.0", "version: 0.2.0")).unwrap();
+    let deployed = serving.ask(["deploy".as_ref(), folder.as_os_str()]).done();
+    assert_eq!(deployed.stdout, "FirstStepsComponent 0.2.0 is active\n");
+}
+
+/// A new project in a folder whose target folder is kept from run to run.
+fn first_steps() -> PathBuf {
+    let fresh = scratch("scaffold-fresh").join("first-steps");
+    xcomponent(["new".as_ref(), fresh.as_os_str()]).done();
+    let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("scaffold/first-steps");
+    fs::create_dir_all(&kept).unwrap();
+    for entry in fs::read_dir(&fresh).unwrap() {
+        let entry = entry.unwrap();
+        let place = kept.join(entry.file_name());
+        // It is not there the first time.
+        let _ = fs::remove_dir_all(&place).or_else(|_| fs::remove_file(&place));
+        fs::rename(entry.path(), place).unwrap();
+    }
+    kept
 }

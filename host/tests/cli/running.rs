@@ -27,7 +27,7 @@ fn one_instance_is_run_and_what_happens_is_shown() {
         "--event".as_ref(),
         "SUBMIT".as_ref(),
         "--for".as_ref(),
-        "700ms".as_ref(),
+        "2s".as_ref(),
     ]);
     let told = without_times(&run.done().stdout);
     assert_eq!(
