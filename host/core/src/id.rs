@@ -120,11 +120,19 @@ impl Repr {
         Self::Uuid((bits >> 64) as u64, bits as u64)
     }
 
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The text, written into `buffer` if need be.
+    fn text<'r>(&'r self, buffer: &'r mut [u8; 36]) -> &'r str {
         match self {
-            Self::Uuid(high, low) => f.write_str(write_uuid(*high, *low, &mut [0; 36])),
-            Self::Text(text) => f.write_str(text),
+            Self::Uuid(high, low) => write_uuid(*high, *low, buffer),
+            Self::Text(text) => text,
         }
+    }
+
+    /// The text with a mark and something more behind it: an id that follows from this one. Each
+    /// cascade makes some, and formatting would take longer than all the rest of it.
+    fn marked(&self, mark: &str, more: &str) -> Self {
+        let text = [self.text(&mut [0; 36]), mark, more].concat();
+        Self::Text(text.into())
     }
 }
 
@@ -161,13 +169,13 @@ macro_rules! id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
+                f.write_str(self.0.text(&mut [0; 36]))
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.fmt(f)
+                f.write_str(self.0.text(&mut [0; 36]))
             }
         }
     };
@@ -188,27 +196,27 @@ impl EventId {
     /// are bounded by depth.
     #[must_use]
     pub fn derive(&self, n: u32) -> Self {
-        Self(Repr::Text(format!("{self}.{n}").into()))
+        Self(self.0.marked(".", &n.to_string()))
     }
 
     /// The id under which one of the instances that a selection chose gets this event: what they
     /// send in turn is theirs, not each other's.
     #[must_use]
     pub fn at(&self, instance: &InstanceId) -> Self {
-        let place = stable_hash(instance.to_string().as_bytes());
-        Self(Repr::Text(format!("{self}~{place:016x}").into()))
+        let place = hex(stable_hash(instance.0.text(&mut [0; 36]).as_bytes()));
+        Self(self.0.marked("~", ascii(&place)))
     }
 
     /// The id under which the `n`th timer that this event armed fires.
     #[must_use]
     pub fn timer(&self, n: u32) -> Self {
-        Self(Repr::Text(format!("{self}.t{n}").into()))
+        Self(self.0.marked(".t", &n.to_string()))
     }
 
     /// The id under which the `n`th replay of this event runs.
     #[must_use]
     pub fn replay(&self, n: u32) -> Self {
-        Self(Repr::Text(format!("{self}.r{n}").into()))
+        Self(self.0.marked(".r", &n.to_string()))
     }
 
     /// An id read back from where this program wrote it: any text.
@@ -342,18 +350,32 @@ fn parse_uuid(text: &str) -> Option<u128> {
 }
 
 fn write_uuid(high: u64, low: u64, buffer: &mut [u8; 36]) -> &str {
-    let mut position = 0;
-    for byte in high.to_be_bytes().into_iter().chain(low.to_be_bytes()) {
-        for digit in [byte >> 4, byte & 0xF] {
-            if DASHES.contains(&position) {
-                buffer[position] = b'-';
-                position += 1;
-            }
-            buffer[position] = b"0123456789abcdef"[usize::from(digit)];
-            position += 1;
+    let (high, low) = (hex(high), hex(low));
+    let parts = [&high[..8], &high[8..12], &high[12..], &low[..4], &low[4..]];
+    let mut at = 0;
+    for part in parts {
+        if at > 0 {
+            buffer[at] = b'-';
+            at += 1;
         }
+        buffer[at..at + part.len()].copy_from_slice(part);
+        at += part.len();
     }
-    std::str::from_utf8(buffer).expect("hexadecimal digits and dashes are ASCII")
+    ascii(buffer)
+}
+
+/// The digits of a number to the base of 16.
+fn hex(bits: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (two, byte) in digits.chunks_exact_mut(2).zip(bits.to_be_bytes()) {
+        two[0] = b"0123456789abcdef"[usize::from(byte >> 4)];
+        two[1] = b"0123456789abcdef"[usize::from(byte & 0xF)];
+    }
+    digits
+}
+
+fn ascii(text: &[u8]) -> &str {
+    std::str::from_utf8(text).expect("hexadecimal digits and dashes are ASCII")
 }
 
 #[cfg(test)]

@@ -91,14 +91,14 @@ impl Engine {
         let Some(letter) = self.screen(slot, letter) else {
             return;
         };
-        if let Some(until) = self.must_wait(slot) {
-            return self.hold_back(slot, letter, until);
-        }
         let Chosen {
             deployment,
             state,
             held,
         } = self.version_for(&self.instances.expect(slot).snapshot);
+        if let Some(until) = self.breakers.wait(version_key(&deployment), self.now) {
+            return self.hold_back(slot, letter, until);
+        }
         self.hold_version(slot, held);
         let snapshot = &self.instances.expect(slot).snapshot;
         let machine_name = &snapshot.machine().name;
@@ -336,16 +336,6 @@ impl Engine {
             message: message.into(),
             backtrace: None,
         })
-    }
-
-    /// Until when an instance's events must wait for a breaker.
-    fn must_wait(&mut self, slot: Slot) -> Option<Timestamp> {
-        let version = version_key(
-            &self
-                .version_for(&self.instances.expect(slot).snapshot)
-                .deployment,
-        );
-        self.breakers.wait(version, self.now)
     }
 
     fn call(

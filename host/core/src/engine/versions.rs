@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 
 use crate::{
     call::Deployment,
@@ -38,6 +38,17 @@ struct Component {
     versions: Vec<Arc<Deployment>>,
     active: Option<Arc<Deployment>>,
     on_live: OnLive,
+}
+
+/// A component's key, borrowed: every transition looks its component up, and names are counted
+/// references that other threads hold too.
+#[derive(Hash)]
+struct Named<'n>(&'n TenantId, &'n ComponentName);
+
+impl Equivalent<(TenantId, ComponentName)> for Named<'_> {
+    fn equivalent(&self, (tenant, component): &(TenantId, ComponentName)) -> bool {
+        self.0 == tenant && self.1 == component
+    }
 }
 
 /// The version that a transition runs on.
@@ -96,7 +107,7 @@ impl Components {
     }
 
     fn component(&self, tenant: &TenantId, component: &ComponentName) -> Option<&Component> {
-        self.by_name.get(&(tenant.clone(), component.clone()))
+        self.by_name.get(&Named(tenant, component))
     }
 }
 
