@@ -358,7 +358,7 @@ steps:
         assert_eq!(error.line, 3);
         assert!(error.message.contains("sned"), "{error}");
         assert_eq!(refused("steps:\n  - say: a\n  - {}\n").line, 3);
-        assert_eq!(refused("steps: [\n").line, 2);
+        assert_eq!(refused("steps: []\nnonsense: 1\n").line, 2);
     }
 
     #[test]
