@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use futures_util::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 use xcomponent_core::{
     call::{Answer, Outcome, Send},
@@ -151,10 +152,16 @@ async fn a_delivery_outlives_the_voided_record_of_its_receiver() {
     let (bookings, mut booked) = mpsc::channel(10);
     let receiver: Arc<Mutex<Option<InstanceId>>> = Arc::default();
     let known = Arc::clone(&receiver);
+    let (go_on, told) = oneshot::channel::<()>();
+    let mut told = Some(told);
     let guests = Scripted::new(move |call| {
         if call.method.as_str() == "book" {
             bookings.try_send(()).unwrap();
-            return Behaviour::Answers(willing(call));
+            let outcome = willing(call);
+            return match told.take() {
+                Some(told) => Behaviour::Yields(Box::pin(told.map(|_| outcome))),
+                None => Behaviour::Answers(outcome),
+            };
         }
         let ledger = known.lock().unwrap().clone().unwrap();
         let result = Ok(Answer::Action {
@@ -179,9 +186,11 @@ async fn a_delivery_outlives_the_voided_record_of_its_receiver() {
     *receiver.lock().unwrap() = Some(ledger.clone());
     world.store.hold();
     let pay = world.handle.submit(&world.tenant, sending(&order, "ORDER"));
-    // The order's record is being committed; the ledger's comes with the next batch.
+    // The order's record is being committed before the ledger's is made: that comes with the
+    // next batch.
     world.store.wait_for_commit();
     soon(booked.recv()).await.unwrap();
+    go_on.send(()).unwrap();
     world.store.fail([None, Some(Failure::Refused)]);
     world.store.release();
     assert_eq!(

@@ -59,10 +59,13 @@ impl Test {
 /// With nextest where it is present: it runs tests of several binaries side by side.
 fn tests() -> Result<()> {
     if answers(&mut cargo(&["nextest", "--version"])) {
-        return step(
-            "tests",
-            &mut cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]),
-        );
+        let profile = if std::env::var_os("CI").is_some() {
+            "ci"
+        } else {
+            "default"
+        };
+        let mut nextest = cargo(&["nextest", "run", "--workspace", "--profile", profile]);
+        return step("tests", &mut nextest);
     }
     step(
         "tests",

@@ -213,11 +213,19 @@ impl Engine {
                     machine.event(other.event) == old.event(wanted.event)
                         && same_delay(&other.kind, &wanted.kind)
                 };
+                // Several may have the same event and delay: then the place among these tells.
+                let alike = |idx: &&TransitionIdx| {
+                    let other = old.transition(**idx);
+                    other.event == wanted.event && same_delay(&other.kind, &wanted.kind)
+                };
+                let before = old.state(snapshot.state).timeouts.iter();
+                let before = before.take_while(|idx| *idx != transition).filter(alike);
                 machine
                     .state(state)
                     .timeouts
                     .iter()
-                    .find(same)
+                    .filter(same)
+                    .nth(before.count())
                     .copied()
                     .into_iter()
                     .collect()
