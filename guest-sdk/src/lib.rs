@@ -68,6 +68,9 @@
 //! version. [`sender`] sends events and creates instances, [`info!`] and its siblings write to the
 //! instance's history. Both take effect only if the transition commits. There is no clock, file or
 //! socket: the time is [`Event::timestamp_ms`].
+//!
+//! Memory comes from an allocator made for short calls; a component that brings another turns the
+//! feature `memory` off.
 
 #![warn(missing_docs)]
 
@@ -78,6 +81,8 @@ pub mod export;
 mod failure;
 mod host;
 pub mod log;
+#[cfg(any(all(target_arch = "wasm32", feature = "memory"), test))]
+mod memory;
 mod method;
 pub mod sender;
 #[cfg(not(target_arch = "wasm32"))]
@@ -93,3 +98,7 @@ pub use crate::{
     failure::{Failure, refuse},
     method::{Action, Guard, Outcome, RawCall, Verdict},
 };
+
+#[cfg(all(target_arch = "wasm32", feature = "memory"))]
+#[global_allocator]
+static MEMORY: memory::Memory = memory::Memory::new();
