@@ -118,19 +118,25 @@ impl Batch {
             left: AtomicUsize::new(lines),
             done: Mutex::new(done),
         });
-        (Arc::clone(&batch), PendingBatch { batch, all })
+        let pending = PendingBatch {
+            batch: Some(Arc::clone(&batch)),
+            all,
+        };
+        (batch, pending)
     }
 
-    fn answer(&self, line: usize, reply: Reply) {
+    fn answer(self: Arc<Self>, line: usize, reply: Reply) {
         let first = self.lines[line].set(reply).is_ok();
         debug_assert!(first, "each line has one waiter, which answers once");
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1
-            && let Some(done) = self
-                .done
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take()
-        {
+        if self.left.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let done_by_all = done.take();
+        drop(done);
+        // Before its caller is told, so that the batch is the caller's alone and need not be copied.
+        drop(self);
+        if let Some(done) = done_by_all {
             // A caller that went away does not want its answers.
             let _ = done.send(());
         }
@@ -141,7 +147,8 @@ impl Batch {
 #[derive(Debug)]
 #[must_use = "dropping it means not to wait for the answers"]
 pub struct PendingBatch {
-    batch: Arc<Batch>,
+    /// Taken when the answers are.
+    batch: Option<Arc<Batch>>,
     all: oneshot::Receiver<()>,
 }
 
@@ -160,12 +167,13 @@ impl Future for PendingBatch {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Vec<Reply>> {
         // An error means that the batch was empty.
         drop(ready!(Pin::new(&mut self.all).poll(context)));
-        Poll::Ready(take(Arc::clone(&self.batch)))
+        Poll::Ready(take(self.batch.take()))
     }
 }
 
 /// The answers of a batch, in the order of its lines.
-fn take(batch: Arc<Batch>) -> Vec<Reply> {
+fn take(batch: Option<Arc<Batch>>) -> Vec<Reply> {
+    let batch = batch.expect("a future is not polled again after its end");
     let answer = |line: OnceLock<Reply>| {
         line.into_inner()
             .unwrap_or(Reply::Refused(Refused::NotCommitted))

@@ -130,7 +130,7 @@ impl Engine {
 
     /// Appends a record that changes no instance.
     pub(crate) fn append(&mut self, tenant: &TenantId, body: Body, source: Source) -> AppendSeq {
-        self.append_from(tenant, body, None, false, source)
+        self.append_from(tenant.clone(), body, None, false, source)
     }
 
     /// Appends a record about an instance.
@@ -138,14 +138,14 @@ impl Engine {
         let snapshot = &self.instances.expect(slot).snapshot;
         let (tenant, id) = (snapshot.tenant().clone(), snapshot.id.clone());
         let ended = snapshot.status != Status::Active;
-        let seq = self.append_from(&tenant, body, Some(id), ended, source);
+        let seq = self.append_from(tenant, body, Some(id), ended, source);
         self.instances.expect_mut(slot).appended = seq;
         seq
     }
 
     fn append_from(
         &mut self,
-        tenant: &TenantId,
+        tenant: TenantId,
         body: Body,
         instance: Option<InstanceId>,
         ended: bool,
@@ -161,7 +161,7 @@ impl Engine {
             source,
         });
         let record = Record {
-            tenant: tenant.clone(),
+            tenant,
             at: self.now,
             body,
         };

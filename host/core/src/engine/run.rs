@@ -130,14 +130,7 @@ impl Engine {
             }
         }
         let (context, payload) = (snapshot.context.clone(), letter.mail.event.payload.clone());
-        let step = Step::new(
-            Arc::clone(&deployment),
-            machine_idx,
-            state,
-            context,
-            payload,
-            candidates,
-        );
+        let step = Step::new(deployment, machine_idx, state, context, payload, candidates);
         self.go(slot, step, letter, None);
     }
 
