@@ -32,7 +32,7 @@ const PIECE_BYTES_MAX: usize = PIECE_BYTES_MIN << (LISTS - 1);
 
 /// An allocator for one thread: a guest has no more.
 #[derive(Debug)]
-pub struct Memory {
+pub(crate) struct Memory {
     state: UnsafeCell<State>,
     first: UnsafeCell<First>,
 }
@@ -55,7 +55,7 @@ unsafe impl Sync for Memory {}
 
 impl Memory {
     /// Nothing is handed out yet.
-    pub const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             state: UnsafeCell::new(State {
                 free: [ptr::null_mut(); LISTS],
@@ -69,7 +69,8 @@ impl Memory {
     /// A piece for the list of that size, from what is left or from more.
     fn cut(&self, state: &mut State, bytes: usize) -> *mut u8 {
         if state.rest.is_null() {
-            state.rest = self.first.get().cast();
+            // SAFETY: the address is taken, nothing is read.
+            state.rest = unsafe { (&raw mut (*self.first.get()).0).cast() };
             state.left = FIRST_BYTES;
         }
         if state.left < bytes {

@@ -1,7 +1,7 @@
 //! The checked definition of a component: its machines, their states and transitions.
 //!
 //! A [`Definition`] is always valid. What a person wrote is another type (`parse::Raw…`), and
-//! [`check`] is the only way from one to the other; it reports all findings at once. Names are
+//! [`check()`] is the only way from one to the other; it reports all findings at once. Names are
 //! resolved to indexes here, so that the engine never looks a state up by its text.
 
 mod check;

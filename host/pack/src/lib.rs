@@ -9,7 +9,7 @@
 //! * the standard metadata (name, version, description, source, revision) that
 //!   `wasm-tools metadata show` prints.
 //!
-//! [`build`] compiles Rust projects into such components; [`blank`] is the component for
+//! [`build`] compiles Rust projects into such components; [`blank()`] is the component for
 //! definitions without code.
 
 #![forbid(unsafe_code)]
