@@ -28,6 +28,31 @@ pub struct Deployment {
     pub artifact: Digest,
 }
 
+impl Deployment {
+    /// A copy that shares no counted reference with this one which every event counts on: threads
+    /// that work on different instances would wait for each other's count.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            tenant: TenantId::new(self.tenant.as_str()),
+            definition: self.definition.clone(),
+            artifact: self.artifact,
+        }
+    }
+
+    /// Whether both are the same version of the same component.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let own = &self.definition;
+        (self.artifact, &self.tenant, &own.name, &own.version)
+            == (
+                other.artifact,
+                &other.tenant,
+                &other.definition.name,
+                &other.definition.version,
+            )
+    }
+}
+
 /// An event as an instance sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {

@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// A component's definition, checked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Definition {
     /// The component's name, unique within a tenant.
     pub name: ComponentName,
@@ -77,7 +77,7 @@ pub enum Isolation {
 }
 
 /// One finite state machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Machine {
     /// Unique within the component.
     pub name: MachineName,
@@ -112,7 +112,7 @@ pub struct Machine {
 }
 
 /// A state of a machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct State {
     /// Unique within the machine.
     pub name: StateName,
@@ -157,7 +157,7 @@ impl StateKind {
 }
 
 /// A transition of a machine, possibly from several states.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Transition {
     /// The states it leaves, resolved (`"*"` = every state neither final nor error).
     pub from: Vec<StateIdx>,
@@ -187,7 +187,7 @@ pub struct Transition {
 }
 
 /// What makes a transition fire, and what it does besides changing the state.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum TransitionKind {
     /// `regular` or `triggerable`: fires on its event.
     Regular,
@@ -271,7 +271,7 @@ pub enum Operator {
 }
 
 /// What entering a state sends to other machines.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CascadingRule {
     /// Which component; absent = the same.
     pub component: Option<ComponentName>,

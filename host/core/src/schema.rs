@@ -17,14 +17,14 @@ use crate::{
 const PATTERN_BYTES_MAX: usize = 1 << 18;
 
 /// What a context must look like. Fields that it does not name are free.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Schema {
     fields: Vec<Field>,
     source: Value,
     has_defaults: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Field {
     name: String,
     kind: FieldKind,

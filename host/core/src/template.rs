@@ -7,12 +7,12 @@ use crate::json::{Json, Path};
 /// A JSON value in which texts may hold `{{path}}`. Alone, a path keeps the type of what it leads
 /// to; inside a text it becomes part of the text. What leads nowhere is null, or nothing in a
 /// text.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Template {
     root: Part,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Part {
     Fixed(Value),
     Path(Path),
@@ -21,7 +21,7 @@ enum Part {
     Map(Vec<(String, Self)>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Piece {
     Text(String),
     Path(Path),
@@ -101,7 +101,7 @@ impl Piece {
 }
 
 /// Which members another machine gets, and where they are read from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Mapping {
     pairs: Vec<(String, Path)>,
 }

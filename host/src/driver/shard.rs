@@ -348,7 +348,8 @@ async fn read_until_answered(
 impl Order {
     fn into_input(self) -> Input {
         match self {
-            Self::Deploy(deployment) => Input::Deploy(deployment),
+            // Each shard has its own copy, as it has its own instances.
+            Self::Deploy(deployment) => Input::Deploy(Arc::new(deployment.apart())),
             Self::Activate {
                 tenant,
                 component,

@@ -201,7 +201,7 @@ impl Shared {
             .expect("nothing that holds the lock panics");
         let position = unused
             .iter()
-            .position(|(known, _)| Arc::ptr_eq(known, deployment));
+            .position(|(known, _)| known.is_same(deployment));
         let position = position.unwrap_or_else(|| {
             unused.push((Arc::clone(deployment), 0));
             unused.len() - 1
