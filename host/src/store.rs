@@ -39,7 +39,7 @@ pub struct Entry {
     /// Where.
     pub position: Position,
     /// What.
-    pub record: Arc<Record>,
+    pub record: Record,
 }
 
 /// Why a store did not do what it was asked.

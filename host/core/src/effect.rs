@@ -1,15 +1,12 @@
 //! Everything an engine wants done. Closed: a new kind of effect breaks every match.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use crate::{
     call::{Call, Deployment, Fault, Lease, Refusal},
-    definition::StateIdx,
-    id::{
-        ComponentName, EventId, InstanceId, MachineName, Partition, StateName, TenantId, Version,
-    },
+    id::{ComponentName, InstanceId, MachineName, Partition, StateName, TenantId, Version},
     input::Ticket,
-    record::{AppendSeq, Disposition, Outgoing, Reason, Record, Snapshot},
+    record::{AppendSeq, Disposition, Handled, Outgoing, Record, Snapshot},
     schema::Violation,
     time::Timestamp,
 };
@@ -91,7 +88,7 @@ pub enum Reply {
         existing: bool,
     },
     /// To `Send` and `Replay`: what became of the event.
-    Handled(Box<HandledReply>),
+    Handled(HandledReply),
     /// To `Broadcast`: what became of the instances here.
     Tally {
         /// How many ended how.
@@ -115,45 +112,20 @@ pub enum Reply {
     Refused(Refused),
 }
 
-/// What became of an event.
+/// What became of an event: its record, as the log has it.
 #[derive(Clone, Debug)]
 pub struct HandledReply {
-    /// The event's id.
-    pub event: EventId,
-    /// What became of it.
-    pub disposition: Disposition,
-    /// Why, where it was ignored or rejected.
-    pub reason: Option<Reason>,
-    /// What went wrong, where it was dead-lettered or will be tried again.
-    pub fault: Option<Fault>,
-    /// When it is tried again.
-    pub retry_at: Option<Timestamp>,
-    /// State before, in terms of the instance's present version; none for a creation.
-    pub from: Option<StateIdx>,
-    /// State after, likewise.
-    pub to: StateIdx,
-    /// The record's number in the instance's history.
-    pub seq: u64,
-    /// The instance as it is now.
-    pub instance: Snapshot,
+    /// The record.
+    pub handled: Arc<Handled>,
     /// Whether this answer was given before.
     pub replayed: bool,
 }
 
-impl HandledReply {
-    /// Name of the state before; none for a creation.
-    #[expect(
-        clippy::wrong_self_convention,
-        reason = "`from` is the state before, not a source"
-    )]
-    pub fn from_name(&self) -> Option<&StateName> {
-        self.from
-            .map(|state| &self.instance.machine().state(state).name)
-    }
+impl Deref for HandledReply {
+    type Target = Handled;
 
-    /// Name of the state after.
-    pub fn to_name(&self) -> &StateName {
-        &self.instance.machine().state(self.to).name
+    fn deref(&self) -> &Handled {
+        &self.handled
     }
 }
 

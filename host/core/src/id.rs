@@ -1,10 +1,13 @@
 //! Names and ids. Each has its own type, so that they cannot be mixed up.
 //!
-//! Names are short shared texts. Ids ([`InstanceId`], [`EventId`]) are kept as 16 bytes where
+//! Names are texts that are kept in place up to 23 bytes, so that copying one counts no reference
+//! that another thread counts too. Ids ([`InstanceId`], [`EventId`]) are kept as 16 bytes where
 //! they are UUIDs (those made by the host) and as shared text otherwise, so that the common case
 //! allocates nothing. An id has exactly one representation; equality and hash follow it.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
+
+use smol_str::SmolStr;
 
 /// The longest id a caller may choose, in bytes.
 pub const ID_BYTES_MAX: usize = 128;
@@ -13,12 +16,12 @@ macro_rules! text {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// Wraps a text as it is; what may stand in it is checked where it comes from.
-            pub fn new(text: impl Into<Arc<str>>) -> Self {
-                Self(text.into())
+            pub fn new(text: impl AsRef<str>) -> Self {
+                Self(SmolStr::new(text))
             }
 
             /// The text.

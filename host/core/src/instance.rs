@@ -81,6 +81,13 @@ pub(crate) struct Running {
 pub(crate) struct Letter {
     /// The event.
     pub(crate) mail: Mail,
+    /// What it is there for.
+    pub(crate) errand: Errand,
+}
+
+/// What an event is there for at an instance: all of a letter that its record does not say.
+#[derive(Clone, Debug)]
+pub(crate) struct Errand {
     /// What it may trigger.
     pub(crate) trigger: Trigger,
     /// The component that the instance must belong to, if that matters.
@@ -164,22 +171,37 @@ pub(crate) enum After {
 impl Letter {
     /// An event for an instance, from `origin`, that any transition may take.
     pub(crate) fn new(mail: Mail, origin: Origin, after: After) -> Self {
-        Self {
-            mail,
+        let errand = Errand {
             trigger: Trigger::Event,
             component: None,
             origin,
             after,
             attempts: 0,
-        }
+        };
+        Self { mail, errand }
     }
 
     /// The same event, from inside.
     pub(crate) fn inside(mail: Mail, trigger: Trigger, after: After) -> Self {
-        Self {
-            trigger,
-            ..Self::new(mail, Origin::Inside, after)
-        }
+        Self::new(mail, Origin::Inside, after).triggering(trigger)
+    }
+
+    /// The same event, for something else than any transition.
+    pub(crate) fn triggering(mut self, trigger: Trigger) -> Self {
+        self.errand.trigger = trigger;
+        self
+    }
+
+    /// The same event, for instances of this component only.
+    pub(crate) fn within(mut self, component: Option<ComponentName>) -> Self {
+        self.errand.component = component;
+        self
+    }
+
+    /// The same event, after so many attempts.
+    pub(crate) fn attempted(mut self, attempts: u32) -> Self {
+        self.errand.attempts = attempts;
+        self
     }
 }
 

@@ -33,21 +33,33 @@ pub struct Record {
     pub body: Body,
 }
 
-/// What happened.
+impl Record {
+    /// The instance as it is afterwards, if the record is about one.
+    pub fn snapshot(&self) -> Option<&Snapshot> {
+        match &self.body {
+            Body::Handled(handled) => Some(&handled.after),
+            Body::Departed(departed) => Some(&departed.after),
+            Body::Moved(snapshot) => Some(snapshot),
+            Body::Selected(_) | Body::Parked(_) | Body::Discarded(_) => None,
+        }
+    }
+}
+
+/// What happened. Shared by the log, whoever waits for the answer and whoever reads.
 #[derive(Clone, Debug)]
 pub enum Body {
     /// An instance looked at an event (or was created by one).
-    Handled(Box<Handled>),
+    Handled(Arc<Handled>),
     /// A shard chose the instances that an event goes to.
     Selected(Arc<Selected>),
     /// A delayed send left its instance. Not part of the instance's history.
-    Departed(Box<Departed>),
+    Departed(Arc<Departed>),
     /// An instance was moved to another version by request; its `seq` is unchanged.
-    Moved(Box<Snapshot>),
+    Moved(Arc<Snapshot>),
     /// An event that no instance took was parked.
-    Parked(Box<DeadLetter>),
+    Parked(Arc<DeadLetter>),
     /// A dead letter was discarded by a person.
-    Discarded(Box<Discarded>),
+    Discarded(Arc<Discarded>),
 }
 
 /// A dead letter that is no longer one.
@@ -77,7 +89,7 @@ pub struct Handled {
     /// The instance as it is now, its `seq` counting this record.
     pub after: Snapshot,
     /// What caused the event.
-    pub cause: Option<Cause>,
+    pub cause: Cause,
     /// What goes out, in order; delayed sends are among the timers instead.
     pub deliveries: Vec<Outgoing>,
     /// What went wrong, if something did.
@@ -89,9 +101,31 @@ pub struct Handled {
     /// Attempts it took.
     pub attempts: u32,
     /// The dead letter that this made, under the event's id.
-    pub parked: Option<Box<DeadLetter>>,
+    pub parked: Option<Arc<DeadLetter>>,
     /// The dead letter that this settles: it was its replay.
     pub settles: Option<EventId>,
+}
+
+impl Handled {
+    /// Name of the state before; none for a creation.
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "`from` is the state before, not a source"
+    )]
+    pub fn from_name(&self) -> Option<&StateName> {
+        self.from.map(|state| &self.after.machine().state(state).name)
+    }
+
+    /// Name of the state after.
+    pub fn to_name(&self) -> &StateName {
+        &self.after.machine().state(self.to).name
+    }
+
+    /// When the event is tried again.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        let retry = self.after.extra.as_ref()?.retry.as_ref()?;
+        (self.disposition == Disposition::Retrying).then_some(retry.at)
+    }
 }
 
 /// A delayed send left its instance.

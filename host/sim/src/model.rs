@@ -161,7 +161,7 @@ impl Model {
     /// Every event has its cause in the log, or comes from outside.
     fn has_cause(&self, tenant: &str, id: &str, handled: &Handled) -> Result<(), String> {
         let event = (tenant.to_owned(), handled.event.id.to_string());
-        let cause = handled.cause.as_ref().ok_or("a record without a cause")?;
+        let cause = &handled.cause;
         let instance = self.instances.get(&(tenant.to_owned(), id.to_owned()));
         let own = instance.is_some_and(|instance| instance.waits_for(&event.1));
         let from_outside = self.outside.contains_key(&event)

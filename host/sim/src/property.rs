@@ -33,15 +33,15 @@ pub fn answer(log: &Log, tenant: &str, reply: &Reply) -> Result<(), String> {
     match reply {
         Reply::Handled(reply) => {
             let is_true = handled(&|handled| {
-                handled.after.id == reply.instance.id
-                    && handled.event.id == reply.event
+                handled.after.id == reply.after.id
+                    && handled.event.id == reply.event.id
                     && handled.disposition == reply.disposition
-                    && handled.after.seq == reply.seq
+                    && handled.after.seq == reply.after.seq
             });
             if !is_true {
                 return Err(format!(
                     "{} was answered {} and is not in the log",
-                    reply.event, reply.disposition
+                    reply.event.id, reply.disposition
                 ));
             }
         }
@@ -201,7 +201,7 @@ pub fn describe(record: &Record) -> String {
 pub fn describe_reply(reply: &Reply) -> String {
     match reply {
         Reply::Created { instance, existing } => format!("created {} ({existing})", instance.id),
-        Reply::Handled(handled) => format!("{} {}", handled.event, handled.disposition),
+        Reply::Handled(handled) => format!("{} {}", handled.event.id, handled.disposition),
         Reply::Tally { tally, replayed } => format!("{tally:?} ({replayed})"),
         Reply::Refused(refused) => format!("{refused:?}"),
         Reply::Instance(instance) => format!("{}", instance.id),

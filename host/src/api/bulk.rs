@@ -302,8 +302,8 @@ fn write_handled(answers: &mut Vec<u8>, status: StatusCode, handled: &HandledRep
     }
     write_text(answers, b",\"to\":", handled.to_name().as_str());
     answers.extend_from_slice(b",\"seq\":");
-    answers.extend_from_slice(number.format(handled.seq).as_bytes());
-    if let Some(retry_at) = handled.retry_at {
+    answers.extend_from_slice(number.format(handled.after.seq).as_bytes());
+    if let Some(retry_at) = handled.retry_at() {
         write_text(answers, b",\"retry_at\":", &wire::time(retry_at));
     }
     if handled.replayed {

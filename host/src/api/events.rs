@@ -118,7 +118,7 @@ pub(super) fn settled_status(handled: &HandledReply) -> Result<StatusCode> {
                 None => ApiError::unprocessable("dead_lettered", "the event was dead-lettered"),
             };
             Err(error
-                .with("dead_letter_id", handled.event.to_string())
+                .with("dead_letter_id", handled.event.id.to_string())
                 .with("disposition", "dead-lettered"))
         }
     }
@@ -126,7 +126,7 @@ pub(super) fn settled_status(handled: &HandledReply) -> Result<StatusCode> {
 
 fn rejected(handled: &HandledReply) -> ApiError {
     let state = handled.to_name();
-    let error = match &handled.reason {
+    let error = match handled.reason.as_deref() {
         Some(Reason::Finished) => ApiError::conflict(
             "instance_finished",
             format!("the instance has finished in `{state}`"),

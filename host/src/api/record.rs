@@ -60,8 +60,7 @@ pub(super) struct HistoryRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     caused_by_instance: Option<String>,
     /// The event from outside that everything began with.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    root: Option<String>,
+    root: String,
     /// What went wrong, if something did.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<FaultView>,
@@ -131,7 +130,7 @@ impl HistoryRecord {
             return None;
         };
         let after = &handled.after;
-        let cause = handled.cause.as_ref();
+        let cause = &handled.cause;
         let refusal = match handled.reason.as_deref() {
             Some(Reason::Refused(refusal)) => Some(RefusalView::of(refusal)),
             _ => None,
@@ -152,10 +151,9 @@ impl HistoryRecord {
             from: handled.from.map(|state| state_name(after, state)),
             to: state_name(after, handled.to),
             context_after: Raw(after.context.clone()),
-            caused_by: cause.and_then(|cause| cause.event.as_ref().map(ToString::to_string)),
-            caused_by_instance: cause
-                .and_then(|cause| cause.instance.as_ref().map(ToString::to_string)),
-            root: cause.map(|cause| cause.root.to_string()),
+            caused_by: caused_by(cause),
+            caused_by_instance: cause.instance.as_ref().map(ToString::to_string),
+            root: cause.root.to_string(),
             fault: handled.fault.as_deref().map(FaultView::of),
             dead_letter_id: handled
                 .parked

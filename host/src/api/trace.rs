@@ -159,8 +159,7 @@ async fn roots(
 }
 
 fn root_of(handled: &Handled) -> EventId {
-    let cause = handled.cause.as_ref();
-    cause.map_or_else(|| handled.event.id.clone(), |cause| cause.root.clone())
+    handled.cause.root.clone()
 }
 
 /// The trees of entries that are in the order of the log: a cause stands before its effects.
@@ -174,7 +173,8 @@ fn forest(entries: &[Entry]) -> Vec<TraceNode> {
         let Some((node, cause, place)) = node(&entry.record) else {
             continue;
         };
-        let sender = cause.and_then(|cause| Some((cause.event.clone()?, cause.instance.clone())));
+        let sent_by = cause.event.clone();
+        let sender = sent_by.map(|event| (event, cause.instance.clone()));
         let mut parent = sender.and_then(|sender| places.get(&sender).copied());
         let depth = parent.map_or(0, |parent: usize| nodes[parent].0.depth + 1);
         while let Some(above) = parent.filter(|parent| levels[*parent] + 1 >= LEVELS_MAX) {
@@ -198,19 +198,19 @@ fn forest(entries: &[Entry]) -> Vec<TraceNode> {
 }
 
 /// A record as a node, what caused it, and where its own effects look for it.
-type Placed<'r> = (TraceNode, Option<&'r Cause>, (EventId, Option<InstanceId>));
+type Placed<'r> = (TraceNode, &'r Cause, (EventId, Option<InstanceId>));
 
 fn node(record: &Record) -> Option<Placed<'_>> {
     match &record.body {
         Body::Handled(handled) => {
             let place = (handled.event.id.clone(), Some(handled.after.id.clone()));
             let node = TraceNode::of_handled(handled, Time(record.at));
-            Some((node, handled.cause.as_ref(), place))
+            Some((node, &handled.cause, place))
         }
         Body::Parked(letter) => {
             let place = (letter.event.id.clone(), letter.instance.clone());
             let node = TraceNode::of_parked(letter, Time(record.at));
-            Some((node, Some(&letter.cause), place))
+            Some((node, &letter.cause, place))
         }
         Body::Selected(_) | Body::Departed(_) | Body::Moved(_) | Body::Discarded { .. } => None,
     }

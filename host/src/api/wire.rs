@@ -192,13 +192,13 @@ impl Handled {
     pub(super) fn of(reply: &HandledReply) -> Self {
         Self {
             disposition: reply.disposition.as_str(),
-            reason: reply.reason.as_ref().map(reason),
-            event_id: reply.event.to_string(),
+            reason: reply.reason.as_deref().map(reason),
+            event_id: reply.event.id.to_string(),
             from: reply.from_name().map(ToString::to_string),
             to: reply.to_name().to_string(),
-            seq: reply.seq,
-            retry_at: reply.retry_at.map(Time),
-            instance: Instance::of(&reply.instance),
+            seq: reply.after.seq,
+            retry_at: reply.retry_at().map(Time),
+            instance: Instance::of(&reply.after),
         }
     }
 }

@@ -350,7 +350,7 @@ impl<'t> Simulation<'t> {
                 let fault = fault.map(|fault| (fault.code.as_str().to_owned(), &*fault.message));
                 let fault = fault.map(|(code, message)| (code, message.to_owned()));
                 let (code, message) = fault
-                    .or_else(|| handled.reason.as_ref().map(reason))
+                    .or_else(|| handled.reason.as_deref().map(reason))
                     .unzip();
                 Outcome {
                     disposition: Some(handled.disposition),

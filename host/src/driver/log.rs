@@ -1,7 +1,7 @@
 //! The one queue between the shards and the committer. A record's position is its place here.
 
 use std::sync::{
-    Arc, Condvar, Mutex, MutexGuard,
+    Condvar, Mutex, MutexGuard,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -70,7 +70,7 @@ impl Log {
     pub(super) fn append(
         &self,
         shard: usize,
-        records: &mut Vec<Arc<Record>>,
+        records: &mut Vec<Record>,
         last: AppendSeq,
     ) -> Position {
         let mut queue = self.lock();

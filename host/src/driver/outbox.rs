@@ -1,7 +1,5 @@
 //! What a turn of a shard led to, until it leaves.
 
-use std::sync::Arc;
-
 use xcomponent_core::{
     effect::Destination,
     id::TenantId,
@@ -14,7 +12,7 @@ use crate::store::Position;
 /// Records, deliveries and answers of one turn.
 pub(super) struct Outbox {
     shard: usize,
-    records: Vec<Arc<Record>>,
+    records: Vec<Record>,
     /// Number of the shard's last record.
     last: AppendSeq,
     /// Position of the shard's last record that left.
@@ -60,7 +58,7 @@ impl Outbox {
     /// Takes a record.
     pub(super) fn record(&mut self, seq: AppendSeq, record: Record) {
         self.last = seq;
-        self.records.push(Arc::new(record));
+        self.records.push(record);
     }
 
     /// Takes a delivery.

@@ -164,7 +164,7 @@ impl Kept {
             .as_ref()
             .map_or((None, 0), |noted| (Some(noted.owner), noted.before));
         self.journal
-            .push(position, Arc::clone(&entry.record), owner, before);
+            .push(position, entry.record.clone(), owner, before);
         if let Some(noted) = noted
             && noted.ended
             && let Some(known) = self.instances.at(noted.owner)
@@ -513,10 +513,10 @@ impl<T> Found<T> {
     }
 }
 
-fn entry(position: u64, record: &Arc<Record>) -> Entry {
+fn entry(position: u64, record: &Record) -> Entry {
     Entry {
         position: Position(position),
-        record: Arc::clone(record),
+        record: record.clone(),
     }
 }
 
@@ -535,9 +535,7 @@ fn none_of(snapshot: &Snapshot) -> InstanceCount {
 fn belongs_to(record: &Record, roots: &HashSet<&EventId>) -> bool {
     match &record.body {
         Body::Handled(handled) => {
-            let cause = handled.cause.as_ref();
-            roots.contains(&handled.event.id)
-                || cause.is_some_and(|cause| roots.contains(&cause.root))
+            roots.contains(&handled.event.id) || roots.contains(&handled.cause.root)
         }
         Body::Selected(selected) => roots.contains(&selected.cause.root),
         Body::Departed(departed) => roots.contains(&departed.outgoing.cause.root),

@@ -71,7 +71,7 @@ async fn a_transition_on_one_shard_causes_one_on_another() {
     assert_eq!(world.state(&missed).await, "Whole");
     let trace = world
         .handle
-        .trace(&world.tenant, &fired.event)
+        .trace(&world.tenant, &fired.event.id)
         .await
         .unwrap();
     assert!(

@@ -112,7 +112,7 @@ async fn without_a_sandbox_the_event_is_parked() {
     assert_eq!(reply.disposition, Disposition::DeadLettered);
     let letter = world
         .handle
-        .dead_letter(&world.tenant, &reply.event, Some(&order))
+        .dead_letter(&world.tenant, &reply.event.id, Some(&order))
         .await
         .unwrap()
         .unwrap();

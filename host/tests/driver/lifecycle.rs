@@ -153,5 +153,5 @@ async fn a_new_driver_goes_on_with_what_the_store_has() {
             .sum::<usize>(),
         1
     );
-    assert_eq!(second.handled(&order, "PAY").await.seq, 2);
+    assert_eq!(second.handled(&order, "PAY").await.after.seq, 2);
 }

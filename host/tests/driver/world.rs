@@ -172,7 +172,7 @@ pub(crate) fn sending(instance: &InstanceId, event: &str) -> Request {
 /// An answer that must say what became of an event.
 pub(crate) fn handled(reply: Reply) -> HandledReply {
     match reply {
-        Reply::Handled(handled) => *handled,
+        Reply::Handled(handled) => handled,
         other => panic!("not handled: {other:?}"),
     }
 }

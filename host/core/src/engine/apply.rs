@@ -15,11 +15,11 @@ use crate::{
         outbox::Source,
         outgoing::{Sender, broadcast, creation, parent_of},
         run::same_delay,
-        settle::{Traces, Verdict, settled_by},
+        settle::{Verdict, settled_by},
         versions::move_to,
     },
     id::{ComponentName, EventId, EventName, InstanceId, TenantId},
-    instance::{After, Letter, Origin, Trigger, step::Step},
+    instance::{After, Errand, Letter, Origin, Trigger, step::Step},
     json::Json,
     record::{
         Body, DeadLetter, Disposition, Handled, Mail, Outgoing, Parked, Snapshot, Status, Target,
@@ -152,45 +152,40 @@ impl Engine {
         } else {
             Vec::new()
         };
-        let from = step
-            .from
-            .filter(|_| !matches!(letter.trigger, Trigger::Create(_)));
-        let instance = self.instances.expect(slot);
-        let all = deliveries.iter().chain(&own).cloned().collect();
-        let traces = Traces::of(step);
+        let created = matches!(letter.errand.trigger, Trigger::Create(_));
+        let Letter { mail, errand } = letter;
         let handled = Handled {
-            event: letter.mail.event.clone(),
-            sent_at: letter.mail.sent_at,
+            event: mail.event,
+            sent_at: mail.sent_at,
             disposition: verdict.disposition,
             reason: None,
-            from,
+            from: step.from.filter(|_| !created),
             to: moved.to,
-            after: instance.snapshot.clone(),
-            cause: Some(letter.mail.cause.clone()),
-            deliveries: all,
-            fault: verdict.fault.clone().map(Box::new),
-            logs: traces.logs,
-            fuel: traces.fuel,
-            attempts: letter.attempts + 1,
+            after: self.instances.expect(slot).snapshot.clone(),
+            cause: mail.cause,
+            deliveries: deliveries.iter().chain(&own).cloned().collect(),
+            fault: verdict.fault.map(Box::new),
+            logs: step.logs,
+            fuel: step.fuel,
+            attempts: errand.attempts + 1,
             parked: None,
-            settles: settled_by(&letter.trigger).cloned(),
+            settles: settled_by(&errand.trigger).cloned(),
         };
-        let source = self.source_of(slot, &letter, verdict.disposition);
-        let seq = self.append_about(slot, Body::Handled(Box::new(handled)), source);
+        let (handled, seq) = self.append_handled(slot, &errand, handled);
         self.instances.refresh(slot);
-        let tenant = self.instances.expect(slot).snapshot.tenant().clone();
+        let tenant = handled.after.tenant().clone();
         let here: Vec<Outgoing> = deliveries
             .into_iter()
             .filter_map(|outgoing| self.send_out(&tenant, outgoing))
             .collect();
         for orphan in orphans {
-            let source = Source::Parked(Box::new(orphan.clone()), Origin::Inside, After::Here(seq));
-            self.append(&tenant, Body::Parked(Box::new(orphan)), source);
+            let source = Source::Parked(Origin::Inside, After::Here(seq));
+            self.append(&tenant, Body::Parked(Arc::new(orphan)), source);
         }
         for outgoing in own {
             self.send_to_self(slot, &tenant, outgoing, After::Here(seq));
         }
-        self.answer(slot, letter, verdict, from);
+        self.answer(&errand, handled);
         for outgoing in here {
             self.receive(&tenant, outgoing, After::Here(seq));
         }
@@ -212,12 +207,12 @@ impl Engine {
         self.post_own(slot, Letter::inside(mail, Trigger::Event, after));
     }
 
-    fn answer(&mut self, slot: Slot, letter: Letter, verdict: Verdict, from: Option<StateIdx>) {
+    fn answer(&mut self, errand: &Errand, handled: Arc<Handled>) {
         if let (Trigger::Create(_), Origin::Caller { ticket, .. }) =
-            (&letter.trigger, letter.origin)
+            (&errand.trigger, errand.origin)
         {
-            self.counters.count(verdict.disposition);
-            let instance = Box::new(self.instances.expect(slot).snapshot.clone());
+            self.counters.count(handled.disposition);
+            let instance = Box::new(handled.after.clone());
             return self.reply(
                 ticket,
                 Reply::Created {
@@ -226,7 +221,7 @@ impl Engine {
                 },
             );
         }
-        self.answer_handled(slot, letter, verdict, from);
+        self.answer_handled(errand, handled);
     }
 
     /// What goes out, in the order of the rules: to the parent, to a child, across components, by

@@ -19,7 +19,7 @@ use crate::{
 impl Engine {
     /// Begins a creation under an id that is free.
     pub(crate) fn conceive(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
-        let Trigger::Create(birth) = &letter.trigger else {
+        let Trigger::Create(birth) = &letter.errand.trigger else {
             return;
         };
         let birth = birth.clone();
@@ -122,7 +122,7 @@ impl Engine {
     /// A creation under an id that is taken.
     pub(crate) fn be_born(&mut self, slot: Slot, letter: Letter) {
         let snapshot = &self.instances.expect(slot).snapshot;
-        let Trigger::Create(birth) = &letter.trigger else {
+        let Trigger::Create(birth) = &letter.errand.trigger else {
             return;
         };
         let machine = birth
@@ -132,7 +132,7 @@ impl Engine {
         let same = birth.repeatable
             && birth.component == *snapshot.component()
             && origin_of(machine, &letter.mail.event.payload) == snapshot.origin;
-        let Origin::Caller { ticket, .. } = letter.origin else {
+        let Origin::Caller { ticket, .. } = letter.errand.origin else {
             return;
         };
         let id = snapshot.id.clone();
@@ -172,10 +172,10 @@ impl Engine {
 
     /// Tells whoever wanted the instance why there is none.
     fn stillborn(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter, refused: Refused) {
-        if let Origin::Caller { ticket, .. } = letter.origin {
+        if let Origin::Caller { ticket, .. } = letter.errand.origin {
             return self.reply(ticket, Reply::Refused(refused));
         }
-        let Trigger::Create(birth) = letter.trigger else {
+        let Trigger::Create(birth) = letter.errand.trigger else {
             return;
         };
         let why = match refused {
@@ -225,7 +225,7 @@ impl Engine {
                 cause,
             },
             why,
-            letter.after,
+            letter.errand.after,
         );
     }
 }

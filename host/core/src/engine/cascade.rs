@@ -146,15 +146,8 @@ impl Engine {
         };
         match to {
             Target::Instance { component, id } => {
-                let component = Some(component);
-                self.deliver(
-                    tenant,
-                    id,
-                    Letter {
-                        component,
-                        ..Letter::new(mail, Origin::Inside, after)
-                    },
-                );
+                let letter = Letter::new(mail, Origin::Inside, after).within(Some(component));
+                self.deliver(tenant, id, letter);
             }
             Target::Create {
                 component,
@@ -281,16 +274,14 @@ impl Engine {
             selector: Arc::clone(&selecting.selector),
             instances: ids,
         };
-        let selected = Arc::new(selected);
-        let source = Source::Selection(Arc::clone(&selected), selecting.origin, selecting.after);
-        let seq = self.append(&selecting.tenant, Body::Selected(selected), source);
+        let source = Source::Selection(selecting.origin, selecting.after);
+        let body = Body::Selected(Arc::new(selected));
+        let seq = self.append(&selecting.tenant, body, source);
         let letter = |id: &InstanceId| {
             let mut mail = selecting.mail.clone();
             mail.event.id = mail.event.id.at(id);
-            Letter {
-                trigger: Trigger::Selected(Arc::clone(&selecting.selector)),
-                ..Letter::new(mail, selecting.origin, After::Here(seq))
-            }
+            Letter::new(mail, selecting.origin, After::Here(seq))
+                .triggering(Trigger::Selected(Arc::clone(&selecting.selector)))
         };
         for id in left {
             let letter = letter(&id);
@@ -440,8 +431,8 @@ impl Engine {
             to: Some(outgoing.to),
             at: self.now,
         };
-        let source = Source::Parked(Box::new(letter.clone()), origin, after);
-        self.append(tenant, Body::Parked(Box::new(letter)), source);
+        let source = Source::Parked(origin, after);
+        self.append(tenant, Body::Parked(Arc::new(letter)), source);
     }
 
     fn park_mail(

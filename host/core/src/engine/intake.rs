@@ -1,7 +1,7 @@
 //! How events come in: requests from outside, deliveries from inside, deadlines. An instance that
 //! is not in memory is asked for; its events wait.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     call::Event,
@@ -14,7 +14,6 @@ use crate::{
         outbox::Source,
         outgoing::CREATED,
         repeats::{Seen, fingerprint},
-        settle::repeat_key,
     },
     id::{ComponentName, EventId, EventName, InstanceId, TenantId},
     input::{Create, Request, SendEvent, Ticket},
@@ -36,7 +35,7 @@ impl Engine {
             Request::Read { instance } => self.read(ticket, &tenant, instance),
             Request::Replay { letter } => self.replay(ticket, &tenant, *letter),
             Request::Discard { letter } => {
-                let body = Body::Discarded(Box::new(Discarded {
+                let body = Body::Discarded(Arc::new(Discarded {
                     id: letter.event.id,
                     instance: letter.instance,
                 }));
@@ -98,10 +97,7 @@ impl Engine {
         self.deliver(
             tenant,
             id,
-            Letter {
-                trigger,
-                ..Letter::new(mail, origin, After::Nothing)
-            },
+            Letter::new(mail, origin, After::Nothing).triggering(trigger),
         );
     }
 
@@ -139,11 +135,9 @@ impl Engine {
         self.deliver(
             tenant,
             instance,
-            Letter {
-                trigger,
-                component,
-                ..Letter::new(mail, origin, After::Nothing)
-            },
+            Letter::new(mail, origin, After::Nothing)
+                .triggering(trigger)
+                .within(component),
         );
     }
 
@@ -215,20 +209,14 @@ impl Engine {
         };
         match (to, instance) {
             (None | Some(Target::Instance { .. }), Some(id)) => {
-                let (trigger, component) = (Trigger::Replay { of }, Some(component));
-                self.deliver(
-                    tenant,
-                    id,
-                    Letter {
-                        trigger,
-                        component,
-                        attempts,
-                        ..Letter::new(mail, origin, After::Nothing)
-                    },
-                );
+                let letter = Letter::new(mail, origin, After::Nothing)
+                    .triggering(Trigger::Replay { of })
+                    .within(Some(component))
+                    .attempted(attempts);
+                self.deliver(tenant, id, letter);
             }
             (Some(to), instance) => {
-                let body = Body::Discarded(Box::new(Discarded { id: of, instance }));
+                let body = Body::Discarded(Arc::new(Discarded { id: of, instance }));
                 let seq = self.append(tenant, body, Source::Remembered(Box::new(key.clone())));
                 let outgoing = Outgoing {
                     n: 0,
@@ -277,7 +265,7 @@ impl Engine {
 
     /// Whether a creation needs no look into the store: its id was made for it.
     fn is_new(&self, tenant: &TenantId, id: &InstanceId, letter: &Letter) -> bool {
-        let Trigger::Create(birth) = &letter.trigger else {
+        let Trigger::Create(birth) = &letter.errand.trigger else {
             return false;
         };
         let component = &birth.component;
@@ -292,6 +280,7 @@ impl Engine {
     fn arrive(&mut self, slot: Slot, letter: Letter) {
         let instance = self.instances.expect(slot);
         if letter
+            .errand
             .component
             .as_ref()
             .is_some_and(|component| instance.snapshot.component() != component)
@@ -302,14 +291,14 @@ impl Engine {
             );
             return self.unknown_instance(&tenant, id, letter);
         }
-        if let (Origin::Caller { .. }, Some(until)) = (letter.origin, self.suspended_until(slot)) {
-            let Origin::Caller { ticket, .. } = letter.origin else {
+        if let (Origin::Caller { .. }, Some(until)) = (letter.errand.origin, self.suspended_until(slot)) {
+            let Origin::Caller { ticket, .. } = letter.errand.origin else {
                 return;
             };
-            let key = repeat_key(instance.snapshot.tenant(), &instance.snapshot.id, &letter);
+            let key = letter.repeat_key(instance.snapshot.tenant(), &instance.snapshot.id);
             return self.refuse_all(ticket, key, Refused::InstanceSuspended { until });
         }
-        let from_outside = matches!(letter.origin, Origin::Caller { .. });
+        let from_outside = matches!(letter.errand.origin, Origin::Caller { .. });
         if from_outside && instance.busy.is_none() && self.schedule.len() == 0 {
             self.take(slot, letter);
             if self.instances.get(slot).is_some() {
@@ -352,7 +341,7 @@ impl Engine {
             for letter in letters {
                 match self.instances.find(&key.0, &key.1) {
                     Some(slot) => self.arrive(slot, letter),
-                    None if matches!(letter.trigger, Trigger::Create(_)) => {
+                    None if matches!(letter.errand.trigger, Trigger::Create(_)) => {
                         self.conceive(&key.0, key.1.clone(), letter)
                     }
                     None => self.unknown_instance(&key.0, key.1.clone(), letter),
@@ -475,7 +464,7 @@ impl Engine {
             after,
             outgoing: outgoing.clone(),
         };
-        let seq = self.append_about(slot, Body::Departed(Box::new(departed)), Source::Nothing);
+        let seq = self.append_about(slot, Body::Departed(Arc::new(departed)), Source::Nothing);
         self.dispatch(&tenant, outgoing, After::Here(seq));
     }
 
@@ -503,11 +492,8 @@ impl Engine {
                 let Retry { mail, attempts, .. } = retry;
                 let waits = |letter: &Letter| letter.mail.event.id == mail.event.id;
                 if !busy.own.iter().any(waits) {
-                    let letter = Letter {
-                        attempts,
-                        ..Letter::inside(mail, trigger, After::Nothing)
-                    };
-                    busy.own.push_front(letter);
+                    let letter = Letter::inside(mail, trigger, After::Nothing);
+                    busy.own.push_front(letter.attempted(attempts));
                 }
             }
         }
@@ -525,9 +511,9 @@ impl Engine {
     }
 
     fn refuse_absent(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
-        match letter.origin {
+        match letter.errand.origin {
             Origin::Caller { ticket, .. } => {
-                let key = repeat_key(tenant, &id, &letter);
+                let key = letter.repeat_key(tenant, &id);
                 self.refuse_all(
                     ticket,
                     key,
@@ -540,19 +526,19 @@ impl Engine {
 
     /// There is no such instance.
     pub(crate) fn unknown_instance(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
-        match letter.origin {
+        match letter.errand.origin {
             Origin::Caller { ticket, .. } => {
-                let key = repeat_key(tenant, &id, &letter);
+                let key = letter.repeat_key(tenant, &id);
                 self.refuse_all(ticket, key, Refused::UnknownInstance(id));
             }
-            Origin::Tally(_) => self.tally_gone(letter.origin),
+            Origin::Tally(_) => self.tally_gone(letter.errand.origin),
             // It was chosen, and its creation turned out to be void.
-            Origin::Inside if matches!(letter.trigger, Trigger::Selected(_)) => {}
+            Origin::Inside if matches!(letter.errand.trigger, Trigger::Selected(_)) => {}
             Origin::Inside => {
                 let why = crate::record::Parked::UnknownTarget(
                     format!("there is no instance `{id}`").into(),
                 );
-                let component = letter.component.unwrap_or_else(|| ComponentName::new(""));
+                let component = letter.errand.component.unwrap_or_else(|| ComponentName::new(""));
                 let to = Target::Instance { component, id };
                 let Mail { event, cause, .. } = letter.mail;
                 self.park_outgoing(
@@ -564,7 +550,7 @@ impl Engine {
                         cause,
                     },
                     why,
-                    letter.after,
+                    letter.errand.after,
                 );
             }
         }

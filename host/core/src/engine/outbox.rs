@@ -16,8 +16,10 @@ use crate::{
         settle::{may_be_remembered, repeat_key, settled_by},
     },
     id::{InstanceId, TenantId},
-    instance::{After, Letter, Origin, Trigger},
-    record::{AppendSeq, Body, DeadLetter, Disposition, Mail, Record, Selected, Snapshot, Status},
+    instance::{After, Errand, Letter, Origin, Trigger},
+    record::{
+        AppendSeq, Body, DeadLetter, Disposition, Handled, Mail, Record, Selected, Snapshot, Status,
+    },
 };
 
 /// Records on their way to the log.
@@ -31,11 +33,7 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct Pending {
     seq: AppendSeq,
-    tenant: TenantId,
-    /// The instance that it changed.
-    instance: Option<InstanceId>,
-    /// Whether the instance had ended by then: it leaves memory when all its records are durable.
-    ended: bool,
+    record: Record,
     /// What caused it and is not lost with it, or must be forgotten with it.
     source: Source,
 }
@@ -49,28 +47,12 @@ pub(crate) enum Source {
     Remembered(Box<Key>),
     /// The replay of a dead letter: its own key, and what the letter's key answered before.
     Replay(Box<Key>, Option<Box<(Key, Reply)>>),
-    /// An event from inside or of a broadcast, and what it came to.
-    Letter(Box<Letter>, Disposition),
+    /// An event from inside or of a broadcast.
+    Letter(Box<Errand>),
     /// A delivery or broadcast that selected instances.
-    Selection(Arc<Selected>, Origin, After),
+    Selection(Origin, After),
     /// A delivery that reached nobody.
-    Parked(Box<DeadLetter>, Origin, After),
-}
-
-impl Source {
-    /// What the record of an event came from.
-    fn of(letter: &Letter, disposition: Disposition, snapshot: &Snapshot) -> Self {
-        match letter.origin {
-            Origin::Inside | Origin::Tally(_) => {
-                Self::Letter(Box::new(letter.clone()), disposition)
-            }
-            Origin::Caller { remember: true, .. } => {
-                repeat_key(snapshot.tenant(), &snapshot.id, letter)
-                    .map_or(Self::Nothing, |key| Self::Remembered(Box::new(key)))
-            }
-            Origin::Caller { .. } => Self::Nothing,
-        }
-    }
+    Parked(Origin, After),
 }
 
 impl Outbox {
@@ -103,69 +85,52 @@ struct Undone {
     seen: HashSet<(TenantId, InstanceId), FixedState>,
     letters: Vec<((TenantId, InstanceId), Letter)>,
     selections: Vec<(TenantId, Arc<Selected>, Origin, After)>,
-    parked: Vec<(TenantId, Box<DeadLetter>, Origin, After)>,
+    parked: Vec<(TenantId, Arc<DeadLetter>, Origin, After)>,
 }
 
 impl Engine {
     /// What the record of an event came from.
-    pub(crate) fn source_of(
-        &self,
-        slot: Slot,
-        letter: &Letter,
-        disposition: Disposition,
-    ) -> Source {
-        let snapshot = &self.instances.expect(slot).snapshot;
-        match (
-            settled_by(&letter.trigger),
-            Source::of(letter, disposition, snapshot),
-        ) {
-            (Some(of), Source::Remembered(key)) => {
+    pub(crate) fn source_of(&self, errand: &Errand, handled: &Handled) -> Source {
+        match errand.origin {
+            Origin::Inside | Origin::Tally(_) => Source::Letter(Box::new(errand.clone())),
+            Origin::Caller { remember: true, .. } => {
+                let Some(key) = repeat_key(errand, handled) else {
+                    return Source::Nothing;
+                };
+                let Some(of) = settled_by(&errand.trigger) else {
+                    return Source::Remembered(Box::new(key));
+                };
                 let of = (key.0.clone(), key.1.clone(), of.clone());
                 let before = self.repeats.answer(&of).cloned();
-                Source::Replay(key, before.map(|reply| Box::new((of, reply))))
+                Source::Replay(Box::new(key), before.map(|reply| Box::new((of, reply))))
             }
-            (_, source) => source,
+            Origin::Caller { .. } => Source::Nothing,
         }
     }
 
     /// Appends a record that changes no instance.
     pub(crate) fn append(&mut self, tenant: &TenantId, body: Body, source: Source) -> AppendSeq {
-        self.append_from(tenant.clone(), body, None, false, source)
+        let seq = AppendSeq(self.outbox.appended.0 + 1);
+        let record = Record {
+            tenant: tenant.clone(),
+            at: self.now,
+            body,
+        };
+        self.outbox.appended = seq;
+        self.outbox.pending.push_back(Pending {
+            seq,
+            record: record.clone(),
+            source,
+        });
+        self.effects.push_back(Effect::Append { seq, record });
+        seq
     }
 
     /// Appends a record about an instance.
     pub(crate) fn append_about(&mut self, slot: Slot, body: Body, source: Source) -> AppendSeq {
-        let snapshot = &self.instances.expect(slot).snapshot;
-        let (tenant, id) = (snapshot.tenant().clone(), snapshot.id.clone());
-        let ended = snapshot.status != Status::Active;
-        let seq = self.append_from(tenant, body, Some(id), ended, source);
+        let tenant = self.instances.expect(slot).snapshot.tenant().clone();
+        let seq = self.append(&tenant, body, source);
         self.instances.expect_mut(slot).appended = seq;
-        seq
-    }
-
-    fn append_from(
-        &mut self,
-        tenant: TenantId,
-        body: Body,
-        instance: Option<InstanceId>,
-        ended: bool,
-        source: Source,
-    ) -> AppendSeq {
-        let seq = AppendSeq(self.outbox.appended.0 + 1);
-        self.outbox.appended = seq;
-        self.outbox.pending.push_back(Pending {
-            seq,
-            tenant: tenant.clone(),
-            instance,
-            ended,
-            source,
-        });
-        let record = Record {
-            tenant,
-            at: self.now,
-            body,
-        };
-        self.effects.push_back(Effect::Append { seq, record });
         seq
     }
 
@@ -178,9 +143,9 @@ impl Engine {
             .is_some_and(|pending| pending.seq <= through)
         {
             let pending = self.outbox.pending.pop_front().expect("just seen");
-            if pending.ended
-                && let Some(id) = &pending.instance
-                && let Some(slot) = self.instances.find(&pending.tenant, id)
+            let ended = |after: &&Snapshot| after.status != Status::Active;
+            if let Some(after) = pending.record.snapshot().filter(ended)
+                && let Some(slot) = self.instances.find(after.tenant(), &after.id)
             {
                 self.leave_if_done(slot, through);
             }
@@ -218,8 +183,7 @@ impl Engine {
             self.select_again(&tenant, &selected, origin, cause);
         }
         for (tenant, letter, origin, cause) in undone.parked.into_iter().rev() {
-            let body = Body::Parked(letter.clone());
-            self.append(&tenant, body, Source::Parked(letter, origin, cause));
+            self.append(&tenant, Body::Parked(letter), Source::Parked(origin, cause));
         }
     }
 
@@ -261,26 +225,23 @@ impl Engine {
             .back()
             .is_some_and(|pending| pending.seq > after)
         {
-            let Pending {
-                tenant,
-                instance,
-                source,
-                ..
-            } = self.outbox.pending.pop_back().expect("just seen");
-            let key = instance.map(|id| (tenant.clone(), id));
+            let Pending { record, source, .. } =
+                self.outbox.pending.pop_back().expect("just seen");
+            let key = record
+                .snapshot()
+                .map(|after| (record.tenant.clone(), after.id.clone()));
             if let Some(key) = &key
                 && undone.seen.insert(key.clone())
             {
                 undone.touched.push(key.clone());
             }
-            match source {
-                Source::Nothing => {}
-                Source::Remembered(key) => {
+            match (source, record.body) {
+                (Source::Remembered(key), _) => {
                     for ticket in self.repeats.forget(&key) {
                         self.reply(ticket, Reply::Refused(Refused::NotCommitted));
                     }
                 }
-                Source::Replay(key, before) => {
+                (Source::Replay(key, before), _) => {
                     for ticket in self.repeats.forget(&key) {
                         self.reply(ticket, Reply::Refused(Refused::NotCommitted));
                     }
@@ -288,29 +249,28 @@ impl Engine {
                         self.repeats.answered(&of, reply);
                     }
                 }
-                Source::Letter(letter, disposition) => {
-                    self.tally_undone(letter.origin, disposition);
-                    let answered = key.as_ref().filter(|_| may_be_remembered(&letter));
-                    if let Some((tenant, id)) = answered
-                        && let Some(key) = repeat_key(tenant, id, &letter)
+                (Source::Letter(errand), Body::Handled(handled)) => {
+                    self.tally_undone(errand.origin, handled.disposition);
+                    if may_be_remembered(&errand)
+                        && let Some(key) = repeat_key(&errand, &handled)
                     {
                         self.repeats.reopen(&key);
                     }
-                    let again = !void(letter.after) && letter.outlives_its_instance();
-                    undone
-                        .letters
-                        .extend(key.filter(|_| again).map(|key| (key, *letter)));
+                    let again = !void(errand.after) && errand.outlives_its_instance();
+                    let letter = |key| (key, Letter::again(&handled, *errand));
+                    undone.letters.extend(key.filter(|_| again).map(letter));
                 }
-                Source::Selection(selected, origin, cause) if !void(cause) => {
-                    undone.selections.push((tenant, selected, origin, cause));
+                (Source::Selection(origin, cause), Body::Selected(selected)) if !void(cause) => {
+                    let chosen = (record.tenant, selected, origin, cause);
+                    undone.selections.push(chosen);
                 }
-                Source::Parked(letter, origin, cause) if !void(cause) => {
-                    undone.parked.push((tenant, letter, origin, cause));
+                (Source::Parked(origin, cause), Body::Parked(letter)) if !void(cause) => {
+                    undone.parked.push((record.tenant, letter, origin, cause));
                 }
-                Source::Parked(_, origin, _) => {
+                (Source::Parked(origin, _), _) => {
                     self.tally_undone(origin, Disposition::DeadLettered);
                 }
-                Source::Selection(..) => {}
+                (Source::Nothing | Source::Letter(_) | Source::Selection(..), _) => {}
             }
         }
         undone.touched.reverse();
@@ -326,7 +286,7 @@ impl Engine {
         cause: After,
     ) {
         let body = Body::Selected(Arc::clone(selected));
-        let source = Source::Selection(Arc::clone(selected), origin, cause);
+        let source = Source::Selection(origin, cause);
         let seq = self.append(tenant, body, source);
         for id in &selected.instances {
             let event = Event {
@@ -339,10 +299,7 @@ impl Engine {
                 sent_at: None,
             };
             let trigger = Trigger::Selected(Arc::clone(&selected.selector));
-            let letter = Letter {
-                trigger,
-                ..Letter::new(mail, origin, After::Here(seq))
-            };
+            let letter = Letter::new(mail, origin, After::Here(seq)).triggering(trigger);
             self.deliver(tenant, id.clone(), letter);
         }
     }
@@ -367,7 +324,7 @@ impl Engine {
         }
         waiting.extend(busy.own);
         waiting.extend(busy.mailbox);
-        waiting.retain(Letter::outlives_its_instance);
+        waiting.retain(|letter| letter.errand.outlives_its_instance());
     }
 
     /// Selections that are being handed out know instances that leave memory by their ids.
@@ -393,9 +350,9 @@ impl Engine {
             let Some(busy) = self.instances.expect_mut(slot).busy.as_mut() else {
                 continue;
             };
-            busy.own.retain(|letter| !void(letter.after));
-            busy.mailbox.retain(|letter| !void(letter.after));
-            let Some(running) = busy.running.take_if(|running| void(running.letter.after)) else {
+            busy.own.retain(|letter| !void(letter.errand.after));
+            busy.mailbox.retain(|letter| !void(letter.errand.after));
+            let Some(running) = busy.running.take_if(|running| void(running.letter.errand.after)) else {
                 continue;
             };
             self.leases.remove(&running.lease);
@@ -410,7 +367,7 @@ impl Engine {
             }
         }
         for letters in self.absent.values_mut() {
-            letters.retain(|letter| !void(letter.after));
+            letters.retain(|letter| !void(letter.errand.after));
         }
         for unborn in orphaned {
             let (tenant, id) = (unborn.snapshot.tenant().clone(), unborn.snapshot.id.clone());
@@ -422,6 +379,18 @@ impl Engine {
 }
 
 impl Letter {
+    /// The letter that a void record was about.
+    fn again(handled: &Handled, errand: Errand) -> Self {
+        let mail = Mail {
+            event: handled.event.clone(),
+            cause: handled.cause.clone(),
+            sent_at: handled.sent_at,
+        };
+        Self { mail, errand }
+    }
+}
+
+impl Errand {
     /// Whether it must wait for an instance that left memory: what the instance's own timers and
     /// deferred events say is read again with it.
     fn outlives_its_instance(&self) -> bool {

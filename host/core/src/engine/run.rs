@@ -85,7 +85,7 @@ impl Engine {
 
     /// Looks at an event. Nothing else may be running at the instance.
     pub(crate) fn take(&mut self, slot: Slot, letter: Letter) {
-        if let Trigger::Create(_) = letter.trigger {
+        if let Trigger::Create(_) = letter.errand.trigger {
             return self.be_born(slot, letter);
         }
         let Some(letter) = self.screen(slot, letter) else {
@@ -116,16 +116,16 @@ impl Engine {
                 .any(|other| other.as_str() == name)
         };
         if candidates.is_empty() {
-            let by_itself = matches!(letter.trigger, Trigger::Timeout | Trigger::Auto);
+            let by_itself = matches!(letter.errand.trigger, Trigger::Timeout | Trigger::Auto);
             if by_itself && !Arc::ptr_eq(&deployment, &snapshot.deployment) {
                 // The version that the instance is to move to has another timer, or none.
                 return self.move_now(slot, &deployment, state);
             }
-            if matches!(letter.trigger, Trigger::Deferred) {
+            if matches!(letter.errand.trigger, Trigger::Deferred) {
                 return;
             }
             let name = letter.mail.event.name.as_str();
-            if may_be_deferred(&letter.trigger) && defers(name) {
+            if may_be_deferred(&letter.errand.trigger) && defers(name) {
                 return self.defer(slot, letter);
             }
         }
@@ -144,7 +144,7 @@ impl Engine {
             self.reject(slot, letter, Reason::Finished);
             return None;
         }
-        match &letter.trigger {
+        match &letter.errand.trigger {
             Trigger::Expecting(state) if *state != snapshot.state().name => {
                 let reason = Reason::UnexpectedState(snapshot.state().name.clone());
                 self.reject(slot, letter, reason);
@@ -195,7 +195,7 @@ impl Engine {
     ) -> SmallVec<[TransitionIdx; 4]> {
         let snapshot = &self.instances.expect(slot).snapshot;
         let old = snapshot.machine();
-        let by_itself = matches!(letter.trigger, Trigger::Timeout | Trigger::Auto);
+        let by_itself = matches!(letter.errand.trigger, Trigger::Timeout | Trigger::Auto);
         let timer = |timer: &&Timer| by_itself && timer.id == letter.mail.event.id;
         let timer = snapshot.timers.iter().find(timer);
         match timer.map(|timer| &timer.kind) {
@@ -361,7 +361,7 @@ impl Engine {
             created: snapshot.created,
             seq: snapshot.seq,
             event: letter.mail.event.clone(),
-            attempt: letter.attempts + 1,
+            attempt: letter.errand.attempts + 1,
             cause: letter.mail.cause.event.clone(),
             trace_parent: letter.mail.cause.trace_parent.clone(),
             sends: step.numbered_sends(),
@@ -405,7 +405,7 @@ impl Engine {
 
     /// The event goes back to the front, and the instance waits.
     fn hold_back(&mut self, slot: Slot, letter: Letter, until: Timestamp) {
-        if matches!(letter.origin, Origin::Caller { .. }) {
+        if matches!(letter.errand.origin, Origin::Caller { .. }) {
             return self.refuse_suspended(letter, slot, until);
         }
         let busy = self.busy(slot);
@@ -424,7 +424,7 @@ pub(crate) fn version_key(deployment: &Arc<Deployment>) -> usize {
 fn is_still_waiting(snapshot: &Snapshot, letter: &Letter) -> bool {
     let id = &letter.mail.event.id;
     let extra = snapshot.extra.as_ref();
-    match letter.trigger {
+    match letter.errand.trigger {
         Trigger::Timeout | Trigger::Auto | Trigger::Due => {
             snapshot.timers.iter().any(|timer| timer.id == *id)
         }

@@ -1,19 +1,19 @@
 //! Everything an event can come to other than a transition: ignored, rejected, deferred, tried
 //! again, parked. Each is recorded and answered.
 
-use smallvec::SmallVec;
+use std::sync::Arc;
 
 use crate::{
     call::{Fault, LogLine},
-    definition::{OnFault, StateIdx},
+    definition::OnFault,
     effect::{HandledReply, Refused, Reply},
     engine::{Engine, budget::chain_text, instances::Slot, repeats::Key, run::version_key},
     id::{EventId, InstanceId, TenantId},
     input::Ticket,
-    instance::{Letter, Origin, Trigger, step::Step},
+    instance::{Errand, Letter, Origin, Trigger, step::Step},
     limits::DEFERRED_MAX,
     record::{
-        Body, DeadLetter, Disposition, Extra, Handled, Mail, Outgoing, Parked, Reason, Retry,
+        AppendSeq, Body, DeadLetter, Disposition, Extra, Handled, Mail, Outgoing, Parked, Reason, Retry,
         Target,
     },
     time::{Duration, Timestamp},
@@ -47,8 +47,6 @@ pub(crate) struct Verdict {
     pub(crate) reason: Option<Reason>,
     /// What went wrong.
     pub(crate) fault: Option<Fault>,
-    /// When it is tried again.
-    pub(crate) retry_at: Option<Timestamp>,
 }
 
 impl From<Disposition> for Verdict {
@@ -57,7 +55,6 @@ impl From<Disposition> for Verdict {
             disposition,
             reason: None,
             fault: None,
-            retry_at: None,
         }
     }
 }
@@ -94,7 +91,7 @@ impl Engine {
 
     /// No transition applied.
     pub(crate) fn ignored(&mut self, slot: Slot, letter: Letter, reason: Reason, step: Step) {
-        let reason = if matches!(letter.trigger, Trigger::Auto) {
+        let reason = if matches!(letter.errand.trigger, Trigger::Auto) {
             Reason::NoAutoPassed
         } else {
             reason
@@ -109,7 +106,7 @@ impl Engine {
 
     /// A method or the schema said no.
     pub(crate) fn rejected(&mut self, slot: Slot, letter: Letter, reason: Reason, step: Step) {
-        if matches!(letter.trigger, Trigger::Create(_)) {
+        if matches!(letter.errand.trigger, Trigger::Create(_)) {
             let refused = match reason {
                 Reason::Schema(violations) => Refused::Schema(violations),
                 Reason::Refused(refusal) => Refused::Refusal(refusal),
@@ -133,13 +130,13 @@ impl Engine {
 
     /// A fault: tried again, parked, or the end, as the definition says.
     pub(crate) fn faulted(&mut self, slot: Slot, letter: Letter, fault: Fault, step: Step) {
-        if matches!(letter.trigger, Trigger::Create(_)) {
+        if matches!(letter.errand.trigger, Trigger::Create(_)) {
             return self.miscarry(slot, letter, Refused::Fault(fault));
         }
         let machine = step.deployment.definition.machine(step.machine);
         match machine.on_fault {
-            OnFault::Retry { max, backoff } if letter.attempts < max => {
-                let factor = 1_u64 << letter.attempts.min(20);
+            OnFault::Retry { max, backoff } if letter.errand.attempts < max => {
+                let factor = 1_u64 << letter.errand.attempts.min(20);
                 let at = self.now.after(Duration(backoff.0.saturating_mul(factor)));
                 self.retry(slot, letter, fault, at, Traces::of(step));
             }
@@ -176,16 +173,14 @@ impl Engine {
         let retry = Retry {
             mail: letter.mail.clone(),
             at,
-            attempts: letter.attempts + 1,
+            attempts: letter.errand.attempts + 1,
         };
         self.extra(slot).retry = Some(retry);
         self.busy(slot).blocked_until = Some(at);
         self.timers.set(at, slot);
         let verdict = Verdict {
-            disposition: Disposition::Retrying,
-            reason: None,
             fault: Some(fault),
-            retry_at: Some(at),
+            ..Verdict::from(Disposition::Retrying)
         };
         self.settle(slot, letter, verdict, traces);
     }
@@ -220,94 +215,78 @@ impl Engine {
         if finished {
             self.forget_waiting(slot, &letter);
         }
-        let parked = parked.map(|why| Box::new(self.dead_letter(slot, &letter, why)));
-        let instance = self.instances.expect_mut(slot);
-        instance.snapshot.seq += 1;
-        let after = instance.snapshot.clone();
+        let parked = parked.map(|why| Arc::new(self.dead_letter(slot, &letter, why)));
+        let snapshot = &mut self.instances.expect_mut(slot).snapshot;
+        snapshot.seq += 1;
+        let after = snapshot.clone();
+        let Letter { mail, errand } = letter;
         let handled = Handled {
-            event: letter.mail.event.clone(),
-            sent_at: letter.mail.sent_at,
+            event: mail.event,
+            sent_at: mail.sent_at,
             disposition: verdict.disposition,
-            reason: verdict.reason.clone().map(Box::new),
+            reason: verdict.reason.map(Box::new),
             from: Some(after.state),
             to: after.state,
             after,
-            cause: Some(letter.mail.cause.clone()),
+            cause: mail.cause,
             deliveries: Vec::new(),
-            fault: verdict.fault.clone().map(Box::new),
+            fault: verdict.fault.map(Box::new),
             logs: traces.logs,
             fuel: traces.fuel,
-            attempts: letter.attempts + 1,
+            attempts: errand.attempts + 1,
             parked,
-            settles: settled_by(&letter.trigger)
+            settles: settled_by(&errand.trigger)
                 .filter(|_| verdict.disposition != Disposition::DeadLettered)
                 .cloned(),
         };
-        let source = self.source_of(slot, &letter, verdict.disposition);
-        self.append_about(slot, Body::Handled(Box::new(handled)), source);
-        self.answer_handled(
-            slot,
-            letter,
-            verdict,
-            Some(self.instances.expect(slot).snapshot.state),
-        );
+        let (handled, _) = self.append_handled(slot, &errand, handled);
+        self.answer_handled(&errand, handled);
+    }
+
+    /// Appends the record of an event.
+    pub(crate) fn append_handled(
+        &mut self,
+        slot: Slot,
+        errand: &Errand,
+        handled: Handled,
+    ) -> (Arc<Handled>, AppendSeq) {
+        let source = self.source_of(errand, &handled);
+        let handled = Arc::new(handled);
+        let seq = self.append_about(slot, Body::Handled(Arc::clone(&handled)), source);
+        (handled, seq)
     }
 
     /// Answers whoever waits for an event.
-    pub(crate) fn answer_handled(
-        &mut self,
-        slot: Slot,
-        letter: Letter,
-        verdict: Verdict,
-        from: Option<StateIdx>,
-    ) {
-        self.counters.count(verdict.disposition);
-        if let Origin::Tally(tally) = letter.origin {
-            return self.tally_settled(tally, verdict.disposition);
+    pub(crate) fn answer_handled(&mut self, errand: &Errand, handled: Arc<Handled>) {
+        self.counters.count(handled.disposition);
+        if let Origin::Tally(tally) = errand.origin {
+            return self.tally_settled(tally, handled.disposition);
         }
-        let snapshot = &self.instances.expect(slot).snapshot;
-        let key = may_be_remembered(&letter)
-            .then(|| repeat_key(snapshot.tenant(), &snapshot.id, &letter))
+        let key = may_be_remembered(errand)
+            .then(|| repeat_key(errand, &handled))
             .flatten();
-        let first = settled_by(&letter.trigger).map(|of| {
-            (
-                snapshot.tenant().clone(),
-                Some(snapshot.id.clone()),
-                of.clone(),
-            )
+        let first = settled_by(&errand.trigger).map(|of| {
+            let (tenant, id) = (handled.after.tenant(), &handled.after.id);
+            (tenant.clone(), Some(id.clone()), of.clone())
         });
-        let keys = key.into_iter().chain(first);
-        let keys: SmallVec<[Key; 1]> = keys.filter(|key| self.repeats.knows(key)).collect();
-        if keys.is_empty() && letter.origin == Origin::Inside {
-            return;
+        for key in key.into_iter().chain(first) {
+            if self.repeats.knows(&key) {
+                self.answer_repeats(&key, &handled);
+            }
         }
-        let reply = HandledReply {
-            event: letter.mail.event.id.clone(),
-            disposition: verdict.disposition,
-            reason: verdict.reason,
-            fault: verdict.fault,
-            retry_at: verdict.retry_at,
-            from,
-            to: snapshot.state,
-            seq: snapshot.seq,
-            instance: snapshot.clone(),
-            replayed: false,
-        };
-        for key in &keys {
-            self.answer_repeats(key, &reply);
-        }
-        if let Origin::Caller { ticket, .. } = letter.origin {
-            self.reply(ticket, Reply::Handled(Box::new(reply)));
+        if let Origin::Caller { ticket, .. } = errand.origin {
+            let replayed = false;
+            self.reply(ticket, Reply::Handled(HandledReply { handled, replayed }));
         }
     }
 
     /// Answers those who repeated an event while it was running, and remembers the answer.
-    fn answer_repeats(&mut self, key: &Key, reply: &HandledReply) {
-        let again = Reply::Handled(Box::new(HandledReply {
+    fn answer_repeats(&mut self, key: &Key, handled: &Arc<Handled>) {
+        let again = Reply::Handled(HandledReply {
+            handled: Arc::clone(handled),
             replayed: true,
-            ..reply.clone()
-        }));
-        let tickets = if is_remembered(reply) {
+        });
+        let tickets = if is_remembered(handled) {
             self.repeats.answered(key, again.clone())
         } else {
             self.repeats.forget(key)
@@ -322,7 +301,7 @@ impl Engine {
         let snapshot = &mut self.instances.expect_mut(slot).snapshot;
         let id = &letter.mail.event.id;
         if matches!(
-            letter.trigger,
+            letter.errand.trigger,
             Trigger::Timeout | Trigger::Auto | Trigger::Due
         ) {
             snapshot.timers.retain(|timer| timer.id != *id);
@@ -330,7 +309,7 @@ impl Engine {
         let Some(extra) = &mut snapshot.extra else {
             return;
         };
-        if matches!(letter.trigger, Trigger::Deferred) {
+        if matches!(letter.errand.trigger, Trigger::Deferred) {
             extra.deferred.retain(|mail| mail.event.id != *id);
         }
         extra.retry.take_if(|retry| retry.mail.event.id == *id);
@@ -341,10 +320,10 @@ impl Engine {
 
     /// An event that the mailbox has no room for.
     pub(crate) fn refuse_letter(&mut self, slot: Slot, letter: Letter) {
-        match letter.origin {
+        match letter.errand.origin {
             Origin::Caller { ticket, .. } => {
                 let snapshot = &self.instances.expect(slot).snapshot;
-                let key = repeat_key(snapshot.tenant(), &snapshot.id, &letter);
+                let key = letter.repeat_key(snapshot.tenant(), &snapshot.id);
                 let refused = Refused::Busy("too many events wait at this instance".into());
                 self.refuse_all(ticket, key, refused);
             }
@@ -364,12 +343,8 @@ impl Engine {
                     snapshot.component().clone(),
                     snapshot.id.clone(),
                 );
-                let Letter {
-                    mail: Mail { event, cause, .. },
-                    origin,
-                    after,
-                    ..
-                } = letter;
+                let Mail { event, cause, .. } = letter.mail;
+                let Errand { origin, after, .. } = letter.errand;
                 let to = Target::Instance { component, id };
                 let outgoing = Outgoing {
                     n: 0,
@@ -387,11 +362,11 @@ impl Engine {
 
     /// An event from outside for an instance whose component is left alone.
     pub(crate) fn refuse_suspended(&mut self, letter: Letter, slot: Slot, until: Timestamp) {
-        let Origin::Caller { ticket, .. } = letter.origin else {
+        let Origin::Caller { ticket, .. } = letter.errand.origin else {
             return;
         };
         let snapshot = &self.instances.expect(slot).snapshot;
-        let key = repeat_key(snapshot.tenant(), &snapshot.id, &letter);
+        let key = letter.repeat_key(snapshot.tenant(), &snapshot.id);
         self.refuse_all(ticket, key, Refused::ComponentSuspended { until });
     }
 
@@ -420,7 +395,7 @@ impl Engine {
     fn dead_letter(&self, slot: Slot, letter: &Letter, why: Parked) -> DeadLetter {
         let snapshot = &self.instances.expect(slot).snapshot;
         let mut event = letter.mail.event.clone();
-        if let Some(of) = settled_by(&letter.trigger) {
+        if let Some(of) = settled_by(&letter.errand.trigger) {
             event.id = of.clone();
         }
         DeadLetter {
@@ -438,7 +413,7 @@ impl Engine {
             instance: Some(snapshot.id.clone()),
             why,
             cause: letter.mail.cause.clone(),
-            attempts: letter.attempts + 1,
+            attempts: letter.errand.attempts + 1,
             to: None,
             at: self.now,
         }
@@ -446,33 +421,45 @@ impl Engine {
 }
 
 /// Whether an event may be one that a caller gave an id.
-pub(crate) fn may_be_remembered(letter: &Letter) -> bool {
-    matches!(letter.origin, Origin::Caller { remember: true, .. })
-        || letter.attempts > 0
-        || matches!(letter.trigger, Trigger::Deferred | Trigger::Replay { .. })
+pub(crate) fn may_be_remembered(errand: &Errand) -> bool {
+    matches!(errand.origin, Origin::Caller { remember: true, .. })
+        || errand.attempts > 0
+        || matches!(errand.trigger, Trigger::Deferred | Trigger::Replay { .. })
 }
 
 /// Whether a repetition gets the same answer, rather than another try.
-fn is_remembered(reply: &HandledReply) -> bool {
-    match reply.disposition {
+fn is_remembered(handled: &Handled) -> bool {
+    match handled.disposition {
         Disposition::Transitioned
         | Disposition::Ignored
         | Disposition::Deferred
         | Disposition::Retrying
         | Disposition::DeadLettered => true,
         Disposition::Rejected => {
-            matches!(reply.reason, Some(Reason::Refused(_) | Reason::Schema(_)))
+            let reason = handled.reason.as_deref();
+            matches!(reason, Some(Reason::Refused(_) | Reason::Schema(_)))
         }
     }
 }
 
-/// The key under which a letter's answer is remembered, if any.
-pub(crate) fn repeat_key(tenant: &TenantId, instance: &InstanceId, letter: &Letter) -> Option<Key> {
-    if matches!(letter.trigger, Trigger::Create(_)) {
-        return None;
+/// The key under which the answer to an event is remembered, if any.
+pub(crate) fn repeat_key(errand: &Errand, handled: &Handled) -> Option<Key> {
+    let after = &handled.after;
+    errand.repeat_key(after.tenant(), &after.id, &handled.event.id)
+}
+
+impl Letter {
+    /// The key under which the answer is remembered, if any.
+    pub(crate) fn repeat_key(&self, tenant: &TenantId, instance: &InstanceId) -> Option<Key> {
+        self.errand.repeat_key(tenant, instance, &self.mail.event.id)
     }
-    let id = letter.mail.event.id.clone();
-    Some((tenant.clone(), Some(instance.clone()), id))
+}
+
+impl Errand {
+    fn repeat_key(&self, tenant: &TenantId, instance: &InstanceId, event: &EventId) -> Option<Key> {
+        let creates = matches!(self.trigger, Trigger::Create(_));
+        (!creates).then(|| (tenant.clone(), Some(instance.clone()), event.clone()))
+    }
 }
 
 /// The dead letter that a letter is the replay of.

@@ -214,7 +214,7 @@ impl Engine {
         if let Some(extra) = &mut snapshot.extra {
             extra.held = None;
         }
-        let after = Box::new(snapshot.clone());
+        let after = Arc::new(snapshot.clone());
         self.append_about(slot, Body::Moved(after), Source::Nothing);
         self.fire_due(slot);
         self.redeliver_deferred(slot);

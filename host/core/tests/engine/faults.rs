@@ -23,7 +23,7 @@ fn a_refusal_is_no_fault_and_is_never_tried_again() {
     host.create("Shop", "Order", "o", none());
     let reply = host.send("o", "GO", none());
     assert_eq!(reply.disposition, Disposition::Rejected);
-    assert!(matches!(reply.reason, Some(Reason::Refused(refusal)) if &*refusal.code == "too_late"));
+    assert!(matches!(reply.reason.as_deref(), Some(Reason::Refused(refusal)) if &*refusal.code == "too_late"));
     assert!(host.parked().is_empty());
     assert_eq!(host.engine.poll_timeout(), None);
 }
@@ -35,7 +35,7 @@ fn a_retry_blocks_the_instance_backs_off_and_ends_in_the_dead_letters() {
     host.create("Shop", "Order", "o", none());
     let first = host.send("o", "GO", none());
     assert_eq!(first.disposition, Disposition::Retrying);
-    assert_eq!(first.retry_at.unwrap().0, host.now + 10);
+    assert_eq!(first.retry_at().unwrap().0, host.now + 10);
     let back = host.request_later(Request::Send(event_for("o", "BACK", none())));
     assert!(host.answer(back).is_none(), "it waits behind the retry");
     host.wait(10);
@@ -83,7 +83,7 @@ fn a_dead_letter_is_replayed_once_under_an_id_of_its_own() {
         let Reply::Handled(reply) = host.request(request) else {
             panic!("it is handled");
         };
-        assert_eq!(reply.event, letter.event.id.replay(1));
+        assert_eq!(reply.event.id, letter.event.id.replay(1));
         assert_eq!(reply.disposition, Disposition::Transitioned);
     }
     assert_eq!(host.history("o").len(), 3);

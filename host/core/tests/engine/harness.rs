@@ -242,7 +242,7 @@ impl Host {
 
     pub(crate) fn send(&mut self, id: &str, event: &str, payload: Value) -> HandledReply {
         match self.try_send(event_for(id, event, payload)) {
-            Reply::Handled(reply) => *reply,
+            Reply::Handled(reply) => reply,
             other => panic!("{other:?}"),
         }
     }

@@ -31,7 +31,7 @@ fn with_id(id: &str, event: &str, payload: serde_json::Value) -> SendEvent {
 
 fn handled(reply: Reply) -> HandledReply {
     match reply {
-        Reply::Handled(reply) => *reply,
+        Reply::Handled(reply) => reply,
         other => panic!("{other:?}"),
     }
 }
@@ -42,7 +42,7 @@ fn a_repetition_gets_the_first_answer_and_changes_nothing() {
     host.create("Shop", "Order", "o", none());
     let first = handled(host.try_send(with_id("k", "ADD", none())));
     let again = handled(host.try_send(with_id("k", "ADD", none())));
-    assert_eq!((first.seq, first.replayed), (again.seq, false));
+    assert_eq!((first.after.seq, first.replayed), (again.after.seq, false));
     assert!(again.replayed);
     let other = host.try_send(with_id("k", "ADD", json!({ "x": 1 })));
     assert_eq!(refused(other), Refused::KeyReused);

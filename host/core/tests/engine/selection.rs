@@ -109,7 +109,7 @@ fn a_missing_value_on_either_side_matches_nothing() {
             Disposition::Ignored
         );
         let reply = host.send("full", "GO", none());
-        assert_eq!(reply.reason, Some(Reason::NothingMatched));
+        assert_eq!(reply.reason.as_deref(), Some(&Reason::NothingMatched));
     }
 }
 
@@ -124,7 +124,7 @@ fn an_event_that_expects_another_state_is_rejected() {
     let xcomponent_core::effect::Reply::Handled(reply) = host.try_send(send) else {
         panic!("it is handled");
     };
-    assert!(matches!(reply.reason, Some(Reason::UnexpectedState(_))));
+    assert!(matches!(reply.reason.as_deref(), Some(Reason::UnexpectedState(_))));
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn delayed_sends_survive_a_change_of_state_and_can_be_taken_back() {
     host.create("Shop", "Order", "o", none());
     let go = host.send("o", "GO", none());
     host.send("o", "BACK", none());
-    let first = go.event.derive(1);
+    let first = go.event.id.derive(1);
     host.on("note", move |_| {
         sends(vec![Send::Cancel { id: first.clone() }])
     });

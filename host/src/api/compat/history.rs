@@ -119,11 +119,11 @@ async fn reached(state: &State, caller: &Caller, roots: &HashSet<EventId>) -> Re
 fn shown(entries: &[Entry], known: &[Entry], roots: &HashSet<EventId>) -> Vec<Event> {
     let mut happened: HashMap<(&InstanceId, &EventId), Vec<&EventId>> = HashMap::new();
     for handled in known.iter().filter_map(handled) {
-        if let Some(Cause {
+        if let Cause {
             instance: Some(instance),
             event: Some(event),
             ..
-        }) = &handled.cause
+        } = &handled.cause
         {
             let because = happened.entry((instance, event)).or_default();
             because.push(&handled.event.id);
@@ -133,8 +133,7 @@ fn shown(entries: &[Entry], known: &[Entry], roots: &HashSet<EventId>) -> Vec<Ev
         let handled = handled(entry)?;
         let key = (&handled.after.id, &handled.event.id);
         let happened = happened.get(&key).map_or(&[][..], Vec::as_slice);
-        let root = handled.cause.as_ref().map(|cause| &cause.root);
-        let is_followed = root.is_some_and(|root| roots.contains(root));
+        let is_followed = roots.contains(&handled.cause.root);
         let sent = sent(handled, happened, is_followed);
         let is_shown = handled.disposition == Disposition::Transitioned;
         is_shown.then(|| Event::of(handled, entry.record.at, &sent))
@@ -224,7 +223,7 @@ fn roots<'e>(
     entries: impl IntoIterator<Item = &'e Entry, IntoIter: DoubleEndedIterator>,
 ) -> HashSet<EventId> {
     let causes = entries.into_iter().rev().filter_map(handled);
-    let roots = causes.filter_map(|handled| Some(handled.cause.as_ref()?.root.clone()));
+    let roots = causes.map(|handled| handled.cause.root.clone());
     let mut distinct = HashSet::new();
     for root in roots {
         if distinct.len() == ROOTS_MAX {

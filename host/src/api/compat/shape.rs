@@ -211,13 +211,13 @@ impl Handling {
         Self {
             success: true,
             disposition: word,
-            reason: reply.reason.as_ref().map(reason),
-            event_id: reply.event.to_string(),
-            instance_id: reply.instance.id.to_string(),
-            component_name: reply.instance.component().to_string(),
+            reason: reply.reason.as_deref().map(reason),
+            event_id: reply.event.id.to_string(),
+            instance_id: reply.after.id.to_string(),
+            component_name: reply.after.component().to_string(),
             previous_state: from.map(ToString::to_string),
             current_state: to.to_string(),
-            retry_at: reply.retry_at.map(|at| at.0),
+            retry_at: reply.retry_at().map(|at| at.0),
             message,
         }
     }
@@ -254,10 +254,7 @@ impl Event {
         let machine = after.machine();
         let public_member_snapshot = public_member(after);
         let name = |state| machine.state(state).name.to_string();
-        let sent_by = handled
-            .cause
-            .as_ref()
-            .and_then(|cause| cause.event.as_ref());
+        let sent_by = handled.cause.event.as_ref();
         Self {
             id: handled.event.id.to_string(),
             instance_id: after.id.to_string(),

@@ -4,12 +4,12 @@
 //! copied when the log drops it. The table holds 32-bit places only, so that its growth moves
 //! little.
 
-use std::{collections::BTreeMap, hash::BuildHasher, sync::Arc};
+use std::{collections::BTreeMap, hash::BuildHasher};
 
 use hashbrown::{HashMap, HashTable};
 use xcomponent_core::{
     id::{InstanceId, TenantId},
-    record::{Body, Record, Snapshot, Status},
+    record::{Record, Snapshot, Status},
 };
 
 use super::journal::Owner;
@@ -42,7 +42,7 @@ pub(super) struct Known {
 #[derive(Debug)]
 enum Latest {
     /// In its last record.
-    Record(Arc<Record>),
+    Record(Record),
     /// Here, since the log dropped that.
     Snapshot(Box<Snapshot>),
 }
@@ -52,7 +52,7 @@ impl Known {
     pub(super) fn snapshot(&self) -> &Snapshot {
         match &self.latest {
             Latest::Record(record) => {
-                snapshot_of(record).expect("only records about an instance are its latest")
+                record.snapshot().expect("only records about an instance are its latest")
             }
             Latest::Snapshot(snapshot) => snapshot,
         }
@@ -63,16 +63,6 @@ impl Known {
         if let Latest::Record(_) = &self.latest {
             self.latest = Latest::Snapshot(Box::new(self.snapshot().clone()));
         }
-    }
-}
-
-/// The instance as a record leaves it, if it is about one.
-pub(super) fn snapshot_of(record: &Record) -> Option<&Snapshot> {
-    match &record.body {
-        Body::Handled(handled) => Some(&handled.after),
-        Body::Departed(departed) => Some(&departed.after),
-        Body::Moved(snapshot) => Some(snapshot),
-        Body::Selected(_) | Body::Parked(_) | Body::Discarded { .. } => None,
     }
 }
 
@@ -93,8 +83,8 @@ pub(super) struct Noted {
 
 impl Instances {
     /// Takes over the instance that a record is about; none if it is about none.
-    pub(super) fn note(&mut self, position: u64, record: &Arc<Record>) -> Option<Noted> {
-        let snapshot = snapshot_of(record)?;
+    pub(super) fn note(&mut self, position: u64, record: &Record) -> Option<Noted> {
+        let snapshot = record.snapshot()?;
         let tenant = self.number(&record.tenant);
         let hash = self.hash(tenant, &snapshot.id);
         let same = |place: &u32| is_at(&self.known, *place, tenant, &snapshot.id);
@@ -103,7 +93,7 @@ impl Instances {
             let known = self.occupied(place);
             let ended = over && !is_over(known.snapshot());
             let before = std::mem::replace(&mut known.last, position);
-            known.latest = Latest::Record(Arc::clone(record));
+            known.latest = Latest::Record(record.clone());
             return Some(Noted {
                 owner: Owner(place),
                 before,
@@ -113,7 +103,7 @@ impl Instances {
         let known = Known {
             id: snapshot.id.clone(),
             tenant,
-            latest: Latest::Record(Arc::clone(record)),
+            latest: Latest::Record(record.clone()),
             created: position,
             last: position,
         };

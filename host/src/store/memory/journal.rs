@@ -4,7 +4,7 @@
 //! stands, so that a history is walked without an index. Slots are emptied from the front, or one
 //! instance at a time.
 
-use std::{collections::VecDeque, mem::size_of, sync::Arc};
+use std::{collections::VecDeque, mem::size_of};
 
 use xcomponent_core::record::{Body, Handled, Outgoing, Record, Snapshot};
 
@@ -16,7 +16,7 @@ pub(super) struct Owner(pub(super) u32);
 #[derive(Debug)]
 pub(super) struct Slot {
     /// What happened; none where the position stayed empty or its record was dropped.
-    pub(super) record: Option<Arc<Record>>,
+    pub(super) record: Option<Record>,
     /// The position of the same instance's record before this; 0 = none.
     pub(super) before: u64,
     /// Which instance it is about.
@@ -88,7 +88,7 @@ impl Journal {
     pub(super) fn push(
         &mut self,
         position: u64,
-        record: Arc<Record>,
+        record: Record,
         owner: Option<Owner>,
         before: u64,
     ) {

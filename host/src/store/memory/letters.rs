@@ -75,7 +75,7 @@ impl Letters {
 }
 
 impl Parked {
-    fn park(&mut self, position: u64, letter: &DeadLetter) {
+    fn park(&mut self, position: u64, letter: &Arc<DeadLetter>) {
         if self.letters.len() == LETTERS_MAX
             && let Some((_, oldest)) = self.letters.pop_first()
         {
@@ -84,7 +84,7 @@ impl Parked {
         if let Some(replaced) = self.places.insert(key(letter), position) {
             self.letters.remove(&replaced);
         }
-        let letter = Arc::new(letter.clone());
+        let letter = Arc::clone(letter);
         self.letters.insert(
             position,
             Letter {
