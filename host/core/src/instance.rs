@@ -8,10 +8,11 @@ use std::{collections::VecDeque, sync::Arc};
 use smallvec::SmallVec;
 
 use crate::{
-    call::Lease,
+    call::{Deployment, Lease},
+    definition::Machine,
     id::{ComponentName, EventId, MachineName, StateName},
     input::Ticket,
-    instance::step::Step,
+    instance::step::{Next, Step},
     record::{AppendSeq, Mail, Parent, Selector, Snapshot},
     time::Timestamp,
 };
@@ -70,10 +71,32 @@ impl Busy {
 pub(crate) struct Running {
     /// Which sandbox.
     pub(crate) lease: Lease,
+    /// What it works on.
+    pub(crate) attempt: Box<Attempt>,
+}
+
+/// An event at hand.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// The version that the whole transition runs on.
+    pub(crate) deployment: Arc<Deployment>,
     /// How far it is.
-    pub(crate) step: Box<Step>,
+    pub(crate) step: Step,
     /// The event.
     pub(crate) letter: Letter,
+}
+
+impl Attempt {
+    /// The machine that it is about.
+    pub(crate) fn machine(&self) -> &Machine {
+        self.deployment.definition.machine(self.step.machine)
+    }
+
+    /// Goes on until a method must be asked or the decision is made.
+    pub(crate) fn advance(&mut self) -> Next {
+        let machine = self.deployment.definition.machine(self.step.machine);
+        self.step.advance(machine, &self.letter.mail.event.payload)
+    }
 }
 
 /// An event for one instance, with what the engine must know besides.

@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     call::{Event, Fault, Send, child_id},
-    definition::{Machine, StateIdx, Transition, TransitionIdx, TransitionKind},
+    definition::{Machine, StateIdx, TransitionIdx, TransitionKind},
     effect::Reply,
     engine::{
         Engine,
@@ -15,11 +15,11 @@ use crate::{
         outbox::Source,
         outgoing::{Sender, broadcast, creation, parent_of},
         run::same_delay,
-        settle::{Verdict, settled_by},
+        settle::settled_by,
         versions::move_to,
     },
     id::{ComponentName, EventId, EventName, InstanceId, TenantId},
-    instance::{After, Errand, Letter, Origin, Trigger, step::Step},
+    instance::{After, Attempt, Errand, Letter, Origin, Trigger},
     json::Json,
     record::{
         Body, DeadLetter, Disposition, Handled, Mail, Outgoing, Parked, Snapshot, Status, Target,
@@ -29,8 +29,9 @@ use crate::{
 };
 
 /// What a transition does to its instance.
-struct Move<'a> {
-    transition: Option<&'a Transition>,
+#[derive(Clone, Copy)]
+struct Move {
+    transition: Option<TransitionIdx>,
     to: StateIdx,
     internal: bool,
     /// Whether deadlines of the state go on: a self-loop with `resetOnTransition: false`.
@@ -42,74 +43,62 @@ impl Engine {
     pub(crate) fn apply(
         &mut self,
         slot: Slot,
-        letter: Letter,
-        step: Step,
+        mut attempt: Box<Attempt>,
         transition: Option<TransitionIdx>,
         to: StateIdx,
     ) {
-        let deployment = Arc::clone(&step.deployment);
-        let machine = deployment.definition.machine(step.machine);
-        let taken = transition.map(|idx| machine.transition(idx));
-        let internal = taken.is_some_and(|taken| matches!(taken.kind, TransitionKind::Internal));
+        let taken = transition.map(|idx| &attempt.machine().transition(idx).kind);
         let moved = Move {
-            transition: taken,
+            transition,
             to,
-            internal,
-            same_state: step.from == Some(to),
+            internal: matches!(taken, Some(TransitionKind::Internal)),
+            same_state: attempt.step.from == Some(to),
         };
-        self.enter(slot, &letter, &step, machine, &moved);
-        let verdict = Verdict::from(Disposition::Transitioned);
-        self.commit(slot, letter, step, machine, &moved, verdict);
+        self.enter(slot, &mut attempt, moved);
+        self.commit(slot, attempt, moved, None);
     }
 
     /// A fault moves the instance to an error state, without asking its methods.
     pub(crate) fn fail_into(
         &mut self,
         slot: Slot,
-        letter: Letter,
+        mut attempt: Box<Attempt>,
         fault: Fault,
-        mut step: Step,
         to: StateIdx,
     ) {
-        let deployment = Arc::clone(&step.deployment);
-        let machine = deployment.definition.machine(step.machine);
-        step.context = self.instances.expect(slot).snapshot.context.clone();
-        step.sends.clear();
+        attempt.step.context = self.instances.expect(slot).snapshot.context.clone();
+        attempt.step.sends.clear();
         let moved = Move {
             transition: None,
             to,
             internal: false,
             same_state: false,
         };
-        self.enter(slot, &letter, &step, machine, &moved);
-        let verdict = Verdict {
-            fault: Some(fault),
-            ..Verdict::from(Disposition::Transitioned)
-        };
-        self.commit(slot, letter, step, machine, &moved, verdict);
+        self.enter(slot, &mut attempt, moved);
+        self.commit(slot, attempt, moved, Some(fault));
     }
 
-    /// The instance is in its new state: context, entry number, timers.
-    fn enter(
-        &mut self,
-        slot: Slot,
-        letter: &Letter,
-        step: &Step,
-        machine: &Machine,
-        moved: &Move<'_>,
-    ) {
+    /// The instance is in its new state: context, entry number, timers. The step keeps the context
+    /// that it had.
+    fn enter(&mut self, slot: Slot, attempt: &mut Attempt, moved: Move) {
         let now = self.now;
+        let Attempt {
+            deployment,
+            step,
+            letter,
+        } = attempt;
         let snapshot = &mut self.instances.expect_mut(slot).snapshot;
         // A move comes first: the timer that fired is one of those that it matches.
-        if !Arc::ptr_eq(&snapshot.deployment, &step.deployment) {
+        if !Arc::ptr_eq(&snapshot.deployment, deployment) {
             let from = step
                 .from
                 .expect("only an instance that exists is on an older version");
-            move_to(snapshot, &step.deployment, from);
+            move_to(snapshot, deployment, from);
         }
         self.forget_waiting(slot, letter);
+        let machine = deployment.definition.machine(step.machine);
         let snapshot = &mut self.instances.expect_mut(slot).snapshot;
-        snapshot.context = step.context.clone();
+        std::mem::swap(&mut snapshot.context, &mut step.context);
         snapshot.state = moved.to;
         snapshot.seq += 1;
         snapshot.updated = now;
@@ -135,16 +124,14 @@ impl Engine {
     fn commit(
         &mut self,
         slot: Slot,
-        letter: Letter,
-        step: Step,
-        machine: &Machine,
-        moved: &Move<'_>,
-        verdict: Verdict,
+        attempt: Box<Attempt>,
+        moved: Move,
+        fault: Option<Fault>,
     ) {
         let mut deliveries = Vec::new();
         let mut own = Vec::new();
-        if has_effects(&step, machine, moved, &self.instances.expect(slot).snapshot) {
-            (deliveries, own) = self.deliveries(slot, &letter, &step, machine, moved);
+        if has_effects(&attempt, moved, &self.instances.expect(slot).snapshot) {
+            (deliveries, own) = self.deliveries(slot, &attempt, moved);
         }
         let finished = self.instances.expect(slot).snapshot.status != Status::Active;
         let orphans = if finished {
@@ -152,19 +139,20 @@ impl Engine {
         } else {
             Vec::new()
         };
-        let created = matches!(letter.errand.trigger, Trigger::Create(_));
+        let Attempt { step, letter, .. } = *attempt;
         let Letter { mail, errand } = letter;
+        let created = matches!(errand.trigger, Trigger::Create(_));
         let handled = Handled {
             event: mail.event,
             sent_at: mail.sent_at,
-            disposition: verdict.disposition,
+            disposition: Disposition::Transitioned,
             reason: None,
             from: step.from.filter(|_| !created),
             to: moved.to,
             after: self.instances.expect(slot).snapshot.clone(),
             cause: mail.cause,
             deliveries: deliveries.iter().chain(&own).cloned().collect(),
-            fault: verdict.fault.map(Box::new),
+            fault: fault.map(Box::new),
             logs: step.logs,
             fuel: step.fuel,
             attempts: errand.attempts + 1,
@@ -229,18 +217,18 @@ impl Engine {
     fn deliveries(
         &mut self,
         slot: Slot,
-        letter: &Letter,
-        step: &Step,
-        machine: &Machine,
-        moved: &Move<'_>,
+        attempt: &Attempt,
+        moved: Move,
     ) -> (Vec<Outgoing>, Vec<Outgoing>) {
         let now = self.now;
+        let (step, letter, machine) = (&attempt.step, &attempt.letter, attempt.machine());
+        let transition = moved.transition.map(|idx| machine.transition(idx));
         let snapshot = &self.instances.expect(slot).snapshot;
         let mut sender = Sender::new(snapshot, &letter.mail, step.numbered_sends(), now);
         if let Some(from) = step.from {
-            sender.notify_parent(machine, moved.transition, from, moved.to, moved.internal);
+            sender.notify_parent(machine, transition, from, moved.to, moved.internal);
         }
-        if let Some(transition) = moved.transition {
+        if let Some(transition) = transition {
             sender.across(&transition.kind);
         }
         if !moved.internal {
@@ -387,21 +375,22 @@ impl Engine {
 }
 
 /// Whether a transition sends anything at all; nearly always it does not.
-fn has_effects(step: &Step, machine: &Machine, moved: &Move<'_>, snapshot: &Snapshot) -> bool {
-    let kind_sends = moved.transition.is_some_and(|transition| {
+fn has_effects(attempt: &Attempt, moved: Move, snapshot: &Snapshot) -> bool {
+    let machine = attempt.machine();
+    let kind_sends = moved.transition.is_some_and(|idx| {
         matches!(
-            transition.kind,
+            machine.transition(idx).kind,
             TransitionKind::InterMachine { .. }
                 | TransitionKind::CreateAcross { .. }
                 | TransitionKind::SendAcross { .. }
         )
     });
     let cascades = !moved.internal && !machine.state(moved.to).cascades.is_empty();
-    !step.sends.is_empty() || kind_sends || cascades || snapshot.parent.is_some()
+    !attempt.step.sends.is_empty() || kind_sends || cascades || snapshot.parent.is_some()
 }
 
 /// Timers of the state that was left are void; on a self-loop those go on that say so.
-fn retain_timers(snapshot: &mut Snapshot, machine: &Machine, moved: &Move<'_>) {
+fn retain_timers(snapshot: &mut Snapshot, machine: &Machine, moved: Move) {
     let entry = snapshot.entry;
     snapshot.timers.retain(|timer| match &mut timer.kind {
         TimerKind::Send(_) => true,

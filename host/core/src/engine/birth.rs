@@ -11,7 +11,7 @@ use crate::{
     effect::{Refused, Reply},
     engine::{Engine, instances::Slot},
     id::{InstanceId, TenantId, stable_hash},
-    instance::{Birth, Letter, Origin, Trigger, step::Step},
+    instance::{Attempt, Birth, Letter, Origin, Trigger, step::Step},
     json::Json,
     record::{Mail, Outgoing, Parked, Snapshot, Status, Target},
 };
@@ -32,12 +32,13 @@ impl Engine {
                 let snapshot =
                     self.unborn(id, &deployment, machine, context.clone(), &birth, origin);
                 let slot = self.instances.insert(snapshot);
-                self.go(
-                    slot,
-                    Step::creation(deployment, machine, context),
+                let initial = deployment.definition.machine(machine).initial;
+                let attempt = Attempt {
+                    step: Step::creation(machine, initial, context),
+                    deployment,
                     letter,
-                    None,
-                );
+                };
+                self.go(slot, Box::new(attempt), None);
             }
             Err(refused) => self.stillborn(tenant, id, letter, refused),
         }

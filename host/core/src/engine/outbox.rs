@@ -320,7 +320,7 @@ impl Engine {
                 lease: running.lease,
                 healthy: false,
             });
-            waiting.push_back(running.letter);
+            waiting.push_back(running.attempt.letter);
         }
         waiting.extend(busy.own);
         waiting.extend(busy.mailbox);
@@ -352,7 +352,7 @@ impl Engine {
             };
             busy.own.retain(|letter| !void(letter.errand.after));
             busy.mailbox.retain(|letter| !void(letter.errand.after));
-            let Some(running) = busy.running.take_if(|running| void(running.letter.errand.after)) else {
+            let Some(running) = busy.running.take_if(|running| void(running.attempt.letter.errand.after)) else {
                 continue;
             };
             self.leases.remove(&running.lease);

@@ -12,7 +12,7 @@ use crate::{
     engine::{Engine, instances::Slot, schedule::Work, versions::Chosen},
     id::MethodName,
     instance::{
-        Busy, Letter, Origin, Running, Trigger,
+        Attempt, Busy, Letter, Origin, Running, Trigger,
         step::{Decision, Next, Step},
     },
     limits::TIMERS_MAX,
@@ -129,9 +129,12 @@ impl Engine {
                 return self.defer(slot, letter);
             }
         }
-        let (context, payload) = (snapshot.context.clone(), letter.mail.event.payload.clone());
-        let step = Step::new(deployment, machine_idx, state, context, payload, candidates);
-        self.go(slot, step, letter, None);
+        let attempt = Attempt {
+            step: Step::new(machine_idx, state, snapshot.context.clone(), candidates),
+            deployment,
+            letter,
+        };
+        self.go(slot, Box::new(attempt), None);
     }
 
     /// Settles an event that needs no transition to be looked for.
@@ -240,27 +243,23 @@ impl Engine {
         }
     }
 
-    /// Goes on with a step until it needs a sandbox or is decided.
-    pub(crate) fn go(&mut self, slot: Slot, mut step: Step, letter: Letter, lease: Option<Lease>) {
-        match step.advance() {
+    /// Goes on with an event until it needs a sandbox or is decided.
+    pub(crate) fn go(&mut self, slot: Slot, mut attempt: Box<Attempt>, lease: Option<Lease>) {
+        match attempt.advance() {
             Next::Ask {
                 kind,
                 method,
                 target,
             } => {
                 let lease = lease.unwrap_or_else(|| self.new_lease(slot));
-                let call = self.call(slot, &step, &letter, kind, method, target);
+                let call = self.call(slot, &attempt, kind, method, target);
                 self.effects.push_back(Effect::Invoke {
                     lease,
                     call: Box::new(call),
                 });
-                self.busy(slot).running = Some(Running {
-                    lease,
-                    step: Box::new(step),
-                    letter,
-                });
+                self.busy(slot).running = Some(Running { lease, attempt });
             }
-            Next::Done(decision) => self.decide(slot, step, letter, lease, decision),
+            Next::Done(decision) => self.decide(slot, attempt, lease, decision),
         }
     }
 
@@ -275,28 +274,26 @@ impl Engine {
             .busy
             .as_mut()
             .and_then(|busy| busy.running.take());
-        let Running {
-            mut step, letter, ..
-        } = running.expect("a lease belongs to a running event");
-        match step.absorb(outcome) {
-            Some(decision) => self.decide(slot, *step, letter, Some(lease), decision),
-            None => self.go(slot, *step, letter, Some(lease)),
+        let running = running.expect("a lease belongs to a running event");
+        let mut attempt = running.attempt;
+        match attempt.step.absorb(outcome) {
+            Some(decision) => self.decide(slot, attempt, Some(lease), decision),
+            None => self.go(slot, attempt, Some(lease)),
         }
         if self.instances.get(slot).is_some() {
             self.reschedule(slot);
         }
     }
 
-    /// Carries out what a step came to, and gives its sandbox back.
+    /// Carries out what an event came to, and gives its sandbox back.
     fn decide(
         &mut self,
         slot: Slot,
-        step: Step,
-        letter: Letter,
+        attempt: Box<Attempt>,
         lease: Option<Lease>,
         decision: Decision,
     ) {
-        let decision = self.within_limits(slot, &step, decision);
+        let decision = self.within_limits(slot, &attempt.step, decision);
         if let Some(lease) = lease {
             self.leases.remove(&lease);
             let healthy = matches!(decision, Decision::Take { .. } | Decision::Ignore(_));
@@ -304,9 +301,9 @@ impl Engine {
         }
         let faulted =
             matches!(&decision, Decision::Fault(fault) if fault.code.counts_for_breaker());
-        if step.calls > 0 {
+        if attempt.step.calls > 0 {
             self.breakers.count(
-                version_key(&step.deployment),
+                version_key(&attempt.deployment),
                 slot,
                 faulted,
                 self.now,
@@ -315,10 +312,10 @@ impl Engine {
         }
         self.count_faults(slot, matches!(decision, Decision::Fault(_)) && faulted);
         match decision {
-            Decision::Take { transition, to } => self.apply(slot, letter, step, transition, to),
-            Decision::Ignore(reason) => self.ignored(slot, letter, reason, step),
-            Decision::Reject(reason) => self.rejected(slot, letter, reason, step),
-            Decision::Fault(fault) => self.faulted(slot, letter, fault, step),
+            Decision::Take { transition, to } => self.apply(slot, attempt, transition, to),
+            Decision::Ignore(reason) => self.ignored(slot, *attempt, reason),
+            Decision::Reject(reason) => self.rejected(slot, *attempt, reason),
+            Decision::Fault(fault) => self.faulted(slot, attempt, fault),
         }
     }
 
@@ -342,15 +339,19 @@ impl Engine {
     fn call(
         &self,
         slot: Slot,
-        step: &Step,
-        letter: &Letter,
+        attempt: &Attempt,
         kind: MethodKind,
         method: MethodName,
         target: StateIdx,
     ) -> Call {
+        let Attempt {
+            deployment,
+            step,
+            letter,
+        } = attempt;
         let snapshot = &self.instances.expect(slot).snapshot;
         Call {
-            deployment: Arc::clone(&step.deployment),
+            deployment: Arc::clone(deployment),
             kind,
             method,
             instance: snapshot.id.clone(),

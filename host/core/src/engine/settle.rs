@@ -10,7 +10,7 @@ use crate::{
     engine::{Engine, budget::chain_text, instances::Slot, repeats::Key, run::version_key},
     id::{EventId, InstanceId, TenantId},
     input::Ticket,
-    instance::{Errand, Letter, Origin, Trigger, step::Step},
+    instance::{Attempt, Errand, Letter, Origin, Trigger, step::Step},
     limits::DEFERRED_MAX,
     record::{
         AppendSeq, Body, DeadLetter, Disposition, Extra, Handled, Mail, Outgoing, Parked, Reason, Retry,
@@ -90,7 +90,8 @@ impl Engine {
     }
 
     /// No transition applied.
-    pub(crate) fn ignored(&mut self, slot: Slot, letter: Letter, reason: Reason, step: Step) {
+    pub(crate) fn ignored(&mut self, slot: Slot, attempt: Attempt, reason: Reason) {
+        let Attempt { letter, step, .. } = attempt;
         let reason = if matches!(letter.errand.trigger, Trigger::Auto) {
             Reason::NoAutoPassed
         } else {
@@ -105,7 +106,8 @@ impl Engine {
     }
 
     /// A method or the schema said no.
-    pub(crate) fn rejected(&mut self, slot: Slot, letter: Letter, reason: Reason, step: Step) {
+    pub(crate) fn rejected(&mut self, slot: Slot, attempt: Attempt, reason: Reason) {
+        let Attempt { letter, step, .. } = attempt;
         if matches!(letter.errand.trigger, Trigger::Create(_)) {
             let refused = match reason {
                 Reason::Schema(violations) => Refused::Schema(violations),
@@ -129,19 +131,21 @@ impl Engine {
     }
 
     /// A fault: tried again, parked, or the end, as the definition says.
-    pub(crate) fn faulted(&mut self, slot: Slot, letter: Letter, fault: Fault, step: Step) {
-        if matches!(letter.errand.trigger, Trigger::Create(_)) {
-            return self.miscarry(slot, letter, Refused::Fault(fault));
+    pub(crate) fn faulted(&mut self, slot: Slot, attempt: Box<Attempt>, fault: Fault) {
+        if matches!(attempt.letter.errand.trigger, Trigger::Create(_)) {
+            return self.miscarry(slot, attempt.letter, Refused::Fault(fault));
         }
-        let machine = step.deployment.definition.machine(step.machine);
-        match machine.on_fault {
-            OnFault::Retry { max, backoff } if letter.errand.attempts < max => {
-                let factor = 1_u64 << letter.errand.attempts.min(20);
+        let attempts = attempt.letter.errand.attempts;
+        match attempt.machine().on_fault {
+            OnFault::Retry { max, backoff } if attempts < max => {
+                let factor = 1_u64 << attempts.min(20);
                 let at = self.now.after(Duration(backoff.0.saturating_mul(factor)));
+                let Attempt { letter, step, .. } = *attempt;
                 self.retry(slot, letter, fault, at, Traces::of(step));
             }
-            OnFault::Goto(state) => self.fail_into(slot, letter, fault, step, state),
+            OnFault::Goto(state) => self.fail_into(slot, attempt, fault, state),
             OnFault::Keep | OnFault::Retry { .. } => {
+                let Attempt { letter, step, .. } = *attempt;
                 let verdict = Verdict {
                     fault: Some(fault),
                     ..Verdict::from(Disposition::DeadLettered)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    call::{Answer, Deployment, Failure, Fault, FaultCode, LogLine, Outcome, Send},
+    call::{Answer, Failure, Fault, FaultCode, LogLine, Outcome, Send},
     definition::{
         Machine, MachineIdx, MethodKind, StateIdx, Transition, TransitionIdx, TransitionKind,
     },
@@ -23,9 +23,7 @@ use crate::{
 /// An event on its way through an instance.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// The version that the whole transition runs on.
-    pub(crate) deployment: Arc<Deployment>,
-    /// The machine there.
+    /// The machine, in the version that the whole transition runs on.
     pub(crate) machine: MachineIdx,
     /// The state before; none for a creation.
     pub(crate) from: Option<StateIdx>,
@@ -39,7 +37,6 @@ pub(crate) struct Step {
     pub(crate) fuel: u64,
     /// How many were called so far.
     pub(crate) calls: u32,
-    payload: Json,
     candidates: SmallVec<[TransitionIdx; 4]>,
     tried: usize,
     stage: Stage,
@@ -96,53 +93,28 @@ pub(crate) enum Decision {
 impl Step {
     /// An event that may take one of `candidates`, tried in order.
     pub(crate) fn new(
-        deployment: Arc<Deployment>,
         machine: MachineIdx,
         from: StateIdx,
         context: Json,
-        payload: Json,
         candidates: SmallVec<[TransitionIdx; 4]>,
     ) -> Self {
-        Self::at(
-            Stage::Choose,
-            deployment,
-            machine,
-            Some(from),
-            context,
-            payload,
-            candidates,
-        )
+        Self::at(Stage::Choose, machine, Some(from), context, candidates)
     }
 
     /// A creation: a transition into the initial state.
-    pub(crate) fn creation(
-        deployment: Arc<Deployment>,
-        machine: MachineIdx,
-        context: Json,
-    ) -> Self {
-        let initial = deployment.definition.machine(machine).initial;
-        Self::at(
-            Stage::Entry(None, initial),
-            deployment,
-            machine,
-            None,
-            context,
-            Json::empty(),
-            SmallVec::new(),
-        )
+    pub(crate) fn creation(machine: MachineIdx, initial: StateIdx, context: Json) -> Self {
+        let stage = Stage::Entry(None, initial);
+        Self::at(stage, machine, None, context, SmallVec::new())
     }
 
     fn at(
         stage: Stage,
-        deployment: Arc<Deployment>,
         machine: MachineIdx,
         from: Option<StateIdx>,
         context: Json,
-        payload: Json,
         candidates: SmallVec<[TransitionIdx; 4]>,
     ) -> Self {
         Self {
-            deployment,
             machine,
             from,
             context,
@@ -150,7 +122,6 @@ impl Step {
             logs: Vec::new(),
             fuel: 0,
             calls: 0,
-            payload,
             candidates,
             tried: 0,
             stage,
@@ -169,12 +140,10 @@ impl Step {
     }
 
     /// Goes on until a method must be asked or the decision is made.
-    pub(crate) fn advance(&mut self) -> Next {
-        let deployment = Arc::clone(&self.deployment);
-        let machine = deployment.definition.machine(self.machine);
+    pub(crate) fn advance(&mut self, machine: &Machine, payload: &Json) -> Next {
         loop {
             match self.stage {
-                Stage::Choose => match self.choose(machine) {
+                Stage::Choose => match self.choose(machine, payload) {
                     Ok(idx) => {
                         let transition = machine.transition(idx);
                         let Some(guard) = &transition.guard else {
@@ -206,7 +175,7 @@ impl Step {
                 Stage::Merge(idx) => {
                     let transition = machine.transition(idx);
                     if transition.merge_payload {
-                        self.context = self.context.merge(&self.payload);
+                        self.context = self.context.merge(payload);
                     }
                     self.stage = if is_internal(transition) {
                         Stage::Check(Some(idx), self.from.expect("a transition has a source"))
@@ -262,10 +231,10 @@ impl Step {
     }
 
     /// The next candidate whose rules hold, or why there is none.
-    fn choose(&mut self, machine: &Machine) -> Result<TransitionIdx, Reason> {
+    fn choose(&mut self, machine: &Machine, payload: &Json) -> Result<TransitionIdx, Reason> {
         while let Some(idx) = self.candidates.get(self.tried).copied() {
             self.tried += 1;
-            if rules_hold(&machine.transition(idx).rules, &self.context, &self.payload) {
+            if rules_hold(&machine.transition(idx).rules, &self.context, payload) {
                 return Ok(idx);
             }
         }
