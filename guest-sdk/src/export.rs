@@ -14,14 +14,14 @@ pub trait Component {
     /// # Errors
     ///
     /// If it fails, or there is none of that name.
-    fn guard(call: &RawCall) -> Result<bool, Failure>;
+    fn guard(call: RawCall) -> Result<bool, Failure>;
 
     /// Runs an action.
     ///
     /// # Errors
     ///
     /// If it fails, or there is none of that name.
-    fn action(call: &RawCall) -> Result<Option<String>, Failure>;
+    fn action(call: RawCall) -> Result<Option<String>, Failure>;
 }
 
 /// Asks a function that is a guard.
@@ -29,7 +29,7 @@ pub trait Component {
 /// # Errors
 ///
 /// If it fails.
-pub fn ask<Shape>(guard: impl Guard<Shape>, call: &RawCall) -> Result<bool, Failure> {
+pub fn ask<Shape>(guard: impl Guard<Shape>, call: RawCall) -> Result<bool, Failure> {
     guard.ask(call)
 }
 
@@ -38,7 +38,7 @@ pub fn ask<Shape>(guard: impl Guard<Shape>, call: &RawCall) -> Result<bool, Fail
 /// # Errors
 ///
 /// If it fails.
-pub fn run<Shape>(action: impl Action<Shape>, call: &RawCall) -> Result<Option<String>, Failure> {
+pub fn run<Shape>(action: impl Action<Shape>, call: RawCall) -> Result<Option<String>, Failure> {
     action.run(call)
 }
 
@@ -83,11 +83,11 @@ mod wasm {
         }
 
         fn guard(call: types::Call) -> Result<bool, types::Failure> {
-            T::guard(&prepare(call)).map_err(failure)
+            T::guard(prepare(call)).map_err(failure)
         }
 
         fn action(call: types::Call) -> Result<Option<String>, types::Failure> {
-            T::action(&prepare(call)).map_err(failure)
+            T::action(prepare(call)).map_err(failure)
         }
     }
 

@@ -39,29 +39,31 @@ impl RawCall {
         serde_json::from_str(&self.event.payload).map_err(|error| Failure::Failed(problem(error)))
     }
 
-    fn event<P: DeserializeOwned>(&self) -> Result<Event<P>, Failure> {
+    fn event<P: DeserializeOwned>(self) -> Result<Event<P>, Failure> {
         let payload = self.payload()?;
-        let Event {
-            id,
-            name,
-            timestamp_ms,
-            ..
-        } = &self.event;
-        Ok(Event {
-            id: id.clone(),
-            name: name.clone(),
-            payload,
-            timestamp_ms: *timestamp_ms,
-        })
+        Ok(self.event.with(payload))
     }
 
-    fn typed<C: DeserializeOwned, P: DeserializeOwned>(&self) -> Result<Call<C, P>, Failure> {
+    fn typed<C: DeserializeOwned, P: DeserializeOwned>(self) -> Result<Call<C, P>, Failure> {
+        let (context, payload) = (self.context()?, self.payload()?);
         Ok(Call {
-            context: self.context()?,
-            event: self.event()?,
-            instance: self.instance.clone(),
-            target_state: self.target_state.clone(),
+            context,
+            event: self.event.with(payload),
+            instance: self.instance,
+            target_state: self.target_state,
         })
+    }
+}
+
+impl Event<String> {
+    /// The same event with its payload read.
+    fn with<P>(self, payload: P) -> Event<P> {
+        Event {
+            id: self.id,
+            name: self.name,
+            payload,
+            timestamp_ms: self.timestamp_ms,
+        }
     }
 }
 
@@ -113,17 +115,17 @@ pub trait Guard<Shape> {
     /// # Errors
     ///
     /// If context or payload are not what it expects, or it fails itself.
-    fn ask(&self, call: &RawCall) -> Result<bool, Failure>;
+    fn ask(&self, call: RawCall) -> Result<bool, Failure>;
 }
 
 impl<F: Fn() -> V, V: Verdict> Guard<()> for F {
-    fn ask(&self, _: &RawCall) -> Result<bool, Failure> {
+    fn ask(&self, _: RawCall) -> Result<bool, Failure> {
         self().verdict()
     }
 }
 
 impl<F: Fn(&C) -> V, V: Verdict, C: DeserializeOwned> Guard<(C,)> for F {
-    fn ask(&self, call: &RawCall) -> Result<bool, Failure> {
+    fn ask(&self, call: RawCall) -> Result<bool, Failure> {
         self(&call.context()?).verdict()
     }
 }
@@ -135,7 +137,7 @@ pub struct Whole<C, P>(std::marker::PhantomData<(C, P)>);
 impl<F: Fn(&Call<C, P>) -> V, V: Verdict, C: DeserializeOwned, P: DeserializeOwned>
     Guard<Whole<C, P>> for F
 {
-    fn ask(&self, call: &RawCall) -> Result<bool, Failure> {
+    fn ask(&self, call: RawCall) -> Result<bool, Failure> {
         self(&call.typed()?).verdict()
     }
 }
@@ -153,11 +155,11 @@ pub trait Action<Shape> {
     /// # Errors
     ///
     /// If context or payload are not what it expects, or it fails itself.
-    fn run(&self, call: &RawCall) -> Result<Option<String>, Failure>;
+    fn run(&self, call: RawCall) -> Result<Option<String>, Failure>;
 }
 
 impl<F: Fn() -> O, O: Outcome> Action<()> for F {
-    fn run(&self, _: &RawCall) -> Result<Option<String>, Failure> {
+    fn run(&self, _: RawCall) -> Result<Option<String>, Failure> {
         self().outcome().map(|()| None)
     }
 }
@@ -165,13 +167,13 @@ impl<F: Fn() -> O, O: Outcome> Action<()> for F {
 impl<F: Fn(&Call<C, P>) -> O, O: Outcome, C: DeserializeOwned, P: DeserializeOwned>
     Action<Whole<C, P>> for F
 {
-    fn run(&self, call: &RawCall) -> Result<Option<String>, Failure> {
+    fn run(&self, call: RawCall) -> Result<Option<String>, Failure> {
         self(&call.typed()?).outcome().map(|()| None)
     }
 }
 
 impl<F: Fn(&mut C) -> O, O: Outcome, C: DeserializeOwned + Serialize> Action<(C,)> for F {
-    fn run(&self, call: &RawCall) -> Result<Option<String>, Failure> {
+    fn run(&self, call: RawCall) -> Result<Option<String>, Failure> {
         let mut context: C = call.context()?;
         self(&mut context).outcome()?;
         Ok(Some(serde_json::to_string(&context)?))
@@ -189,7 +191,7 @@ where
     C: DeserializeOwned + Serialize,
     P: DeserializeOwned,
 {
-    fn run(&self, call: &RawCall) -> Result<Option<String>, Failure> {
+    fn run(&self, call: RawCall) -> Result<Option<String>, Failure> {
         let mut call: Call<C, P> = call.typed()?;
         self(&mut call).outcome()?;
         Ok(Some(serde_json::to_string(&call.context)?))
@@ -203,7 +205,7 @@ where
     C: DeserializeOwned + Serialize,
     P: DeserializeOwned,
 {
-    fn run(&self, call: &RawCall) -> Result<Option<String>, Failure> {
+    fn run(&self, call: RawCall) -> Result<Option<String>, Failure> {
         let mut context: C = call.context()?;
         self(&mut context, &call.event()?).outcome()?;
         Ok(Some(serde_json::to_string(&context)?))

@@ -128,7 +128,7 @@ pub fn guard<Shape>(guard: impl Guard<Shape>, context: &str, payload: &str) -> R
 
 /// Asks a guard about a call.
 pub fn ask<Shape>(guard: impl Guard<Shape>, call: &RawCall) -> Run<bool> {
-    let run = recorder::record(|| guard.ask(call));
+    let run = recorder::record(|| guard.ask(call.clone()));
     assert!(
         run.sends.is_empty(),
         "a guard must not send, this one sent {:?}",
@@ -148,7 +148,7 @@ pub fn action<Shape>(
 
 /// Runs an action on a call.
 pub fn run<Shape>(action: impl Action<Shape>, call: &RawCall) -> Run<Option<String>> {
-    recorder::record(|| action.run(call))
+    recorder::record(|| action.run(call.clone()))
 }
 
 /// The host's place in tests: keeps what methods send and write, per thread.

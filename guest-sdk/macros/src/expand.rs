@@ -117,19 +117,19 @@ fn implementation(answered: &[(MethodKind, String, &Function)]) -> TokenStream {
             const GUARDS: &'static [&'static str] = &[#(#guards),*];
             const ACTIONS: &'static [&'static str] = &[#(#actions),*];
 
-            fn guard(call: &::xcomponent_guest::RawCall) -> ::core::result::Result<bool, ::xcomponent_guest::Failure> {
+            fn guard(call: ::xcomponent_guest::RawCall) -> ::core::result::Result<bool, ::xcomponent_guest::Failure> {
                 match call.method.as_str() {
                     #(#guards => ::xcomponent_guest::export::ask(#guard_functions, call),)*
-                    _ => ::core::result::Result::Err(::xcomponent_guest::export::unknown(call)),
+                    _ => ::core::result::Result::Err(::xcomponent_guest::export::unknown(&call)),
                 }
             }
 
             fn action(
-                call: &::xcomponent_guest::RawCall,
+                call: ::xcomponent_guest::RawCall,
             ) -> ::core::result::Result<::core::option::Option<::std::string::String>, ::xcomponent_guest::Failure> {
                 match call.method.as_str() {
                     #(#actions => ::xcomponent_guest::export::run(#action_functions, call),)*
-                    _ => ::core::result::Result::Err(::xcomponent_guest::export::unknown(call)),
+                    _ => ::core::result::Result::Err(::xcomponent_guest::export::unknown(&call)),
                 }
             }
         }

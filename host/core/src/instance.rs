@@ -129,7 +129,12 @@ pub(crate) enum Trigger {
     /// Any transition for it.
     Event,
     /// The same, if the instance still belongs to this selection.
-    Selected(Arc<Selector>),
+    Selected {
+        /// How it was chosen.
+        selector: Arc<Selector>,
+        /// The instance's `seq` when it was; zero = it may have changed since.
+        seq: u64,
+    },
     /// The same, if the instance is in this state.
     Expecting(StateName),
     /// It was deferred, and the state it waited for is there.

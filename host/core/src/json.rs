@@ -8,7 +8,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use self::members::{Member, Members, unquoted};
+use self::members::{Items, Member, Members, unquoted};
 use crate::{
     id::route_of,
     limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX},
@@ -92,16 +92,14 @@ impl Json {
 
     /// The value at a path, if there is one.
     pub fn get(&self, path: &Path) -> Option<Value> {
-        let (first, rest) = path.segments.split_first()?;
-        let raw = self.member(first)?;
-        if let Some(text) = unquoted(raw) {
-            return rest.is_empty().then(|| text.into());
-        }
-        let value: Value = serde_json::from_str(raw).ok()?;
-        if rest.is_empty() {
-            return Some(value);
-        }
-        Path::walk(rest, &value).cloned()
+        self.raw(path).map(Raw::value)
+    }
+
+    /// The value at a path, unread, if there is one.
+    pub fn raw(&self, path: &Path) -> Option<Raw<'_>> {
+        let mut segments = path.segments.iter();
+        let first = member(&self.0, segments.next()?)?;
+        segments.try_fold(first, |text, segment| inside(text, segment)).map(Raw)
     }
 
     /// The 16 routing bits of the scalar at a path.
@@ -156,11 +154,43 @@ impl Json {
                 .collect(),
         )
     }
+}
 
-    /// The value of a member, the last of that name, unparsed.
-    fn member(&self, name: &str) -> Option<&str> {
-        let named = Members::of(&self.0)?.filter(|member| member.is(name));
-        named.last().map(|member| member.value)
+/// A value within a [`Json`], unread.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'j>(&'j str);
+
+impl<'j> Raw<'j> {
+    /// The text.
+    pub fn as_str(self) -> &'j str {
+        self.0
+    }
+
+    /// What it says, if it is a text without escapes.
+    pub fn plain(self) -> Option<&'j str> {
+        unquoted(self.0)
+    }
+
+    /// The parsed value.
+    pub fn value(self) -> Value {
+        self.plain().map_or_else(
+            || serde_json::from_str(self.0).expect("checked with the whole"),
+            Value::from,
+        )
+    }
+}
+
+/// The value of a member of an object, the last of that name.
+fn member<'j>(object: &'j str, name: &str) -> Option<&'j str> {
+    let named = Members::of(object)?.filter(|member| member.is(name));
+    named.last().map(|member| member.value)
+}
+
+/// What a segment of a path leads to within an object or array.
+fn inside<'j>(text: &'j str, segment: &str) -> Option<&'j str> {
+    match Items::of(text) {
+        Some(mut items) => items.nth(segment.parse().ok()?),
+        None => member(text, segment),
     }
 }
 
@@ -212,20 +242,6 @@ impl Path {
         &self.segments
     }
 
-    /// What the path leads to, if there is something.
-    pub fn lookup<'v>(&self, value: &'v Value) -> Option<&'v Value> {
-        Self::walk(&self.segments, value)
-    }
-
-    fn walk<'v>(segments: &[Box<str>], value: &'v Value) -> Option<&'v Value> {
-        segments
-            .iter()
-            .try_fold(value, |value, segment| match value {
-                Value::Object(members) => members.get(&**segment),
-                Value::Array(items) => items.get(segment.parse::<usize>().ok()?),
-                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-            })
-    }
 }
 
 impl fmt::Display for Path {

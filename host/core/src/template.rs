@@ -1,8 +1,9 @@
 //! Payload templates and context mappings: how what one machine knows becomes what another gets.
+//! Both copy texts: nothing is parsed that goes on as it is.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::json::{Json, Path};
+use crate::json::{Json, Path, Raw};
 
 /// A JSON value in which texts may hold `{{path}}`. Alone, a path keeps the type of what it leads
 /// to; inside a text it becomes part of the text. What leads nowhere is null, or nothing in a
@@ -14,10 +15,12 @@ pub struct Template {
 
 #[derive(Clone, Debug)]
 enum Part {
-    Fixed(Value),
+    /// JSON as it is written.
+    Fixed(String),
     Path(Path),
     Text(Vec<Piece>),
     List(Vec<Self>),
+    /// Names are JSON texts.
     Map(Vec<(String, Self)>),
 }
 
@@ -36,8 +39,10 @@ impl Template {
     }
 
     /// Fills it in. A leading `context.` of a path is skipped where the scope has no such member.
-    pub fn render(&self, scope: &Value) -> Json {
-        Json::from_value(&self.root.render(scope))
+    pub fn render(&self, scope: &Json) -> Json {
+        let mut json = String::new();
+        self.root.render(scope, &mut json);
+        Json::from_trusted(json)
     }
 }
 
@@ -49,10 +54,10 @@ impl Part {
             Value::Object(members) => Self::Map(
                 members
                     .into_iter()
-                    .map(|(name, value)| (name, Self::new(value)))
+                    .map(|(name, value)| (quoted(name), Self::new(value)))
                     .collect(),
             ),
-            Value::Null | Value::Bool(_) | Value::Number(_) => Self::Fixed(value),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Self::Fixed(value.to_string()),
         }
     }
 
@@ -60,40 +65,51 @@ impl Part {
         let mut pieces = pieces(&text);
         match pieces.pop() {
             Some(Piece::Path(path)) if pieces.is_empty() => Self::Path(path),
-            Some(Piece::Text(only)) if pieces.is_empty() => Self::Fixed(Value::String(only)),
+            Some(Piece::Text(only)) if pieces.is_empty() => Self::Fixed(quoted(only)),
             Some(last) => {
                 pieces.push(last);
                 Self::Text(pieces)
             }
-            None => Self::Fixed(Value::String(text)),
+            None => Self::Fixed(quoted(text)),
         }
     }
 
-    fn render(&self, scope: &Value) -> Value {
+    fn render(&self, scope: &Json, json: &mut String) {
         match self {
-            Self::Fixed(value) => value.clone(),
-            Self::Path(path) => lookup(path, scope).cloned().unwrap_or_default(),
+            Self::Fixed(fixed) => json.push_str(fixed),
+            Self::Path(path) => json.push_str(lookup(path, scope).map_or("null", Raw::as_str)),
             Self::Text(pieces) => {
-                Value::String(pieces.iter().map(|piece| piece.render(scope)).collect())
+                let text = pieces.iter().map(|piece| piece.render(scope)).collect();
+                json.push_str(&quoted(text));
             }
-            Self::List(items) => items.iter().map(|item| item.render(scope)).collect(),
+            Self::List(items) => {
+                json.push('[');
+                for (n, item) in items.iter().enumerate() {
+                    separate(n, json);
+                    item.render(scope, json);
+                }
+                json.push(']');
+            }
             Self::Map(members) => {
-                let members = members
-                    .iter()
-                    .map(|(name, part)| (name.clone(), part.render(scope)));
-                Value::Object(members.collect::<Map<_, _>>())
+                json.push('{');
+                for (n, (name, part)) in members.iter().enumerate() {
+                    separate(n, json);
+                    push_name(name, json);
+                    part.render(scope, json);
+                }
+                json.push('}');
             }
         }
     }
 }
 
 impl Piece {
-    fn render(&self, scope: &Value) -> String {
+    fn render(&self, scope: &Json) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Path(path) => match lookup(path, scope) {
+            Self::Path(path) => match lookup(path, scope).map(Raw::value) {
                 None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => text.clone(),
+                Some(Value::String(text)) => text,
                 Some(other) => other.to_string(),
             },
         }
@@ -103,28 +119,56 @@ impl Piece {
 /// Which members another machine gets, and where they are read from.
 #[derive(Clone, Debug)]
 pub struct Mapping {
+    /// Target members, as JSON texts, and source paths.
     pairs: Vec<(String, Path)>,
 }
 
 impl Mapping {
-    /// From pairs of target member and source path.
+    /// From pairs of target member and source path; of several for one member the last counts.
     pub fn new(pairs: Vec<(String, Path)>) -> Self {
-        Self { pairs }
+        let pairs = pairs.into_iter().map(|(name, path)| (quoted(name), path));
+        Self {
+            pairs: pairs.collect(),
+        }
     }
 
     /// Picks from a context. What leads nowhere is left out.
-    pub fn apply(&self, scope: &Value) -> Json {
-        let picked = self
-            .pairs
-            .iter()
-            .filter_map(|(target, source)| Some((target.clone(), lookup(source, scope)?.clone())));
-        Json::from_value(&Value::Object(picked.collect::<Map<_, _>>()))
+    pub fn apply(&self, scope: &Json) -> Json {
+        let mut json = String::from("{");
+        let mut picked = 0;
+        for (name, path) in &self.pairs {
+            if let Some(value) = lookup(path, scope) {
+                separate(picked, &mut json);
+                push_name(name, &mut json);
+                json.push_str(value.as_str());
+                picked += 1;
+            }
+        }
+        json.push('}');
+        Json::from_trusted(json)
     }
 }
 
-fn lookup<'v>(path: &Path, scope: &'v Value) -> Option<&'v Value> {
-    path.lookup(scope)
-        .or_else(|| path.without_prefix("context")?.lookup(scope))
+fn lookup<'j>(path: &Path, scope: &'j Json) -> Option<Raw<'j>> {
+    scope
+        .raw(path)
+        .or_else(|| scope.raw(&path.without_prefix("context")?))
+}
+
+/// A text as JSON.
+fn quoted(text: String) -> String {
+    Value::String(text).to_string()
+}
+
+fn separate(n: usize, json: &mut String) {
+    if n > 0 {
+        json.push(',');
+    }
+}
+
+fn push_name(name: &str, json: &mut String) {
+    json.push_str(name);
+    json.push(':');
 }
 
 /// Splits a text at its `{{path}}`s. What is not a path between braces stays text.
@@ -162,7 +206,7 @@ mod tests {
     use super::*;
 
     fn render(template: Value) -> Value {
-        let scope = json!({ "a": { "b": 7 }, "list": [1, 2], "name": "Ada" });
+        let scope = Json::from_value(&json!({ "a": { "b": 7 }, "list": [1, 2], "name": "Ada" }));
         Template::new(template).render(&scope).value()
     }
 
@@ -200,7 +244,7 @@ mod tests {
         ]);
         assert_eq!(
             mapping
-                .apply(&json!({ "a": { "b": 7 }, "name": "Ada" }))
+                .apply(&Json::from_value(&json!({ "a": { "b": 7 }, "name": "Ada" })))
                 .value(),
             json!({ "x": 7, "z": "Ada" })
         );

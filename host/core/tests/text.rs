@@ -33,6 +33,16 @@ fn object() -> impl Strategy<Value = Value> {
     members(value()).prop_map(Value::Object)
 }
 
+/// What a path leads to in a parsed value.
+fn lookup<'v>(path: &Path, value: &'v Value) -> Option<&'v Value> {
+    let mut segments = path.segments().iter();
+    segments.try_fold(value, |value, segment| match value {
+        Value::Object(members) => members.get(&**segment),
+        Value::Array(items) => items.get(segment.parse::<usize>().ok()?),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    })
+}
+
 proptest! {
     #[test]
     fn any_text_is_json_or_refused(text in ".{0,200}") {
@@ -64,7 +74,7 @@ proptest! {
     #[test]
     fn a_path_finds_in_the_text_what_it_finds_in_the_value(value in object(), path in "[a-c0-2](\\.[a-c0-2]){0,3}") {
         let path = Path::parse(&path).unwrap();
-        prop_assert_eq!(Json::from_value(&value).get(&path), path.lookup(&value).cloned());
+        prop_assert_eq!(Json::from_value(&value).get(&path), lookup(&path, &value).cloned());
     }
 
     #[test]
@@ -77,26 +87,26 @@ proptest! {
 
     #[test]
     fn any_template_renders_to_json(template in value(), scope in object()) {
-        let rendered = Template::new(template).render(&scope);
+        let rendered = Template::new(template).render(&Json::from_value(&scope));
         Json::parse(rendered.as_str()).unwrap();
     }
 
     #[test]
     fn braces_in_any_order_never_panic(text in "[{} a.b]{0,20}", scope in object()) {
-        Template::new(json!({ "x": text })).render(&scope);
+        Template::new(json!({ "x": text })).render(&Json::from_value(&scope));
     }
 
     #[test]
     fn a_path_alone_keeps_the_type(value in value()) {
-        let rendered = Template::new(json!("{{x}}")).render(&json!({ "x": value }));
+        let rendered = Template::new(json!("{{x}}")).render(&Json::from_value(&json!({ "x": value })));
         prop_assert_eq!(rendered.value(), value);
     }
 
     #[test]
     fn a_mapping_never_invents_anything(scope in object(), source in "[a-c](\\.[a-c]){0,2}") {
         let path = Path::parse(&source).unwrap();
-        let mapped = Mapping::new(vec![("x".to_owned(), path.clone())]).apply(&scope);
-        prop_assert_eq!(mapped.value().get("x").cloned(), path.lookup(&scope).cloned());
+        let mapped = Mapping::new(vec![("x".to_owned(), path.clone())]).apply(&Json::from_value(&scope));
+        prop_assert_eq!(mapped.value().get("x").cloned(), lookup(&path, &scope).cloned());
     }
 
     #[test]

@@ -142,6 +142,8 @@ impl Engine {
         let Attempt { step, letter, .. } = *attempt;
         let Letter { mail, errand } = letter;
         let created = matches!(errand.trigger, Trigger::Create(_));
+        let after = self.instances.expect(slot).snapshot.clone();
+        let is_found_elsewhere = created || finished || !after.context.same(&step.context);
         let handled = Handled {
             event: mail.event,
             sent_at: mail.sent_at,
@@ -149,7 +151,7 @@ impl Engine {
             reason: None,
             from: step.from.filter(|_| !created),
             to: moved.to,
-            after: self.instances.expect(slot).snapshot.clone(),
+            after,
             cause: mail.cause,
             deliveries: deliveries.iter().chain(&own).cloned().collect(),
             fault: fault.map(Box::new),
@@ -160,7 +162,9 @@ impl Engine {
             settles: settled_by(&errand.trigger).cloned(),
         };
         let (handled, seq) = self.append_handled(slot, &errand, handled);
-        self.instances.refresh(slot);
+        if is_found_elsewhere {
+            self.instances.refresh(slot);
+        }
         let tenant = handled.after.tenant().clone();
         let here: Vec<Outgoing> = deliveries
             .into_iter()

@@ -39,6 +39,8 @@ pub(crate) struct Selecting {
     slots: VecDeque<Slot>,
     /// Instances that left memory before their turn; they get it when they are back.
     left: Vec<InstanceId>,
+    /// Whether nothing has been handed out: its instances are as they were when they were chosen.
+    just_begun: bool,
 }
 
 /// A selection that has not begun.
@@ -249,6 +251,7 @@ impl Engine {
             origin,
             slots: slots.into(),
             left: Vec::new(),
+            just_begun: true,
         };
         self.hand_out(&mut selecting);
         if !selecting.is_done() {
@@ -276,20 +279,25 @@ impl Engine {
         };
         let source = Source::Selection(selecting.origin, selecting.after);
         let body = Body::Selected(Arc::new(selected));
-        let seq = self.append(&selecting.tenant, body, source);
-        let letter = |id: &InstanceId| {
+        let appended = self.append(&selecting.tenant, body, source);
+        // Conditions that were looked at a moment ago need not be looked at again.
+        let by_conditions = matches!(selecting.selector.by, SelectBy::Conditions(_));
+        let just_chosen = by_conditions && std::mem::take(&mut selecting.just_begun);
+        let letter = |id: &InstanceId, chosen_at: u64| {
             let mut mail = selecting.mail.clone();
             mail.event.id = mail.event.id.at(id);
-            Letter::new(mail, selecting.origin, After::Here(seq))
-                .triggering(Trigger::Selected(Arc::clone(&selecting.selector)))
+            let selector = Arc::clone(&selecting.selector);
+            let seq = if just_chosen { chosen_at } else { 0 };
+            Letter::new(mail, selecting.origin, After::Here(appended))
+                .triggering(Trigger::Selected { selector, seq })
         };
         for id in left {
-            let letter = letter(&id);
+            let letter = letter(&id, 0);
             self.deliver(&selecting.tenant, id, letter);
         }
         for slot in slice {
             if let Some(instance) = self.instances.get(slot) {
-                let letter = letter(&instance.snapshot.id);
+                let letter = letter(&instance.snapshot.id, instance.snapshot.seq);
                 self.post(slot, letter);
             } else {
                 self.tally_gone(selecting.origin);

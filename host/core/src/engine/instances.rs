@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 
 use crate::{
     id::{ComponentName, InstanceId, MachineName, TenantId},
-    instance::{Instance, select::hash_value},
+    instance::{Instance, select::hash_raw},
     json::{Json, Path},
     record::{Snapshot, Status},
 };
@@ -303,9 +303,7 @@ impl Pool {
         self.index
             .iter()
             .map(|index| {
-                context
-                    .get(&index.path)
-                    .map_or(0, |value| hash_value(&value))
+                context.raw(&index.path).map_or(0, hash_raw)
             })
             .collect()
     }

@@ -533,7 +533,7 @@ impl Engine {
             }
             Origin::Tally(_) => self.tally_gone(letter.errand.origin),
             // It was chosen, and its creation turned out to be void.
-            Origin::Inside if matches!(letter.errand.trigger, Trigger::Selected(_)) => {}
+            Origin::Inside if matches!(letter.errand.trigger, Trigger::Selected { .. }) => {}
             Origin::Inside => {
                 let why = crate::record::Parked::UnknownTarget(
                     format!("there is no instance `{id}`").into(),

@@ -298,7 +298,10 @@ impl Engine {
                 cause: selected.cause.clone(),
                 sent_at: None,
             };
-            let trigger = Trigger::Selected(Arc::clone(&selected.selector));
+            let trigger = Trigger::Selected {
+                selector: Arc::clone(&selected.selector),
+                seq: 0,
+            };
             let letter = Letter::new(mail, origin, After::Here(seq)).triggering(trigger);
             self.deliver(tenant, id.clone(), letter);
         }
@@ -397,7 +400,7 @@ impl Errand {
         match self.trigger {
             Trigger::Deferred | Trigger::Due | Trigger::Timeout | Trigger::Auto => false,
             Trigger::Event
-            | Trigger::Selected(_)
+            | Trigger::Selected { .. }
             | Trigger::Expecting(_)
             | Trigger::Create(_)
             | Trigger::Replay { .. } => self.attempts == 0 || self.origin != Origin::Inside,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     call::{Event, child_id},
@@ -26,8 +26,6 @@ pub(crate) struct Sender<'a> {
     mail: &'a Mail,
     n: u32,
     now: Timestamp,
-    /// The instance's context, parsed once.
-    context: Option<Value>,
 }
 
 impl<'a> Sender<'a> {
@@ -39,7 +37,6 @@ impl<'a> Sender<'a> {
             mail,
             n: used,
             now,
-            context: None,
         }
     }
 
@@ -141,7 +138,7 @@ impl<'a> Sender<'a> {
             let payload = rule
                 .payload
                 .as_ref()
-                .map_or_else(Json::empty, |template| template.render(self.context()));
+                .map_or_else(Json::empty, |template| template.render(&self.snapshot.context));
             let component = rule
                 .component
                 .as_ref()
@@ -227,15 +224,10 @@ impl<'a> Sender<'a> {
         });
     }
 
-    fn context(&mut self) -> &Value {
-        let snapshot = self.snapshot;
-        self.context.get_or_insert_with(|| snapshot.context.value())
-    }
-
     /// The context merged with the payload, as `contextMapping` picks from it.
     fn mapped(&self, mapping: Option<&Mapping>) -> Json {
         let merged = self.snapshot.context.merge(&self.mail.event.payload);
-        mapping.map_or_else(|| merged.clone(), |mapping| mapping.apply(&merged.value()))
+        mapping.map_or_else(|| merged.clone(), |mapping| mapping.apply(&merged))
     }
 }
 

@@ -152,8 +152,9 @@ impl Engine {
                 let reason = Reason::UnexpectedState(snapshot.state().name.clone());
                 self.reject(slot, letter, reason);
             }
-            Trigger::Selected(selector)
-                if !self.still_selected(slot, selector, &letter.mail.event) =>
+            Trigger::Selected { selector, seq }
+                if *seq != snapshot.seq
+                    && !self.still_selected(slot, selector, &letter.mail.event) =>
             {
                 self.ignore(slot, letter, Reason::NoLongerMatches);
             }
@@ -162,7 +163,7 @@ impl Engine {
                 None => return Some(letter),
             },
             Trigger::Event
-            | Trigger::Selected(_)
+            | Trigger::Selected { .. }
             | Trigger::Expecting(_)
             | Trigger::Deferred
             | Trigger::Due
@@ -433,7 +434,7 @@ fn is_still_waiting(snapshot: &Snapshot, letter: &Letter) -> bool {
             extra.is_some_and(|extra| extra.deferred.iter().any(|mail| mail.event.id == *id))
         }
         Trigger::Event
-        | Trigger::Selected(_)
+        | Trigger::Selected { .. }
         | Trigger::Expecting(_)
         | Trigger::Create(_)
         | Trigger::Replay { .. } => true,

@@ -7,26 +7,41 @@ use serde_json::{Number, Value};
 use crate::{
     definition::{MatchingRule, Operator, Transition},
     id::stable_hash,
-    json::Json,
+    json::{Json, Raw},
     record::Condition,
 };
 
 /// Whether all rules hold between a context and a payload. No rules: yes.
 pub(crate) fn rules_hold(rules: &[MatchingRule], context: &Json, payload: &Json) -> bool {
     rules.iter().all(|rule| {
-        let event = payload.get(&rule.event_property);
-        let instance = event.as_ref().and_then(|_| context.get(&rule.instance_property));
-        matches!((instance, event), (Some(instance), Some(event)) if rule.operator.holds(&instance, &event))
+        let event = payload.raw(&rule.event_property);
+        let instance = event.and_then(|_| context.raw(&rule.instance_property));
+        matches!((instance, event), (Some(instance), Some(event)) if raw_holds(rule.operator, instance, event))
     })
+}
+
+/// The same as [`Operator::holds`]; texts that are to be equal need not be read.
+fn raw_holds(operator: Operator, instance: Raw<'_>, event: Raw<'_>) -> bool {
+    match (operator, instance.plain(), event.plain()) {
+        (Operator::Equal, Some(instance), Some(event)) => instance == event,
+        _ => operator.holds(&instance.value(), &event.value()),
+    }
 }
 
 /// Whether all conditions hold for a context.
 pub(crate) fn conditions_hold(conditions: &[Condition], context: &Json) -> bool {
     conditions.iter().all(|condition| {
         let value = condition.value.as_ref();
-        let instance = value.and_then(|_| context.get(&condition.rule.instance_property));
-        matches!((instance, value), (Some(instance), Some(value)) if condition.rule.operator.holds(&instance, value))
+        let instance = value.and_then(|_| context.raw(&condition.rule.instance_property));
+        matches!((instance, value), (Some(instance), Some(value)) if holds_for(condition.rule.operator, instance, value))
     })
+}
+
+fn holds_for(operator: Operator, instance: Raw<'_>, value: &Value) -> bool {
+    match (operator, instance.plain(), value) {
+        (Operator::Equal, Some(instance), Value::String(value)) => instance == value,
+        _ => operator.holds(&instance.value(), value),
+    }
 }
 
 /// The conditions that a transition's rules put on an instance, given the payload.
@@ -119,6 +134,18 @@ fn contains(instance: &Value, event: &Value) -> bool {
     }
 }
 
+/// [`hash_value`] of a value that need not be read if it is a text.
+pub(crate) fn hash_raw(raw: Raw<'_>) -> u64 {
+    match raw.plain() {
+        Some(text) => hash_text(text),
+        None => hash_value(&raw.value()),
+    }
+}
+
+fn hash_text(text: &str) -> u64 {
+    stable_hash(text.as_bytes()).max(1)
+}
+
 /// A hash that equal values share: what the property index is keyed by. Never zero.
 pub(crate) fn hash_value(value: &Value) -> u64 {
     let hash = match value {
@@ -132,7 +159,7 @@ pub(crate) fn hash_value(value: &Value) -> u64 {
                     .to_le_bytes(),
             )
         }
-        Value::String(text) => stable_hash(text.as_bytes()),
+        Value::String(text) => hash_text(text),
         Value::Array(items) => items
             .iter()
             .fold(7, |hash, item| stable_hash(&mix(hash, hash_value(item)))),

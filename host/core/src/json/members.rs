@@ -1,11 +1,16 @@
-//! The members of an object, one after the other, their values unread. The text has been checked
+//! The members of an object and the items of an array, one after the other, unread. The text has been checked
 //! before, so all there is to find out is where each part ends: rules look into contexts in every
 //! transition, and a parser that trusts nothing takes five times as long.
 
 use std::borrow::Cow;
 
 /// What is left of an object.
-pub(super) struct Members<'t> {
+pub(super) struct Members<'t>(Rest<'t>);
+
+/// What is left of an array.
+pub(super) struct Items<'t>(Rest<'t>);
+
+struct Rest<'t> {
     text: &'t str,
     at: usize,
 }
@@ -22,10 +27,24 @@ pub(super) struct Member<'t> {
 impl<'t> Members<'t> {
     /// The members of a text; none if it is not an object.
     pub(super) fn of(text: &'t str) -> Option<Self> {
-        let at = text.bytes().position(|byte| !is_blank(byte))?;
-        text[at..]
-            .starts_with('{')
-            .then_some(Self { text, at: at + 1 })
+        Rest::within(text, b'{').map(Self)
+    }
+}
+
+impl<'t> Items<'t> {
+    /// The items of a text; none if it is not an array.
+    pub(super) fn of(text: &'t str) -> Option<Self> {
+        Rest::within(text, b'[').map(Self)
+    }
+}
+
+impl<'t> Rest<'t> {
+    /// What comes after the first character, if that is `opening`.
+    fn within(text: &'t str, opening: u8) -> Option<Self> {
+        let mut rest = Self { text, at: 0 };
+        rest.skip(b' ');
+        rest.at += 1;
+        (text.as_bytes().get(rest.at - 1) == Some(&opening)).then_some(rest)
     }
 
     /// Goes on to the next quote or to what is no blank and none of `passed`.
@@ -47,14 +66,24 @@ impl<'t> Iterator for Members<'t> {
     type Item = Member<'t>;
 
     fn next(&mut self) -> Option<Member<'t>> {
-        self.skip(b',');
-        if self.text.as_bytes().get(self.at) != Some(&b'"') {
+        self.0.skip(b',');
+        if self.0.text.as_bytes().get(self.0.at) != Some(&b'"') {
             return None;
         }
-        let key = self.take()?;
-        self.skip(b':');
-        let value = self.take()?;
+        let key = self.0.take()?;
+        self.0.skip(b':');
+        let value = self.0.take()?;
         Some(Member { key, value })
+    }
+}
+
+impl<'t> Iterator for Items<'t> {
+    type Item = &'t str;
+
+    fn next(&mut self) -> Option<&'t str> {
+        self.0.skip(b',');
+        let ends = matches!(self.0.text.as_bytes().get(self.0.at), None | Some(b']'));
+        if ends { None } else { self.0.take() }
     }
 }
 
@@ -157,6 +186,14 @@ mod tests {
     fn an_empty_object_has_no_members() {
         assert!(walked("{}").is_empty());
         assert!(walked(" { } ").is_empty());
+    }
+
+    #[test]
+    fn items_are_found_whatever_they_are() {
+        let items: Vec<_> = Items::of(" [ 1 ,[2,\"]\"] , {\"a\":[]},\"x\" ] ").unwrap().collect();
+        assert_eq!(items, ["1", r#"[2,"]"]"#, r#"{"a":[]}"#, "\"x\""]);
+        assert_eq!(Items::of("[]").unwrap().next(), None);
+        assert!(Items::of("{}").is_none());
     }
 
     #[test]
