@@ -153,6 +153,14 @@ fn absurd_nesting_is_refused() {
 }
 
 #[test]
+fn what_no_store_keeps_is_refused_with_its_place() {
+    for value in [r#""a\0b""#, ".inf", "-.inf", ".nan"] {
+        let found = findings(&format!("name: Shop\nmetadata:\n  note: {value}\n"));
+        assert_eq!((found[0].code, found[0].line), ("invalid_yaml", 3), "{value}");
+    }
+}
+
+#[test]
 fn what_is_no_yaml_is_one_finding_with_its_line() {
     let found = findings("name: Shop\nstateMachines: [\n");
     assert_eq!(found.len(), 1);

@@ -9,7 +9,7 @@ use axum::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use xcomponent_core::{
-    id::{EventId, InstanceId},
+    id::{EventId, InstanceId, StateName},
     json::Json,
     limits::{JSON_BYTES_MAX, NAME_BYTES_MAX},
 };
@@ -142,6 +142,12 @@ pub(super) fn name<'n>(text: &'n str, path: &'static str) -> Result<&'n str> {
         "invalid_name",
         format!("`{path}` must have 1 to {NAME_BYTES_MAX} bytes and no control characters"),
     ))
+}
+
+/// A state's name, where there is one.
+pub(super) fn state(text: Option<&str>, path: &'static str) -> Result<Option<StateName>> {
+    text.map(|text| name(text, path).map(StateName::new))
+        .transpose()
 }
 
 /// Which page of a list.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::RawValue;
 use xcomponent_core::{
     effect::{HandledReply, Reply},
-    id::{ComponentName, EventName, MachineName, StateName},
+    id::{ComponentName, EventName, MachineName},
     input::{Request, SendEvent},
     record::{SelectBy, Selector},
 };
@@ -198,6 +198,10 @@ impl Slice {
     }
 }
 
+fn text<'l>(text: &'l Option<Text<'_>>) -> Option<&'l str> {
+    text.as_ref().map(|text| &*text.0)
+}
+
 fn parse(state: &State, line: &[u8]) -> Result<Request> {
     let line: Line<'_> = body::parse(line)?;
     let event = EventName::new(body::name(&line.event.0, "event")?);
@@ -214,7 +218,7 @@ fn parse(state: &State, line: &[u8]) -> Result<Request> {
             event,
             payload,
             id,
-            expected_state: line.expected_state.map(|state| StateName::new(&*state.0)),
+            expected_state: body::state(text(&line.expected_state), "expected_state")?,
             sent_at: None,
             trace_parent: None,
         }));
@@ -228,7 +232,7 @@ fn parse(state: &State, line: &[u8]) -> Result<Request> {
     let selector = Selector {
         component: ComponentName::new(&*component.0),
         machine: Some(MachineName::new(&*machine.0)),
-        state: line.state.map(|state| StateName::new(&*state.0)),
+        state: body::state(text(&line.state), "state")?,
         by: SelectBy::MachineRules,
     };
     let handle = state.handle();

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use xcomponent_core::{
     effect::{HandledReply, Reply},
-    id::{ComponentName, EventId, EventName, MachineName, StateName},
+    id::{ComponentName, EventId, EventName, MachineName},
     input::{Request, SendEvent},
     record::{Disposition, Reason, SelectBy, Selector},
 };
@@ -76,7 +76,7 @@ pub(super) async fn send(
         event: EventName::new(body::name(&new.event, "event")?),
         payload: body::object(new.payload.as_deref(), "payload")?,
         id: event_key(&headers, new.id.as_deref())?,
-        expected_state: new.expected_state.as_deref().map(StateName::new),
+        expected_state: body::state(new.expected_state.as_deref(), "expected_state")?,
         sent_at: None,
         trace_parent: trace_parent(&headers),
     };
@@ -247,7 +247,7 @@ pub(super) async fn broadcast(
     let selector = Selector {
         component: ComponentName::new(component),
         machine: Some(MachineName::new(machine)),
-        state: new.state.as_deref().map(StateName::new),
+        state: body::state(new.state.as_deref(), "state")?,
         by: SelectBy::MachineRules,
     };
     let request = state.handle().broadcast(

@@ -105,7 +105,7 @@ impl Default for Config {
             stack_bytes_max: 512 << 10,
             fuel_per_call_max: 400_000_000,
             fuel_yield_interval: 1_000_000,
-            host_work_max: 16_000_000,
+            host_work_max: 10_000_000,
             host_call_cost: 64,
             wall_per_call_max: Duration::from_secs(1),
             sends_per_transition_max: 1_000,

@@ -162,7 +162,7 @@ fn symbol(frame: &FrameInfo) -> String {
             &format!("{:#}", rustc_demangle::demangle(name)),
             SYMBOL_BYTES_MAX,
         )
-        .to_owned(),
+        .into_owned(),
         None => format!("function {} without a name", frame.func_index()),
     }
 }

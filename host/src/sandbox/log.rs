@@ -1,5 +1,7 @@
 //! The lines a guest writes during one transition, cut to their limits.
 
+use std::borrow::Cow;
+
 use xcomponent_core::call::{LogLevel, LogLine};
 
 /// Keeps the first lines of a transition and counts the rest.
@@ -39,7 +41,7 @@ impl Log {
         if level == LogLevel::Error
             && let Some(text) = message.strip_prefix(PANIC_PREFIX)
         {
-            self.panic = Some(cut(text, self.line_bytes_max).to_owned());
+            self.panic = Some(cut(text, self.line_bytes_max).into_owned());
         }
         if self.n_kept == self.lines_max {
             self.n_cut += 1;
@@ -72,14 +74,25 @@ impl Log {
     }
 }
 
-/// The longest beginning of a text that fits in so many bytes.
-pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes_max)]
+/// The longest beginning of a text that fits in so many bytes, with a picture in the place of
+/// U+0000: it goes into histories, and no database keeps that character.
+pub(super) fn cut(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    let beginning = &text[..text.floor_char_boundary(bytes_max)];
+    if beginning.as_bytes().contains(&0) {
+        beginning.replace('\0', "\u{2400}").into()
+    } else {
+        beginning.into()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_character_that_no_database_keeps_is_shown_as_its_picture() {
+        assert_eq!(cut("a\0b", 10), "a\u{2400}b");
+    }
 
     #[test]
     fn a_line_is_cut_between_characters() {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_yaml::{Location, Spanned};
 
@@ -12,6 +12,10 @@ use crate::{
     definition::diagnostic::{Finding, Severity},
     limits::{DEFINITION_BYTES_MAX, JSON_DEPTH_MAX},
 };
+
+/// What aliases repeat, in parts of values: a definition that repeats a mapping of twenty parts a
+/// thousand times is below, a bomb of aliases is over after a few milliseconds.
+const ALIASED_MAX: usize = 50_000;
 
 /// A value of the document and where it stands.
 #[derive(Clone, Debug)]
@@ -129,7 +133,8 @@ pub(crate) fn parse(source: &str) -> Result<Node, Box<Finding>> {
         return Err(Box::new(syntax("too_large", Place::START, message)));
     }
     let budget = serde_yaml::budget! { max_depth: JSON_DEPTH_MAX, max_nodes: 500_000 };
-    let options = serde_yaml::options! { budget: budget, strict_booleans: true, with_snippet: false, duplicate_keys: serde_yaml::DuplicateKeyPolicy::PassThrough };
+    let aliases = serde_yaml::alias_limits! { max_total_replayed_events: ALIASED_MAX };
+    let options = serde_yaml::options! { budget: budget, alias_limits: aliases, strict_booleans: true, with_snippet: false, duplicate_keys: serde_yaml::DuplicateKeyPolicy::PassThrough };
     serde_yaml::from_str_with_options::<Spanned<Kind>>(source, options)
         .map(node)
         .map_err(|error| {
@@ -212,11 +217,15 @@ impl<'de> Visitor<'de> for Tree {
         Ok(Kind::Number(number.into()))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Kind, E> {
-        Ok(Number::from_f64(number).map_or(Kind::Null, Kind::Number))
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Kind, E> {
+        let finite = Number::from_f64(number).map(Kind::Number);
+        finite.ok_or_else(|| E::custom("only finite numbers are accepted"))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Kind, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Kind, E> {
+        if text.as_bytes().contains(&0) {
+            return Err(E::custom("U+0000 is not accepted in a text"));
+        }
         Ok(Kind::Text(text.to_owned()))
     }
 
