@@ -16,7 +16,7 @@ use std::{
 const LINES_MAX: usize = 600;
 
 /// Dependencies that the core may have: small, pure, without an outside world.
-const CORE_MAY_USE: [&str; 11] = [
+const CORE_MAY_USE: [&str; 12] = [
     "fastrand",
     "foldhash",
     "hashbrown",
@@ -27,6 +27,7 @@ const CORE_MAY_USE: [&str; 11] = [
     "serde_yaml",
     "sha2",
     "smallvec",
+    "smol_str",
     "thiserror",
 ];
 

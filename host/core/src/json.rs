@@ -99,7 +99,9 @@ impl Json {
     pub fn raw(&self, path: &Path) -> Option<Raw<'_>> {
         let mut segments = path.segments.iter();
         let first = member(&self.0, segments.next()?)?;
-        segments.try_fold(first, |text, segment| inside(text, segment)).map(Raw)
+        segments
+            .try_fold(first, |text, segment| inside(text, segment))
+            .map(Raw)
     }
 
     /// The 16 routing bits of the scalar at a path.
@@ -241,7 +243,6 @@ impl Path {
     pub fn segments(&self) -> &[Box<str>] {
         &self.segments
     }
-
 }
 
 impl fmt::Display for Path {

@@ -113,7 +113,8 @@ impl Handled {
         reason = "`from` is the state before, not a source"
     )]
     pub fn from_name(&self) -> Option<&StateName> {
-        self.from.map(|state| &self.after.machine().state(state).name)
+        self.from
+            .map(|state| &self.after.machine().state(state).name)
     }
 
     /// Name of the state after.

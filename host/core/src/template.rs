@@ -244,7 +244,9 @@ mod tests {
         ]);
         assert_eq!(
             mapping
-                .apply(&Json::from_value(&json!({ "a": { "b": 7 }, "name": "Ada" })))
+                .apply(&Json::from_value(
+                    &json!({ "a": { "b": 7 }, "name": "Ada" })
+                ))
                 .value(),
             json!({ "x": 7, "z": "Ada" })
         );

@@ -156,7 +156,11 @@ fn absurd_nesting_is_refused() {
 fn what_no_store_keeps_is_refused_with_its_place() {
     for value in [r#""a\0b""#, ".inf", "-.inf", ".nan"] {
         let found = findings(&format!("name: Shop\nmetadata:\n  note: {value}\n"));
-        assert_eq!((found[0].code, found[0].line), ("invalid_yaml", 3), "{value}");
+        assert_eq!(
+            (found[0].code, found[0].line),
+            ("invalid_yaml", 3),
+            "{value}"
+        );
     }
 }
 

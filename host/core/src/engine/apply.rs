@@ -121,13 +121,7 @@ impl Engine {
     }
 
     /// Records the transition and sends what it sends.
-    fn commit(
-        &mut self,
-        slot: Slot,
-        attempt: Box<Attempt>,
-        moved: Move,
-        fault: Option<Fault>,
-    ) {
+    fn commit(&mut self, slot: Slot, attempt: Box<Attempt>, moved: Move, fault: Option<Fault>) {
         let mut deliveries = Vec::new();
         let mut own = Vec::new();
         if has_effects(&attempt, moved, &self.instances.expect(slot).snapshot) {

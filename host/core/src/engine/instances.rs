@@ -302,9 +302,7 @@ impl Pool {
     fn keys(&self, context: &Json) -> SmallVec<[u64; 2]> {
         self.index
             .iter()
-            .map(|index| {
-                context.raw(&index.path).map_or(0, hash_raw)
-            })
+            .map(|index| context.raw(&index.path).map_or(0, hash_raw))
             .collect()
     }
 

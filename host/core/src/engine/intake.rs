@@ -291,7 +291,9 @@ impl Engine {
             );
             return self.unknown_instance(&tenant, id, letter);
         }
-        if let (Origin::Caller { .. }, Some(until)) = (letter.errand.origin, self.suspended_until(slot)) {
+        if let (Origin::Caller { .. }, Some(until)) =
+            (letter.errand.origin, self.suspended_until(slot))
+        {
             let Origin::Caller { ticket, .. } = letter.errand.origin else {
                 return;
             };
@@ -538,7 +540,10 @@ impl Engine {
                 let why = crate::record::Parked::UnknownTarget(
                     format!("there is no instance `{id}`").into(),
                 );
-                let component = letter.errand.component.unwrap_or_else(|| ComponentName::new(""));
+                let component = letter
+                    .errand
+                    .component
+                    .unwrap_or_else(|| ComponentName::new(""));
                 let to = Target::Instance { component, id };
                 let Mail { event, cause, .. } = letter.mail;
                 self.park_outgoing(

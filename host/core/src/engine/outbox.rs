@@ -225,8 +225,7 @@ impl Engine {
             .back()
             .is_some_and(|pending| pending.seq > after)
         {
-            let Pending { record, source, .. } =
-                self.outbox.pending.pop_back().expect("just seen");
+            let Pending { record, source, .. } = self.outbox.pending.pop_back().expect("just seen");
             let key = record
                 .snapshot()
                 .map(|after| (record.tenant.clone(), after.id.clone()));
@@ -355,7 +354,10 @@ impl Engine {
             };
             busy.own.retain(|letter| !void(letter.errand.after));
             busy.mailbox.retain(|letter| !void(letter.errand.after));
-            let Some(running) = busy.running.take_if(|running| void(running.attempt.letter.errand.after)) else {
+            let Some(running) = busy
+                .running
+                .take_if(|running| void(running.attempt.letter.errand.after))
+            else {
                 continue;
             };
             self.leases.remove(&running.lease);

@@ -135,10 +135,9 @@ impl<'a> Sender<'a> {
     /// The cascading rules of the state that was entered.
     pub(crate) fn cascades(&mut self, state: &State) {
         for rule in &state.cascades {
-            let payload = rule
-                .payload
-                .as_ref()
-                .map_or_else(Json::empty, |template| template.render(&self.snapshot.context));
+            let payload = rule.payload.as_ref().map_or_else(Json::empty, |template| {
+                template.render(&self.snapshot.context)
+            });
             let component = rule
                 .component
                 .as_ref()

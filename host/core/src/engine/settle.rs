@@ -13,8 +13,8 @@ use crate::{
     instance::{Attempt, Errand, Letter, Origin, Trigger, step::Step},
     limits::DEFERRED_MAX,
     record::{
-        AppendSeq, Body, DeadLetter, Disposition, Extra, Handled, Mail, Outgoing, Parked, Reason, Retry,
-        Target,
+        AppendSeq, Body, DeadLetter, Disposition, Extra, Handled, Mail, Outgoing, Parked, Reason,
+        Retry, Target,
     },
     time::{Duration, Timestamp},
 };
@@ -455,7 +455,8 @@ pub(crate) fn repeat_key(errand: &Errand, handled: &Handled) -> Option<Key> {
 impl Letter {
     /// The key under which the answer is remembered, if any.
     pub(crate) fn repeat_key(&self, tenant: &TenantId, instance: &InstanceId) -> Option<Key> {
-        self.errand.repeat_key(tenant, instance, &self.mail.event.id)
+        self.errand
+            .repeat_key(tenant, instance, &self.mail.event.id)
     }
 }
 

@@ -190,7 +190,9 @@ mod tests {
 
     #[test]
     fn items_are_found_whatever_they_are() {
-        let items: Vec<_> = Items::of(" [ 1 ,[2,\"]\"] , {\"a\":[]},\"x\" ] ").unwrap().collect();
+        let items: Vec<_> = Items::of(" [ 1 ,[2,\"]\"] , {\"a\":[]},\"x\" ] ")
+            .unwrap()
+            .collect();
         assert_eq!(items, ["1", r#"[2,"]"]"#, r#"{"a":[]}"#, "\"x\""]);
         assert_eq!(Items::of("[]").unwrap().next(), None);
         assert!(Items::of("{}").is_none());

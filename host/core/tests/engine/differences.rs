@@ -353,7 +353,10 @@ fn difference_15_a_context_schema_is_enforced() {
     );
     host.on("book", |_| becomes(&json!({ "currency": "EUR" })));
     let paid = host.send("o", "PAY", none());
-    assert_eq!(paid.fault.as_ref().unwrap().code.as_str(), "schema_violation");
+    assert_eq!(
+        paid.fault.as_ref().unwrap().code.as_str(),
+        "schema_violation"
+    );
 }
 
 #[test]

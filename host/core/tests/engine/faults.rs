@@ -23,7 +23,9 @@ fn a_refusal_is_no_fault_and_is_never_tried_again() {
     host.create("Shop", "Order", "o", none());
     let reply = host.send("o", "GO", none());
     assert_eq!(reply.disposition, Disposition::Rejected);
-    assert!(matches!(reply.reason.as_deref(), Some(Reason::Refused(refusal)) if &*refusal.code == "too_late"));
+    assert!(
+        matches!(reply.reason.as_deref(), Some(Reason::Refused(refusal)) if &*refusal.code == "too_late")
+    );
     assert!(host.parked().is_empty());
     assert_eq!(host.engine.poll_timeout(), None);
 }

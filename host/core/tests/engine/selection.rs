@@ -124,7 +124,10 @@ fn an_event_that_expects_another_state_is_rejected() {
     let xcomponent_core::effect::Reply::Handled(reply) = host.try_send(send) else {
         panic!("it is handled");
     };
-    assert!(matches!(reply.reason.as_deref(), Some(Reason::UnexpectedState(_))));
+    assert!(matches!(
+        reply.reason.as_deref(),
+        Some(Reason::UnexpectedState(_))
+    ));
 }
 
 #[test]

@@ -51,9 +51,9 @@ impl Known {
     /// The instance as it is.
     pub(super) fn snapshot(&self) -> &Snapshot {
         match &self.latest {
-            Latest::Record(record) => {
-                record.snapshot().expect("only records about an instance are its latest")
-            }
+            Latest::Record(record) => record
+                .snapshot()
+                .expect("only records about an instance are its latest"),
             Latest::Snapshot(snapshot) => snapshot,
         }
     }

@@ -1,0 +1,202 @@
+//! Instances: found, loaded, listed, counted.
+
+use serde_json::json;
+use xcomponent_core::{
+    definition::Operator,
+    id::{MachineName, PartitionCount, StateName, TenantId, Version},
+    json::Path,
+    record::{Disposition, Snapshot, Status},
+};
+use xcomponent_host::store::{
+    Store,
+    query::{InstanceFilter, PageRequest, Where},
+};
+
+use crate::sample::{Shard, deployment, id};
+
+fn ids(instances: &[Snapshot]) -> Vec<String> {
+    instances
+        .iter()
+        .map(|instance| instance.id.to_string())
+        .collect()
+}
+
+fn passing(store: &dyn Store, filter: &InstanceFilter) -> Vec<String> {
+    let tenant = TenantId::default_tenant();
+    let page = store
+        .instances(&tenant, filter, PageRequest::first(100))
+        .unwrap();
+    ids(&page.items)
+}
+
+pub(crate) fn an_instance_is_as_its_last_record_left_it(store: &dyn Store) {
+    let mut shard = Shard::new(store);
+    let created = shard.create("O-1", r#"{"total":7}"#);
+    let paid = shard.enter(&created, "e1", "PAY", "Paid");
+    shard.enter(&paid, "e2", "SHIP", "Done");
+    let tenant = shard.tenant();
+    let found = store.instance(tenant, &id("O-1")).unwrap().unwrap();
+    assert_eq!((found.seq, found.status), (3, Status::Completed));
+    assert_eq!(found.state().name.as_str(), "Done");
+    assert_eq!(found.context.as_str(), r#"{"total":7}"#);
+    assert!(store.instance(tenant, &id("O-2")).unwrap().is_none());
+    let asked = [(tenant.clone(), id("O-1")), (tenant.clone(), id("O-2"))];
+    assert_eq!(ids(&store.reload(&asked).unwrap()), ["O-1"]);
+}
+
+pub(crate) fn what_goes_on_is_loaded_by_partition(store: &dyn Store) {
+    let count = PartitionCount::new(4).unwrap();
+    let mut shard = Shard::new(store);
+    let mut live = Vec::new();
+    for n in 0..20 {
+        let created = shard.create(&format!("O-{n}"), "{}");
+        match n % 4 {
+            0 => drop(shard.enter(&created, &format!("e{n}"), "SHIP", "Done")),
+            1 => {
+                let mut entry_point = created;
+                entry_point.entry_point = true;
+                shard.enter(&entry_point, &format!("e{n}"), "SHIP", "Done");
+                live.push(entry_point.id);
+            }
+            _ => live.push(created.id),
+        }
+    }
+    let wanted = [count.partition(&live[0]), count.partition(&live[1])];
+    for (partition, loaded) in store.load(count, &wanted).unwrap() {
+        let mut loaded = ids(&loaded);
+        let here = live.iter().filter(|id| count.partition(id) == partition);
+        let mut expected: Vec<_> = here.map(ToString::to_string).collect();
+        loaded.sort();
+        expected.sort();
+        assert!(wanted.contains(&partition));
+        assert_eq!(loaded, expected);
+    }
+}
+
+pub(crate) fn a_list_is_read_page_by_page_the_last_created_first(store: &dyn Store) {
+    let mut shard = Shard::new(store);
+    let first = shard.create("O-0", "{}");
+    for n in 1..7 {
+        shard.create(&format!("O-{n}"), "{}");
+    }
+    shard.enter(&first, "e", "PAY", "Paid");
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let page = PageRequest { after, limit: 3 };
+        let filter = InstanceFilter::default();
+        let page = store.instances(shard.tenant(), &filter, page).unwrap();
+        assert!(page.items.len() <= 3);
+        seen.extend(ids(&page.items));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ["O-6", "O-5", "O-4", "O-3", "O-2", "O-1", "O-0"]);
+}
+
+pub(crate) fn filters_pass_what_they_name(store: &dyn Store) {
+    let mut shard = Shard::new(store);
+    let open = shard.create("O-1", r#"{"total":7,"customer":{"name":"Ada"}}"#);
+    shard.enter(&open, "e1", "PAY", "Paid");
+    shard.create("O-2", r#"{"total":9}"#);
+    let bill = shard.create_of(1, "B-1", r#"{"total":7}"#);
+    shard.enter(&bill, "e2", "PAY", "Done");
+    shard.deployment = deployment("default", "2");
+    shard.create("O-3", "{}");
+    let all = InstanceFilter::default();
+    assert_eq!(passing(store, &all), ["O-3", "B-1", "O-2", "O-1"]);
+    let condition = |path: &str, operator, value| Where {
+        path: Path::parse(path).unwrap(),
+        operator,
+        value,
+    };
+    for (filter, expected) in [
+        (
+            InstanceFilter {
+                machine: Some(MachineName::new("Bill")),
+                ..all.clone()
+            },
+            &["B-1"][..],
+        ),
+        (
+            InstanceFilter {
+                state: Some(StateName::new("Paid")),
+                ..all.clone()
+            },
+            &["O-1"],
+        ),
+        (
+            InstanceFilter {
+                status: Some(Status::Completed),
+                ..all.clone()
+            },
+            &["B-1"],
+        ),
+        (
+            InstanceFilter {
+                version: Some(Version::new("2")),
+                ..all.clone()
+            },
+            &["O-3"],
+        ),
+        (
+            InstanceFilter {
+                conditions: vec![condition("total", Operator::GreaterOrEqual, json!(8))],
+                ..all.clone()
+            },
+            &["O-2"],
+        ),
+        (
+            InstanceFilter {
+                conditions: vec![condition("customer.name", Operator::Equal, json!("Ada"))],
+                ..all.clone()
+            },
+            &["O-1"],
+        ),
+        (
+            InstanceFilter {
+                text: Some("B-".to_owned()),
+                ..all.clone()
+            },
+            &["B-1"],
+        ),
+    ] {
+        assert_eq!(passing(store, &filter), expected, "{filter:?}");
+    }
+}
+
+pub(crate) fn kinds_are_counted(store: &dyn Store) {
+    let mut shard = Shard::new(store);
+    for n in 0..5 {
+        let created = shard.create(&format!("O-{n}"), "{}");
+        if n < 2 {
+            shard.enter(&created, &format!("e{n}"), "PAY", "Paid");
+        }
+    }
+    let counted = store.instance_counts(shard.tenant(), &InstanceFilter::default());
+    let counted = counted.unwrap();
+    let kinds: Vec<_> = counted
+        .iter()
+        .map(|count| (count.state.as_str(), count.instances))
+        .collect();
+    assert_eq!(kinds, [("Open", 3), ("Paid", 2)]);
+}
+
+pub(crate) fn tenants_do_not_see_each_other(store: &dyn Store) {
+    let mut own = Shard::new(store);
+    own.create("O-1", r#"{"of":"own"}"#);
+    let mut other = Shard::of(store, "other");
+    let theirs = other.create("O-1", r#"{"of":"other"}"#);
+    other.handle(theirs, "e1", "PAY", Disposition::Ignored);
+    for (tenant, of, records) in [("default", "own", 1), ("other", "other", 2)] {
+        let tenant = TenantId::new(tenant);
+        let found = store.instance(&tenant, &id("O-1")).unwrap().unwrap();
+        assert_eq!(found.context.value()["of"], of);
+        let page = PageRequest::first(10);
+        let listed = store.instances(&tenant, &InstanceFilter::default(), page);
+        assert_eq!(ids(&listed.unwrap().items), ["O-1"]);
+        let history = store.history(&tenant, &id("O-1"), page).unwrap();
+        assert_eq!(history.items.len(), records);
+    }
+}

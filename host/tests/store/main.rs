@@ -1,0 +1,68 @@
+//! What every store must do: one suite, run for each of them.
+//!
+//! A store is fed records as shards make them and asked what the rest of the host asks. Nothing
+//! here knows how a store keeps what it keeps.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::unwrap_in_result,
+    reason = "helpers of tests are tests"
+)]
+
+mod instances;
+mod letters;
+mod log;
+mod sample;
+mod versions;
+mod worst;
+
+/// Runs the suite for a store that `$new` makes empty.
+macro_rules! conforms {
+    ($store:ident, $new:expr, [$($module:ident: $($case:ident),+;)+]) => {
+        mod $store {
+            $($(
+                #[test]
+                fn $case() {
+                    crate::$module::$case(&$new);
+                }
+            )+)+
+        }
+    };
+}
+
+/// Every case, for one store.
+macro_rules! suite {
+    ($store:ident, $new:expr) => {
+        conforms!($store, $new, [
+            instances:
+                an_instance_is_as_its_last_record_left_it,
+                what_goes_on_is_loaded_by_partition,
+                a_list_is_read_page_by_page_the_last_created_first,
+                filters_pass_what_they_name,
+                kinds_are_counted,
+                tenants_do_not_see_each_other;
+            letters:
+                a_parked_event_is_found_until_it_is_settled,
+                what_was_discarded_is_gone,
+                one_event_may_be_parked_at_several_instances,
+                letters_are_listed_and_counted;
+            log:
+                positions_may_have_gaps,
+                a_history_is_read_page_by_page_the_last_first,
+                the_log_is_followed_from_any_position,
+                a_trace_has_everything_an_event_led_to;
+            versions:
+                a_version_is_saved_once,
+                one_version_is_active_and_the_one_before_is_known,
+                a_deleted_version_takes_its_artifact_along;
+            worst:
+                the_worst_that_is_accepted_is_kept_as_it_is;
+        ]);
+    };
+}
+
+suite!(
+    memory,
+    xcomponent_host::store::memory::Memory::new(Default::default())
+);
