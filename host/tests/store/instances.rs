@@ -157,7 +157,7 @@ pub(crate) fn filters_pass_what_they_name(store: &dyn Store) {
         (
             InstanceFilter {
                 text: Some("B-".to_owned()),
-                ..all.clone()
+                ..all
             },
             &["B-1"],
         ),
