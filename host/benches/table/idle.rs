@@ -4,10 +4,14 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context, ensure};
 use tokio::runtime;
-use xcomponent_core::{id::TenantId, input::Request};
+use xcomponent_core::{
+    id::{EventName, InstanceId, TenantId},
+    input::Request,
+    json::Json,
+};
 use xcomponent_host::app::{Config, Host};
 
-use crate::{ROUNDS, components, load::pause, report::Rounds};
+use crate::{ROUNDS, components, engine::send, load::pause, report::Rounds};
 
 /// Instances alive at the same time.
 const INSTANCES: usize = 1_000_000;
@@ -27,11 +31,13 @@ pub(crate) fn bytes() -> anyhow::Result<Vec<Rounds>> {
             let host = host.await?;
             let bench = components::guest("bench")?;
             let deployment = components::upload(host.registry(), bench).await?;
-            rest(&host).await?;
+            rest(&host, &[]).await?;
             let before = resident_bytes()?;
             let component = &deployment.definition.name;
-            components::create(host.handle(), component, "Order", INSTANCES).await?;
-            rest(&host).await?;
+            let ids = components::create(host.handle(), component, "Order", INSTANCES).await?;
+            let some = ids[..5_000].to_vec();
+            drop(ids);
+            rest(&host, &some).await?;
             let after = resident_bytes()?;
             rounds.push((after - before) as f64 / INSTANCES as f64);
             host.shutdown(Duration::from_secs(10)).await;
@@ -41,19 +47,22 @@ pub(crate) fn bytes() -> anyhow::Result<Vec<Rounds>> {
     Ok(vec![rounds])
 }
 
-/// Waits until the allocator has given back what growing tables left behind: it does so a second
-/// later, when it is asked for something.
-async fn rest(host: &Host) -> anyhow::Result<()> {
+/// Waits until the allocator has given back what growing tables and forgotten history left behind:
+/// it does so a second later, when a shard asks for something of that kind again.
+async fn rest(host: &Host, ids: &[InstanceId]) -> anyhow::Result<()> {
+    let (event, payload) = (EventName::new("NOOP"), Json::empty());
     for _ in 0..2 {
         pause(Duration::from_millis(1_200));
         let unknown = |_| {
             let instance = host.handle().new_instance_id(None);
             Request::Read { instance }
         };
-        let requests = (0..1_000).map(unknown).collect();
+        let sent = ids.iter().map(|id| Request::Send(send(id, &event, &payload)));
+        let requests: Vec<_> = (0..1_000).map(unknown).chain(sent).collect();
         let tenant = TenantId::default_tenant();
+        let asked = requests.len();
         let replies = host.handle().request_batch(&tenant, requests).await;
-        ensure!(replies.len() == 1_000, "every request is answered");
+        ensure!(replies.len() == asked, "every request is answered");
     }
     Ok(())
 }

@@ -33,18 +33,6 @@ pub struct Record {
     pub body: Body,
 }
 
-impl Record {
-    /// The instance as it is afterwards, if the record is about one.
-    pub fn snapshot(&self) -> Option<&Snapshot> {
-        match &self.body {
-            Body::Handled(handled) => Some(&handled.after),
-            Body::Departed(departed) => Some(&departed.after),
-            Body::Moved(snapshot) => Some(snapshot),
-            Body::Selected(_) | Body::Parked(_) | Body::Discarded(_) => None,
-        }
-    }
-}
-
 /// What happened. Shared by the log, whoever waits for the answer and whoever reads.
 #[derive(Clone, Debug)]
 pub enum Body {
@@ -60,6 +48,18 @@ pub enum Body {
     Parked(Arc<DeadLetter>),
     /// A dead letter was discarded by a person.
     Discarded(Arc<Discarded>),
+}
+
+impl Body {
+    /// The instance as it is afterwards, if the record is about one.
+    pub fn snapshot(&self) -> Option<&Snapshot> {
+        match self {
+            Self::Handled(handled) => Some(&handled.after),
+            Self::Departed(departed) => Some(&departed.after),
+            Self::Moved(snapshot) => Some(snapshot),
+            Self::Selected(_) | Self::Parked(_) | Self::Discarded(_) => None,
+        }
+    }
 }
 
 /// A dead letter that is no longer one.

@@ -144,7 +144,7 @@ impl Engine {
         {
             let pending = self.outbox.pending.pop_front().expect("just seen");
             let ended = |after: &&Snapshot| after.status != Status::Active;
-            if let Some(after) = pending.record.snapshot().filter(ended)
+            if let Some(after) = pending.record.body.snapshot().filter(ended)
                 && let Some(slot) = self.instances.find(after.tenant(), &after.id)
             {
                 self.leave_if_done(slot, through);
@@ -227,6 +227,7 @@ impl Engine {
         {
             let Pending { record, source, .. } = self.outbox.pending.pop_back().expect("just seen");
             let key = record
+                .body
                 .snapshot()
                 .map(|after| (record.tenant.clone(), after.id.clone()));
             if let Some(key) = &key

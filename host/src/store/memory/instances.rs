@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, hash::BuildHasher};
 use hashbrown::{HashMap, HashTable};
 use xcomponent_core::{
     id::{InstanceId, TenantId},
-    record::{Record, Snapshot, Status},
+    record::{Body, Record, Snapshot, Status},
 };
 
 use super::journal::Owner;
@@ -42,7 +42,7 @@ pub(super) struct Known {
 #[derive(Debug)]
 enum Latest {
     /// In its last record.
-    Record(Record),
+    Record(Body),
     /// Here, since the log dropped that.
     Snapshot(Box<Snapshot>),
 }
@@ -51,7 +51,7 @@ impl Known {
     /// The instance as it is.
     pub(super) fn snapshot(&self) -> &Snapshot {
         match &self.latest {
-            Latest::Record(record) => record
+            Latest::Record(body) => body
                 .snapshot()
                 .expect("only records about an instance are its latest"),
             Latest::Snapshot(snapshot) => snapshot,
@@ -84,7 +84,7 @@ pub(super) struct Noted {
 impl Instances {
     /// Takes over the instance that a record is about; none if it is about none.
     pub(super) fn note(&mut self, position: u64, record: &Record) -> Option<Noted> {
-        let snapshot = record.snapshot()?;
+        let snapshot = record.body.snapshot()?;
         let tenant = self.number(&record.tenant);
         let hash = self.hash(tenant, &snapshot.id);
         let same = |place: &u32| is_at(&self.known, *place, tenant, &snapshot.id);
@@ -93,7 +93,7 @@ impl Instances {
             let known = self.occupied(place);
             let ended = over && !is_over(known.snapshot());
             let before = std::mem::replace(&mut known.last, position);
-            known.latest = Latest::Record(record.clone());
+            known.latest = Latest::Record(record.body.clone());
             return Some(Noted {
                 owner: Owner(place),
                 before,
@@ -103,7 +103,7 @@ impl Instances {
         let known = Known {
             id: snapshot.id.clone(),
             tenant,
-            latest: Latest::Record(record.clone()),
+            latest: Latest::Record(record.body.clone()),
             created: position,
             last: position,
         };
