@@ -16,7 +16,7 @@ use std::{
 const LINES_MAX: usize = 600;
 
 /// Dependencies that the core may have: small, pure, without an outside world.
-const CORE_MAY_USE: [&str; 12] = [
+const CORE_MAY_USE: [&str; 13] = [
     "fastrand",
     "foldhash",
     "hashbrown",
@@ -28,6 +28,7 @@ const CORE_MAY_USE: [&str; 12] = [
     "sha2",
     "smallvec",
     "smol_str",
+    "thin-vec",
     "thiserror",
 ];
 

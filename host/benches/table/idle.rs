@@ -57,7 +57,9 @@ async fn rest(host: &Host, ids: &[InstanceId]) -> anyhow::Result<()> {
             let instance = host.handle().new_instance_id(None);
             Request::Read { instance }
         };
-        let sent = ids.iter().map(|id| Request::Send(send(id, &event, &payload)));
+        let sent = ids
+            .iter()
+            .map(|id| Request::Send(send(id, &event, &payload)));
         let requests: Vec<_> = (0..1_000).map(unknown).chain(sent).collect();
         let tenant = TenantId::default_tenant();
         let asked = requests.len();

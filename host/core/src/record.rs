@@ -6,7 +6,7 @@
 
 use std::{fmt, sync::Arc};
 
-use smallvec::SmallVec;
+use thin_vec::ThinVec;
 
 use crate::{
     call::{Deployment, Event, Fault, LogLine, Refusal},
@@ -91,11 +91,11 @@ pub struct Handled {
     /// What caused the event.
     pub cause: Cause,
     /// What goes out, in order; delayed sends are among the timers instead.
-    pub deliveries: Vec<Outgoing>,
+    pub deliveries: ThinVec<Outgoing>,
     /// What went wrong, if something did.
     pub fault: Option<Box<Fault>>,
     /// Lines the methods wrote.
-    pub logs: Vec<LogLine>,
+    pub logs: ThinVec<LogLine>,
     /// Work the methods did, in fuel.
     pub fuel: u64,
     /// Attempts it took.
@@ -230,7 +230,7 @@ pub struct Snapshot {
     /// Who made it.
     pub parent: Option<Box<Parent>>,
     /// Deadlines, unordered.
-    pub timers: SmallVec<[Timer; 0]>,
+    pub timers: ThinVec<Timer>,
     /// Rarely used state, absent while there is none.
     pub extra: Option<Box<Extra>>,
 }

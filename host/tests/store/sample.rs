@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
 use xcomponent_core::{
     call::{Deployment, Event},
     definition::{MachineIdx, StateIdx, Strictness, check},
@@ -101,7 +100,7 @@ impl<'s> Shard<'s> {
             origin: 7,
             entry_point: false,
             parent: None,
-            timers: SmallVec::new(),
+            timers: Default::default(),
             extra: None,
         };
         let event = format!("{text}.created");
@@ -157,9 +156,9 @@ impl<'s> Shard<'s> {
             to: after.state,
             after,
             cause: root(event),
-            deliveries: Vec::new(),
+            deliveries: Default::default(),
             fault: None,
-            logs: Vec::new(),
+            logs: Default::default(),
             fuel: 42,
             attempts: 1,
             parked: None,

@@ -34,10 +34,10 @@ pub(crate) fn the_worst_that_is_accepted_is_kept_as_it_is(store: &dyn Store) {
         message: "line\nline\r\t\u{2400}\u{FFFF}\u{10FFFF}".into(),
         backtrace: Some("".into()),
     }));
-    worst.logs = vec![LogLine {
+    worst.logs.push(LogLine {
         level: LogLevel::Error,
         message: "\u{1}\u{1B}[31m\u{202E}".into(),
-    }];
+    });
     worst.cause.trace_parent = Some("x".repeat(512).into());
     let retry = Retry {
         mail: Mail {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use thin_vec::ThinVec;
 
 use crate::{
     call::{Event, Fault, Send, child_id},
@@ -149,7 +149,7 @@ impl Engine {
             cause: mail.cause,
             deliveries: deliveries.iter().chain(&own).cloned().collect(),
             fault: fault.map(Box::new),
-            logs: step.logs,
+            logs: step.logs.into(),
             fuel: step.fuel,
             attempts: errand.attempts + 1,
             parked: None,
@@ -390,7 +390,7 @@ fn has_effects(attempt: &Attempt, moved: Move, snapshot: &Snapshot) -> bool {
 /// Timers of the state that was left are void; on a self-loop those go on that say so.
 fn retain_timers(snapshot: &mut Snapshot, machine: &Machine, moved: Move) {
     let entry = snapshot.entry;
-    snapshot.timers.retain(|timer| match &mut timer.kind {
+    snapshot.timers.retain_mut(|timer| match &mut timer.kind {
         TimerKind::Send(_) => true,
         TimerKind::Auto { .. } => false,
         TimerKind::Timeout {
@@ -416,7 +416,7 @@ fn arm(snapshot: &mut Snapshot, machine: &Machine, mail: &Mail, now: Timestamp) 
         return;
     }
     let mut n = 0;
-    let mut set = |timers: &mut SmallVec<[Timer; 0]>, after: Duration, kind: TimerKind| {
+    let mut set = |timers: &mut ThinVec<Timer>, after: Duration, kind: TimerKind| {
         n += 1;
         let cause = caused_by(mail, &snapshot.id, mail.cause.credits);
         let cause = if after == Duration::ZERO {

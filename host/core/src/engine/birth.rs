@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use smallvec::SmallVec;
+use thin_vec::ThinVec;
 
 use crate::{
     call::Deployment,
@@ -115,7 +115,7 @@ impl Engine {
             origin,
             entry_point: birth.entry_point,
             parent: birth.parent.clone(),
-            timers: SmallVec::new(),
+            timers: ThinVec::new(),
             extra: None,
         }
     }

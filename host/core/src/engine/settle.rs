@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use thin_vec::ThinVec;
+
 use crate::{
     call::{Fault, LogLine},
     definition::OnFault,
@@ -233,9 +235,9 @@ impl Engine {
             to: after.state,
             after,
             cause: mail.cause,
-            deliveries: Vec::new(),
+            deliveries: ThinVec::new(),
             fault: verdict.fault.map(Box::new),
-            logs: traces.logs,
+            logs: traces.logs.into(),
             fuel: traces.fuel,
             attempts: errand.attempts + 1,
             parked,

@@ -499,7 +499,7 @@ pub(crate) fn move_to(snapshot: &mut Snapshot, to: &Arc<Deployment>, state: Stat
         return;
     };
     let mut kept = Vec::new();
-    snapshot.timers.retain(|timer| match &mut timer.kind {
+    snapshot.timers.retain_mut(|timer| match &mut timer.kind {
         TimerKind::Send(_) => true,
         TimerKind::Timeout { transition, .. } | TimerKind::Auto { transition, .. } => {
             let counterpart = counterpart(old, new, state, *transition);
