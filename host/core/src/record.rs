@@ -310,6 +310,8 @@ pub struct Retry {
     pub at: Timestamp,
     /// Attempts made.
     pub attempts: u32,
+    /// The dead letter that it is the replay of.
+    pub replays: Option<EventId>,
 }
 
 /// A deadline of an instance.

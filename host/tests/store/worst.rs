@@ -47,6 +47,7 @@ pub(crate) fn the_worst_that_is_accepted_is_kept_as_it_is(store: &dyn Store) {
         },
         at: Timestamp(3),
         attempts: u32::MAX,
+        replays: Some(EventId::from_stored(&long)),
     };
     worst.after.extra = Some(Box::default());
     worst.after.extra.as_mut().unwrap().retry = Some(retry);

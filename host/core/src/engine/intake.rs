@@ -570,6 +570,9 @@ fn is_for_instance(to: Option<&Target>) -> bool {
 /// What a retried event may trigger: the same as at first.
 fn retried_trigger(snapshot: &Snapshot, retry: &Retry) -> Trigger {
     let id = &retry.mail.event.id;
+    if let Some(of) = retry.replays.clone() {
+        return Trigger::Replay { of };
+    }
     if let Some(timer) = snapshot.timers.iter().find(|timer| timer.id == *id) {
         return match timer.kind {
             TimerKind::Timeout { .. } => Trigger::Timeout,

@@ -180,6 +180,7 @@ impl Engine {
             mail: letter.mail.clone(),
             at,
             attempts: letter.errand.attempts + 1,
+            replays: settled_by(&letter.errand.trigger).cloned(),
         };
         self.extra(slot).retry = Some(retry);
         self.busy(slot).blocked_until = Some(at);

@@ -96,6 +96,30 @@ fn a_dead_letter_is_replayed_once_under_an_id_of_its_own() {
 }
 
 #[test]
+fn a_replay_that_succeeds_at_its_second_attempt_settles_its_dead_letter() {
+    let mut host = Host::new(&[&machine("{retry: {max: 1, backoffMs: 10}}")]);
+    host.on("act", |_| panics());
+    host.create("Shop", "Order", "o", none());
+    host.send("o", "GO", none());
+    host.wait(10);
+    let mut letter = host.parked().remove(0);
+    // As if it had been parked before anybody looked at it.
+    letter.attempts = 0;
+    let of = letter.event.id.clone();
+    let replayed = host.request(Request::Replay {
+        letter: Box::new(letter),
+    });
+    assert!(
+        matches!(replayed, Reply::Handled(reply) if reply.disposition == Disposition::Retrying)
+    );
+    host.on("act", |_| nothing());
+    host.wait(10);
+    let last = host.handled().last().unwrap();
+    assert_eq!(last.disposition, Disposition::Transitioned);
+    assert_eq!(last.settles, Some(of));
+}
+
+#[test]
 fn an_instance_that_faults_five_times_in_a_row_is_left_alone_for_a_while() {
     let mut host = Host::new(&[&machine("keep")]);
     host.on("act", |_| panics());
