@@ -18,7 +18,7 @@ use crate::{
 
 /// One version of a component as it runs for a tenant: the definition, and which artifact answers
 /// its methods. Shared by everything that runs on it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Deployment {
     /// Whose it is.
     pub tenant: TenantId,
@@ -29,17 +29,6 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// A copy that shares no counted reference with this one which every event counts on: threads
-    /// that work on different instances would wait for each other's count.
-    #[must_use]
-    pub fn apart(&self) -> Self {
-        Self {
-            tenant: TenantId::new(self.tenant.as_str()),
-            definition: self.definition.clone(),
-            artifact: self.artifact,
-        }
-    }
-
     /// Whether both are the same version of the same component.
     pub fn is_same(&self, other: &Self) -> bool {
         let own = &self.definition;

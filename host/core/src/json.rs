@@ -208,7 +208,8 @@ impl fmt::Display for Json {
     }
 }
 
-fn push_member(object: &mut String, key: &str, value: &str) {
+/// Adds a member to an object that is being written; both parts are JSON texts.
+pub(crate) fn push_member(object: &mut String, key: &str, value: &str) {
     if object.len() > 1 {
         object.push(',');
     }

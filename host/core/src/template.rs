@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::json::{Json, Path, Raw};
+use crate::json::{Json, Path, Raw, push_member};
 
 /// A JSON value in which texts may hold `{{path}}`. Alone, a path keeps the type of what it leads
 /// to; inside a text it becomes part of the text. What leads nowhere is null, or nothing in a
@@ -94,7 +94,8 @@ impl Part {
                 json.push('{');
                 for (n, (name, part)) in members.iter().enumerate() {
                     separate(n, json);
-                    push_name(name, json);
+                    json.push_str(name);
+                    json.push(':');
                     part.render(scope, json);
                 }
                 json.push('}');
@@ -135,13 +136,9 @@ impl Mapping {
     /// Picks from a context. What leads nowhere is left out.
     pub fn apply(&self, scope: &Json) -> Json {
         let mut json = String::from("{");
-        let mut picked = 0;
         for (name, path) in &self.pairs {
             if let Some(value) = lookup(path, scope) {
-                separate(picked, &mut json);
-                push_name(name, &mut json);
-                json.push_str(value.as_str());
-                picked += 1;
+                push_member(&mut json, name, value.as_str());
             }
         }
         json.push('}');
@@ -164,11 +161,6 @@ fn separate(n: usize, json: &mut String) {
     if n > 0 {
         json.push(',');
     }
-}
-
-fn push_name(name: &str, json: &mut String) {
-    json.push_str(name);
-    json.push(':');
 }
 
 /// Splits a text at its `{{path}}`s. What is not a path between braces stays text.

@@ -47,7 +47,7 @@ impl Log {
         let entry = self.entries.get(self.durable)?;
         self.durable += 1;
         let tenant = entry.record.tenant.clone();
-        let snapshot = match &entry.record.body {
+        match &entry.record.body {
             Body::Handled(handled) => {
                 if let Some(letter) = &handled.parked {
                     park(&mut self.letters, letter);
@@ -56,23 +56,16 @@ impl Log {
                     let instance = Some(handled.after.id.clone());
                     self.letters.remove(&(tenant.clone(), of.clone(), instance));
                 }
-                Some(&handled.after)
             }
-            Body::Departed(departed) => Some(&departed.after),
-            Body::Moved(after) => Some(&**after),
-            Body::Parked(letter) => {
-                park(&mut self.letters, letter);
-                None
-            }
+            Body::Parked(letter) => park(&mut self.letters, letter),
             Body::Discarded(discarded) => {
                 let Discarded { id, instance } = &**discarded;
                 self.letters
                     .remove(&(tenant.clone(), id.clone(), instance.clone()));
-                None
             }
-            Body::Selected(_) => None,
-        };
-        if let Some(snapshot) = snapshot {
+            Body::Departed(_) | Body::Moved(_) | Body::Selected(_) => {}
+        }
+        if let Some(snapshot) = entry.record.body.snapshot() {
             let key = (tenant, snapshot.id.clone());
             self.instances.insert(key, snapshot.clone());
         }

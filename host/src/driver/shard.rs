@@ -11,7 +11,7 @@ use std::{
 
 use tokio::runtime;
 use xcomponent_core::{
-    call::{Call, Lease},
+    call::{Call, Deployment, Lease},
     effect::Effect,
     engine::Engine,
     id::{InstanceId, TenantId},
@@ -348,8 +348,9 @@ async fn read_until_answered(
 impl Order {
     fn into_input(self) -> Input {
         match self {
-            // Each shard has its own copy, as it has its own instances.
-            Self::Deploy(deployment) => Input::Deploy(Arc::new(deployment.apart())),
+            // Each shard has its own copy: every event counts references to it, and threads would
+            // wait for each other's count.
+            Self::Deploy(deployment) => Input::Deploy(Arc::new(Deployment::clone(&deployment))),
             Self::Activate {
                 tenant,
                 component,

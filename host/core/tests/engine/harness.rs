@@ -172,11 +172,8 @@ impl Host {
     }
 
     fn keep(&mut self, record: &Record) {
-        let snapshot = match &record.body {
-            Body::Handled(handled) => &handled.after,
-            Body::Departed(departed) => &departed.after,
-            Body::Moved(after) => after,
-            Body::Selected(_) | Body::Parked(_) | Body::Discarded { .. } => return,
+        let Some(snapshot) = record.body.snapshot() else {
+            return;
         };
         let key = (record.tenant.clone(), snapshot.id.clone());
         self.store.insert(key, snapshot.clone());
