@@ -1,7 +1,9 @@
 //! The sandboxes a shard has checked out, and the slow lane for calls that yield.
 //!
 //! A call is polled once on the shard. If it yields, its future goes to a few other threads
-//! together with its sandbox, and comes back when it is done.
+//! together with its sandbox, and comes back when it is done. The next call of a method that
+//! yielded begins over there, until one of its calls ends in its first stretch: a method that
+//! always loops takes nothing of the shard's time.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -9,9 +11,12 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use tokio::runtime;
-use xcomponent_core::call::{Call, Failure, Fault, FaultCode, Lease, Outcome};
+use xcomponent_core::{
+    call::{Call, Failure, Fault, FaultCode, Lease, Outcome},
+    id::{Digest, MethodName},
+};
 
 use super::{
     guests::{Checkout, Guests, Progress},
@@ -19,9 +24,14 @@ use super::{
     shared::Shared,
 };
 
+/// Methods known to be slow at most; one that finds no room begins on the shard.
+const SLOW_MAX: usize = 1_024;
+
 /// The sandboxes of one shard.
 pub(super) struct Leases<G: Guests> {
     guests: G,
+    /// Methods whose last call did not end in its first stretch.
+    slow: HashSet<Method, foldhash::fast::RandomState>,
     held: HashMap<Lease, Held<G::Sandbox>, foldhash::fast::RandomState>,
     away: usize,
     returned: Arc<Mutex<Vec<Returned<G::Sandbox>>>>,
@@ -29,6 +39,9 @@ pub(super) struct Leases<G: Guests> {
     shared: Arc<Shared>,
     shard: usize,
 }
+
+/// A method of an artifact.
+type Method = (Digest, MethodName);
 
 /// Where a checked-out sandbox is.
 enum Held<S> {
@@ -43,14 +56,35 @@ enum Held<S> {
 /// A call that is done; the sandbox is missing if there never was one or it was lost.
 struct Returned<S> {
     lease: Lease,
+    method: Method,
+    pace: Pace,
     sandbox: Option<S>,
     outcome: Outcome,
+}
+
+/// What became of a call on the slow lane.
+struct Done<S> {
+    pace: Pace,
+    sandbox: Option<S>,
+    outcome: Outcome,
+}
+
+/// How long a call took.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// It ended in its first stretch.
+    Quick,
+    /// It yielded.
+    Slow,
+    /// There was no call.
+    Unknown,
 }
 
 impl<G: Guests> Leases<G> {
     pub(super) fn new(guests: G, lane: runtime::Handle, shared: Arc<Shared>, shard: usize) -> Self {
         Self {
             guests,
+            slow: HashSet::default(),
             held: HashMap::default(),
             away: 0,
             returned: Arc::default(),
@@ -77,23 +111,38 @@ impl<G: Guests> Leases<G> {
                 Checkout::Unavailable(fault) => return Some(faulted(fault)),
                 Checkout::Later(sandbox) => {
                     let guests = self.guests.clone();
-                    self.send_away(lease, async move {
+                    self.send_away(lease, method_of(&call), async move {
                         match sandbox.await {
-                            Ok(sandbox) => finish(guests.call(sandbox, call)).await,
-                            Err(fault) => (None, faulted(fault)),
+                            Ok(sandbox) => run(&guests, sandbox, call).await,
+                            Err(fault) => Done::lost(fault),
                         }
                     });
                     return None;
                 }
             },
         };
+        if !self.slow.is_empty() && self.slow.contains(&method_of(&call)) {
+            let guests = self.guests.clone();
+            self.send_away(lease, method_of(&call), async move {
+                run(&guests, sandbox, call).await
+            });
+            return None;
+        }
+        let method = method_of(&call);
         match self.guests.call(sandbox, call) {
             Progress::Finished(sandbox, outcome) => {
                 self.held.insert(lease, Held::Here(sandbox));
                 Some(outcome)
             }
-            running @ Progress::Running(_) => {
-                self.send_away(lease, finish(running));
+            Progress::Running(rest) => {
+                self.send_away(lease, method, async move {
+                    let (sandbox, outcome) = rest.await;
+                    Done {
+                        pace: Pace::Slow,
+                        sandbox: Some(sandbox),
+                        outcome,
+                    }
+                });
                 None
             }
         }
@@ -125,9 +174,16 @@ impl<G: Guests> Leases<G> {
     fn welcome(&mut self, returned: Returned<G::Sandbox>) -> Option<(Lease, Outcome)> {
         let Returned {
             lease,
+            method,
+            pace,
             sandbox,
             outcome,
         } = returned;
+        match pace {
+            Pace::Quick => drop(self.slow.remove(&method)),
+            Pace::Slow if self.slow.len() < SLOW_MAX => drop(self.slow.insert(method)),
+            Pace::Slow | Pace::Unknown => {}
+        }
         let wanted = matches!(self.held.remove(&lease), Some(Held::Away));
         match sandbox {
             Some(sandbox) if wanted => {
@@ -142,7 +198,8 @@ impl<G: Guests> Leases<G> {
     fn send_away(
         &mut self,
         lease: Lease,
-        call: impl Future<Output = (Option<G::Sandbox>, Outcome)> + Send + 'static,
+        method: Method,
+        call: impl Future<Output = Done<G::Sandbox>> + Send + 'static,
     ) {
         self.held.insert(lease, Held::Away);
         self.away += 1;
@@ -153,9 +210,15 @@ impl<G: Guests> Leases<G> {
         );
         self.lane.spawn(async move {
             let result = AssertUnwindSafe(call).catch_unwind().await;
-            let (sandbox, outcome) = result.unwrap_or_else(|_| (None, faulted(lost())));
+            let Done {
+                pace,
+                sandbox,
+                outcome,
+            } = result.unwrap_or_else(|_| Done::lost(panicked()));
             let returning = Returned {
                 lease,
+                method,
+                pace,
                 sandbox,
                 outcome,
             };
@@ -168,12 +231,32 @@ impl<G: Guests> Leases<G> {
     }
 }
 
-async fn finish<S>(progress: Progress<S>) -> (Option<S>, Outcome) {
-    let (sandbox, outcome) = match progress {
-        Progress::Finished(sandbox, outcome) => (sandbox, outcome),
-        Progress::Running(running) => running.await,
+impl<S> Done<S> {
+    /// There is no sandbox, and no outcome but this fault.
+    fn lost(fault: Fault) -> Self {
+        Self {
+            pace: Pace::Unknown,
+            sandbox: None,
+            outcome: faulted(fault),
+        }
+    }
+}
+
+/// Runs a whole call.
+async fn run<G: Guests>(guests: &G, sandbox: G::Sandbox, call: Call) -> Done<G::Sandbox> {
+    let (pace, (sandbox, outcome)) = match guests.call(sandbox, call) {
+        Progress::Finished(sandbox, outcome) => (Pace::Quick, (sandbox, outcome)),
+        Progress::Running(rest) => (Pace::Slow, rest.await),
     };
-    (Some(sandbox), outcome)
+    Done {
+        pace,
+        sandbox: Some(sandbox),
+        outcome,
+    }
+}
+
+fn method_of(call: &Call) -> Method {
+    (call.deployment.artifact, call.method.clone())
 }
 
 fn faulted(fault: Fault) -> Outcome {
@@ -184,7 +267,7 @@ fn faulted(fault: Fault) -> Outcome {
     }
 }
 
-fn lost() -> Fault {
+fn panicked() -> Fault {
     Fault {
         code: FaultCode::Unavailable,
         message: "the host failed while it ran the call".into(),

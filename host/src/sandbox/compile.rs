@@ -28,6 +28,10 @@ const MESSAGE_BYTES_MAX: u64 = 4 << 10;
 /// Exit code for a component that cannot be compiled; its message is on standard error.
 const REFUSED: u8 = 3;
 
+/// KiB of address space that the compiler's allocator takes at a time. A gigabyte, as it would
+/// otherwise, is beyond the limit at once, and then nothing is left for the stack to grow into.
+const ARENA_RESERVE_KIB: &str = "32768";
+
 /// Why a component was not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -72,6 +76,7 @@ pub(super) async fn run(component: &[u8], config: &CompileConfig) -> Result<Vec<
             config.cpu_seconds_max.to_string(),
         ])
         .env_clear()
+        .env("MIMALLOC_ARENA_RESERVE", ARENA_RESERVE_KIB)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
