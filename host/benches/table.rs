@@ -7,6 +7,8 @@
 mod cascade;
 #[path = "table/components.rs"]
 mod components;
+#[path = "table/durable.rs"]
+mod durable;
 #[path = "table/engine.rs"]
 mod engine;
 #[path = "table/host.rs"]
@@ -133,6 +135,29 @@ const GROUPS: &[Group] = &[
     Group {
         rows: &[at_most("neighbour_ratio", 3.0, "times")],
         measure: neighbour::ratio,
+    },
+    Group {
+        rows: &[at_least("durable_sqlite", 150_000.0, "/s")],
+        measure: durable::sqlite,
+    },
+    Group {
+        rows: &[
+            at_least("durable_http_64", 25_000.0, "/s"),
+            at_most("durable_http_64_p99", 20.0, "ms"),
+        ],
+        measure: durable::sixty_four,
+    },
+    Group {
+        rows: &[at_most("durable_lone", 200.0, "µs")],
+        measure: durable::lone,
+    },
+    Group {
+        rows: &[at_most("recover_1m", 10.0, "s")],
+        measure: durable::recovery,
+    },
+    Group {
+        rows: &[at_most("bytes_per_event", 600.0, "bytes")],
+        measure: durable::bytes_per_event,
     },
 ];
 

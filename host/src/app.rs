@@ -4,12 +4,12 @@ pub mod config;
 mod guests;
 pub mod simulation;
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, panic::resume_unwind, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use xcomponent_core::id::TenantId;
 
-pub use self::config::Config;
+pub use self::config::{Config, StoreConfig};
 use crate::{
     api,
     driver::{self, Handle, Joiner},
@@ -17,6 +17,7 @@ use crate::{
     store::{
         Store,
         memory::{self, Memory},
+        sqlite::{self, Sqlite},
     },
     tenancy::{self, Registry},
 };
@@ -27,6 +28,9 @@ pub const GRACE: Duration = Duration::from_secs(20);
 /// Why a host does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The database was not opened.
+    #[error(transparent)]
+    Store(#[from] sqlite::OpenError),
     /// There are no sandboxes.
     #[error(transparent)]
     Sandbox(#[from] sandbox::StartError),
@@ -54,9 +58,16 @@ impl Host {
     ///
     /// If one of them does not start.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let store: Arc<dyn Store> = Arc::new(Memory::new(memory::Config {
-            history_bytes_max: config.history_bytes_max,
-        }));
+        let store: Arc<dyn Store> = match config.store.clone() {
+            StoreConfig::Memory => Arc::new(Memory::new(memory::Config {
+                history_bytes_max: config.history_bytes_max,
+            })),
+            StoreConfig::Sqlite(path) => {
+                let snapshot_interval = config.snapshot_interval;
+                let open = move || Sqlite::open(&path, sqlite::Config { snapshot_interval });
+                Arc::new(on_own_thread(open).await?)
+            }
+        };
         Self::start_on(config, store).await
     }
 
@@ -67,14 +78,15 @@ impl Host {
     /// If something does not start.
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         let sandboxes = Sandboxes::new(config.sandbox.clone())?;
-        let (handle, joiner) = driver::start(config.driver(), store, sandboxes.clone())?;
+        let prepared = driver::prepare(config.driver(), store, sandboxes.clone())?;
         let installer = Arc::new(sandboxes.clone());
-        let registry = Registry::new(handle.clone(), installer, config.leniency);
+        let registry = Registry::new(prepared.handle().clone(), installer, config.leniency);
         let tenant = TenantId::default_tenant();
         registry
             .restore(&tenant)
             .await
             .map_err(StartError::Restore)?;
+        let (handle, joiner) = on_own_thread(|| prepared.inherit()).await?;
         let state = api::State::new(handle.clone(), registry.clone(), config.api());
         Ok(Self {
             handle,
@@ -126,6 +138,12 @@ impl Host {
         let ended = tokio::task::spawn_blocking(move || joiner.shutdown(within)).await;
         ended.unwrap_or_default()
     }
+}
+
+/// Does something that blocks.
+async fn on_own_thread<T: Send + 'static>(blocks: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(blocks).await;
+    done.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))
 }
 
 /// Opens the port of a host.

@@ -22,6 +22,8 @@ pub mod gauges;
 pub mod guests;
 pub mod handle;
 mod inbox;
+mod inheritance;
+mod intake;
 mod leases;
 mod log;
 mod outbox;
@@ -43,11 +45,11 @@ use tokio::runtime;
 use xcomponent_core::{
     engine::{self, Engine},
     id::PartitionCount,
-    input::Input,
     limits::Limits,
+    owed::{Owed, Placement},
 };
 
-use self::{clock::Clock, guests::Guests, shard::Shard, shared::Shared};
+use self::{clock::Clock, guests::Guests, inbox::Message, shard::Shard, shared::Shared};
 pub use self::{
     handle::Handle,
     stream::Subscription,
@@ -99,15 +101,28 @@ pub fn start<G: Guests>(
     store: Arc<dyn Store>,
     guests: G,
 ) -> Result<(Handle, Joiner), StartError> {
+    prepare(config, store, guests)?.inherit()
+}
+
+/// Starts the engines without anything in them, so that they can be told what versions there are
+/// before events run on these.
+///
+/// # Errors
+///
+/// If the store cannot be read or the machine gives no threads.
+pub fn prepare<G: Guests>(
+    config: Config,
+    store: Arc<dyn Store>,
+    guests: G,
+) -> Result<Prepared, StartError> {
     let last = store.last_position().map_err(StartError::Store)?;
-    let shared = Shared::new(
-        config.shards.max(1),
-        config.partitions,
-        config.limits,
-        store,
-        config.clock,
-        last,
-    );
+    let placement = Placement {
+        partitions: config.partitions,
+        shards: config.shards.max(1),
+    };
+    let owed = store.owed().map_err(StartError::Store)?;
+    let taken_in = owed.known().placed(placement);
+    let shared = Shared::new(taken_in, config.limits, store, config.clock, last);
     let shared = Arc::new(shared);
     let lane = runtime::Builder::new_multi_thread()
         .worker_threads(config.slow_threads.max(1))
@@ -122,7 +137,11 @@ pub fn start<G: Guests>(
         lane: Some(lane),
     };
     for number in 0..shared.posts.len() {
-        let engine = load(&shared, number, config.seed).map_err(StartError::Store)?;
+        let engine = Engine::new(engine::Config {
+            seed: config.seed ^ number as u64,
+            partitions: shared.placement.partitions,
+            limits: shared.limits.clone(),
+        });
         let shard = Shard::new(
             number,
             Arc::clone(&shared),
@@ -140,7 +159,55 @@ pub fn start<G: Guests>(
             shared.posts.iter().for_each(|post| post.inbox.nudge());
         }
     }));
-    Ok((Handle::new(shared), joiner))
+    let handle = Handle::new(shared);
+    Ok(Prepared {
+        handle,
+        joiner,
+        owed,
+        last,
+    })
+}
+
+/// Engines that have no instances yet.
+#[must_use = "dropping it ends the driver"]
+pub struct Prepared {
+    handle: Handle,
+    joiner: Joiner,
+    owed: Owed,
+    last: Position,
+}
+
+impl Prepared {
+    /// Tells the engines about versions.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Gives the engines the instances that the store has, and what the host before this one sent
+    /// and nobody received. All of it is in the inboxes before anything new can be.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be read.
+    pub fn inherit(self) -> Result<(Handle, Joiner), StartError> {
+        let Self {
+            handle,
+            joiner,
+            owed,
+            last,
+        } = self;
+        let shared = &handle.shared;
+        let wills = inheritance::read(shared.placement, &*shared.store, &owed);
+        let wills = wills.map_err(StartError::Store)?;
+        for (post, will) in shared.posts.iter().zip(wills) {
+            post.inbox.put(Message::Inherit {
+                instances: will.instances,
+                debts: will.debts,
+                last: last.0,
+            });
+        }
+        Ok((handle, joiner))
+    }
 }
 
 /// Niceness of the slow lane. A tenth of an ordinary thread's weight: guests that loop have what
@@ -152,30 +219,6 @@ const SLOW_LANE_NICENESS: i32 = 10;
 fn step_back() {
     // Zero means the calling thread; where it is refused, the slow lane only disturbs more.
     let _ = rustix::process::setpriority_process(None, SLOW_LANE_NICENESS);
-}
-
-/// An engine with the instances of its shard's partitions.
-fn load(shared: &Shared, number: usize, seed: u64) -> Result<Engine> {
-    let config = engine::Config {
-        seed: seed ^ number as u64,
-        partitions: shared.partitions,
-        limits: shared.limits.clone(),
-    };
-    let mut engine = Engine::new(config);
-    let now = shared.clock.now();
-    for (partition, instances) in shared
-        .store
-        .load(shared.partitions, &shared.owned_by(number))?
-    {
-        engine.handle(
-            Input::Load {
-                partition,
-                instances,
-            },
-            now,
-        );
-    }
-    Ok(engine)
 }
 
 /// Ends the driver. Dropped, it cuts off what is in flight.

@@ -7,6 +7,8 @@
 
 pub mod memory;
 pub mod query;
+pub mod sqlite;
+mod stored;
 
 use std::{fmt, sync::Arc};
 
@@ -15,7 +17,8 @@ use xcomponent_core::{
     id::{
         ComponentName, Digest, EventId, InstanceId, Partition, PartitionCount, TenantId, Version,
     },
-    record::{Record, Snapshot},
+    owed::{Owed, TakenIn},
+    record::{Handled, Record, Snapshot},
 };
 
 use query::{
@@ -51,6 +54,9 @@ pub enum Error {
     /// It is not known whether the change was made: ask for the last position.
     #[error("the store did not say whether it committed")]
     Unknown(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// What it has cannot be read: somebody else wrote it, or the disk lied.
+    #[error("what the store has cannot be read")]
+    Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Another artifact has this version label already.
     #[error("version `{version}` of `{component}` exists with another artifact")]
     VersionExists {
@@ -78,6 +84,9 @@ pub enum Error {
 /// The result of asking a store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// An event at an instance.
+pub type EventAt = (TenantId, InstanceId, EventId);
+
 /// Keeps the log and answers questions about it.
 pub trait Store: Send + Sync + 'static {
     /// Whether methods that read one thing answer from memory: then a task may call them.
@@ -85,13 +94,20 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// Appends all of these, or none, in order. Positions grow from call to call. Never called
-    /// by two threads at a time.
+    /// Appends all of these, or none, in order, and with them how far the shards are. Positions
+    /// grow from call to call. Never called by two threads at a time.
     ///
     /// # Errors
     ///
     /// [`Error::Unknown`] if all or none may have been appended; any other: none was.
-    fn commit(&self, entries: &[Entry]) -> Result<()>;
+    fn commit(&self, entries: &[Entry], taken_in: &TakenIn) -> Result<()>;
+
+    /// What the log owes: what was sent and never received when the host before this one ended.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn owed(&self) -> Result<Owed>;
 
     /// The position of the last entry; 0 if there is none.
     ///
@@ -117,6 +133,14 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// If the store cannot be asked.
     fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>>;
+
+    /// What became of these events, as far as a host before this one handled them: of each the last
+    /// record, or that of the replay which settled it.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>>;
 
     /// One instance, finished or not.
     ///

@@ -155,6 +155,15 @@ fn the_core_depends_on_nothing_that_has_an_outside_world() {
 }
 
 #[test]
+fn nobody_but_the_simulator_makes_mistakes_on_purpose() {
+    let shell = sources(&root().join("host/src"));
+    let guilty = shell
+        .iter()
+        .filter(|(_, text)| code_lines(text).any(|line| line.contains("sabotage")));
+    assert_none(guilty.map(|(path, _)| path));
+}
+
+#[test]
 fn versions_stand_in_the_workspace_only() {
     let native = [
         "host",

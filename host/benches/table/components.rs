@@ -18,7 +18,6 @@ use xcomponent_host::{
     app::{Config, Host},
     driver::Handle,
     sandbox::{self, CompileConfig},
-    store::memory::{self, Memory},
     tenancy::{Registry, Switch, Upload},
 };
 use xcomponent_pack::{Metadata, pack, read};
@@ -66,7 +65,7 @@ pub(crate) fn sandboxes() -> sandbox::Config {
     }
 }
 
-/// A host with two shards on the memory store.
+/// A host with two shards, on the memory store where nothing else is said.
 pub(crate) async fn host(edit: impl FnOnce(&mut Config)) -> anyhow::Result<Host> {
     let mut config = Config {
         shards: 2,
@@ -75,10 +74,7 @@ pub(crate) async fn host(edit: impl FnOnce(&mut Config)) -> anyhow::Result<Host>
         ..Config::default()
     };
     edit(&mut config);
-    let store = Memory::new(memory::Config {
-        history_bytes_max: config.history_bytes_max,
-    });
-    Ok(Host::start_on(config, Arc::new(store)).await?)
+    Ok(Host::start(config).await?)
 }
 
 /// Gives a host a component.

@@ -12,7 +12,10 @@ use xcomponent_core::{
     json::Json,
     record::Disposition,
 };
-use xcomponent_host::app::Host;
+use xcomponent_host::{
+    app::{Config, Host},
+    driver::{InstanceFilter, PageRequest},
+};
 
 use crate::{
     ROUNDS, components,
@@ -29,7 +32,13 @@ const AHEAD: usize = 4;
 
 /// `host_2s`
 pub(crate) fn without_methods() -> anyhow::Result<Vec<Rounds>> {
-    rounds(&components::guest("bench")?, "NOOP", "{}", 4_800_000)
+    rounds(
+        &components::guest("bench")?,
+        "NOOP",
+        "{}",
+        4_800_000,
+        |_| (),
+    )
 }
 
 /// `host_2s_action`
@@ -39,6 +48,7 @@ pub(crate) fn with_an_action() -> anyhow::Result<Vec<Rounds>> {
         "ADD",
         r#"{"quantity":1.5}"#,
         1_000_000,
+        |_| (),
     )
 }
 
@@ -48,7 +58,7 @@ pub(crate) fn with_fresh_sandboxes() -> anyhow::Result<Vec<Rounds>> {
     let fresh = components::redefined(&components::guest("bench")?, |definition| {
         format!("isolation: fresh\n{definition}")
     })?;
-    let rounds = rounds(&fresh, "ADD", r#"{"quantity":1.5}"#, 200_000)?;
+    let rounds = rounds(&fresh, "ADD", r#"{"quantity":1.5}"#, 200_000, |_| ())?;
     let per_core = |round: f64| round / cores().min(2) as f64;
     Ok(rounds
         .into_iter()
@@ -56,17 +66,19 @@ pub(crate) fn with_fresh_sandboxes() -> anyhow::Result<Vec<Rounds>> {
         .collect())
 }
 
-fn rounds(
+/// So many events in each round, on a host that may be set up otherwise.
+pub(crate) fn rounds(
     component: &[u8],
     event: &str,
     payload: &str,
     events: usize,
+    edit: impl FnOnce(&mut Config),
 ) -> anyhow::Result<Vec<Rounds>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let host = components::host(|_| ()).await?;
+        let host = components::host(edit).await?;
         let deployment = components::upload(host.registry(), component.to_vec()).await?;
         let component = &deployment.definition.name;
         let ids = components::create(host.handle(), component, "Order", INSTANCES).await?;
@@ -83,7 +95,7 @@ fn rounds(
 }
 
 /// Sends so many events, a few batches ahead of the answers.
-async fn send_all(
+pub(crate) async fn send_all(
     host: &Host,
     ids: &[InstanceId],
     event: &str,
@@ -115,6 +127,23 @@ async fn send_all(
     Ok(())
 }
 
-fn is_transition(reply: &Reply) -> bool {
+/// Whether an event took a transition.
+pub(crate) fn is_transition(reply: &Reply) -> bool {
     matches!(reply, Reply::Handled(handled) if handled.disposition == Disposition::Transitioned)
+}
+
+/// The instances of a host that has few.
+pub(crate) async fn instances(host: &Host) -> anyhow::Result<Vec<InstanceId>> {
+    let tenant = TenantId::default_tenant();
+    let page = PageRequest::first(1_000);
+    let filter = InstanceFilter::default();
+    let found = host.handle().instances(&tenant, filter, page).await?;
+    Ok(found.items.into_iter().map(|found| found.id).collect())
+}
+
+/// How many instances the engines have when they have looked at everything.
+pub(crate) async fn live(host: &Host) -> usize {
+    host.handle().quiet(&TenantId::default_tenant()).await;
+    let shards = host.handle().gauges().shards;
+    shards.iter().map(|shard| shard.live).sum()
 }

@@ -28,16 +28,20 @@ const LINES: usize = 100_000;
 
 /// `http_16`
 pub(crate) fn sixteen() -> anyhow::Result<Vec<Rounds>> {
-    connections(16)
+    connections(16, |_| ())
 }
 
 /// `http_64`
 pub(crate) fn sixty_four() -> anyhow::Result<Vec<Rounds>> {
-    connections(64)
+    connections(64, |_| ())
 }
 
-fn connections(connections: usize) -> anyhow::Result<Vec<Rounds>> {
-    let served = Served::start(|_| ())?;
+/// So many connections, to a host that may be set up otherwise.
+pub(crate) fn connections(
+    connections: usize,
+    edit: impl FnOnce(&mut app::Config),
+) -> anyhow::Result<Vec<Rounds>> {
+    let served = Served::start(edit)?;
     let bench = served.upload(components::guest("bench")?)?;
     let ids = served.create(&bench, "Order", INSTANCES)?;
     let load = Load {

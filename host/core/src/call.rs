@@ -4,7 +4,7 @@
 //! sandbox, the simulator's fake guest) gives back an [`Outcome`]. Everything a guest did wrong is
 //! an ordinary [`Fault`] in there.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     definition::{Definition, MachineIdx, MethodKind, StateIdx},
@@ -13,6 +13,7 @@ use crate::{
         TenantId,
     },
     json::Json,
+    text::stable_text,
     time::{Duration, Timestamp},
 };
 
@@ -239,27 +240,24 @@ pub enum FaultCode {
     Unavailable,
 }
 
-impl FaultCode {
-    /// The stable text form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Failed => "failed",
-            Self::Trap => "trap",
-            Self::Fuel => "cpu_budget",
-            Self::WallTime => "wall_time",
-            Self::Memory => "memory_limit",
-            Self::Stack => "stack_overflow",
-            Self::AnswerTooLarge => "answer_too_large",
-            Self::AnswerMalformed => "answer_malformed",
-            Self::BadSend => "bad_send",
-            Self::TooManySends => "too_many_sends",
-            Self::SendInGuard => "send_in_guard",
-            Self::SchemaViolation => "schema_violation",
-            Self::MissingMethod => "missing_method",
-            Self::Unavailable => "sandbox_unavailable",
-        }
-    }
+stable_text!(FaultCode {
+    Failed = "failed",
+    Trap = "trap",
+    Fuel = "cpu_budget",
+    WallTime = "wall_time",
+    Memory = "memory_limit",
+    Stack = "stack_overflow",
+    AnswerTooLarge = "answer_too_large",
+    AnswerMalformed = "answer_malformed",
+    BadSend = "bad_send",
+    TooManySends = "too_many_sends",
+    SendInGuard = "send_in_guard",
+    SchemaViolation = "schema_violation",
+    MissingMethod = "missing_method",
+    Unavailable = "sandbox_unavailable",
+});
 
+impl FaultCode {
     /// Whether it counts for the breaker: traps, budgets and limits do; what the author's code
     /// said in an orderly way never does.
     pub fn counts_for_breaker(self) -> bool {
@@ -267,12 +265,6 @@ impl FaultCode {
             self,
             Self::Failed | Self::SchemaViolation | Self::MissingMethod | Self::Unavailable
         )
-    }
-}
-
-impl fmt::Display for FaultCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -300,18 +292,13 @@ pub enum LogLevel {
     Error,
 }
 
-impl LogLevel {
-    /// The stable text form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Trace => "trace",
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-}
+stable_text!(LogLevel {
+    Trace = "trace",
+    Debug = "debug",
+    Info = "info",
+    Warn = "warn",
+    Error = "error",
+});
 
 /// A buffered call of `sender`; takes effect when the transition commits.
 #[derive(Clone, Debug, PartialEq)]

@@ -27,6 +27,7 @@ use crate::{
     id::{ComponentName, Digest, EventName, MachineName, MethodName, StateName, Version},
     json::{Json, Path},
     schema::Schema,
+    text::stable_text,
     time::Duration,
 };
 
@@ -338,6 +339,11 @@ pub enum OnLive {
     /// Each stays on its version until it finishes.
     Pin,
 }
+
+stable_text!(OnLive {
+    NextEvent = "next-event",
+    Pin = "pin",
+});
 
 /// What a method is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

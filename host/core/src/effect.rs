@@ -4,7 +4,9 @@ use std::{ops::Deref, sync::Arc};
 
 use crate::{
     call::{Call, Deployment, Fault, Lease, Refusal},
-    id::{ComponentName, InstanceId, MachineName, Partition, StateName, TenantId, Version},
+    id::{
+        ComponentName, EventId, InstanceId, MachineName, Partition, StateName, TenantId, Version,
+    },
     input::Ticket,
     record::{AppendSeq, Disposition, Handled, Outgoing, Record, Snapshot},
     schema::Violation,
@@ -60,6 +62,16 @@ pub enum Effect {
     Reload {
         /// Which.
         instances: Vec<(TenantId, InstanceId)>,
+    },
+    /// Ask the store what became of an event that a caller sent under this id; the answer is
+    /// `Input::Recalled`.
+    Recall {
+        /// Whose.
+        tenant: TenantId,
+        /// At which instance.
+        instance: InstanceId,
+        /// The caller's id.
+        event: EventId,
     },
     /// Nothing here runs on this version any more.
     Unused {

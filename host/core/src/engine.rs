@@ -18,7 +18,10 @@ mod instances;
 mod intake;
 mod outbox;
 mod outgoing;
+mod recall;
+mod redeliver;
 mod repeats;
+mod replay;
 mod run;
 mod schedule;
 mod settle;
@@ -31,6 +34,7 @@ use std::collections::VecDeque;
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
+pub(crate) use self::budget::exhausted;
 pub use self::versions::fit;
 use self::{
     breaker::Breakers,
@@ -47,7 +51,7 @@ use self::{
 use crate::{
     call::Lease,
     effect::{Effect, Reply},
-    id::{InstanceId, Partition, PartitionCount, TenantId, uuid_v8},
+    id::{EventId, InstanceId, Partition, PartitionCount, TenantId},
     input::{Input, Ticket},
     instance::{After, Letter},
     limits::Limits,
@@ -90,6 +94,12 @@ pub struct Engine {
     absent: HashMap<(TenantId, InstanceId), VecDeque<Letter>, FixedState>,
     /// Instances that a truncation sent out of memory and that are not back yet.
     returning: HashSet<(TenantId, InstanceId), FixedState>,
+    /// Callers' ids that the store is asked about.
+    recalling: HashSet<repeats::Key, FixedState>,
+    /// Whether this engine goes on where another stopped.
+    resumed: bool,
+    /// Whether it is to make this mistake: see `sabotage`.
+    pub(crate) forgets_index: bool,
     /// Selections that wait for them.
     held: Vec<Held>,
     leases: HashMap<Lease, Slot, FixedState>,
@@ -156,6 +166,9 @@ impl Engine {
             tallies_done: VecDeque::new(),
             absent: HashMap::default(),
             returning: HashSet::default(),
+            recalling: HashSet::default(),
+            resumed: false,
+            forgets_index: false,
             held: Vec::new(),
             leases: HashMap::default(),
             last_lease: 0,
@@ -179,6 +192,14 @@ impl Engine {
                 outgoing,
                 after,
             } => self.receive(&tenant, outgoing, After::There(after)),
+            Input::Redeliver(debt) => self.redeliver(debt),
+            Input::Resume => self.resumed = true,
+            Input::Recalled {
+                tenant,
+                instance,
+                event,
+                handled,
+            } => self.recalled(tenant, instance, event, handled),
             Input::Outcome { lease, outcome } => self.outcome(lease, outcome),
             Input::Deploy(deployment) => self.deploy(deployment),
             Input::Activate {
@@ -237,6 +258,12 @@ impl Engine {
     /// Queued work and effects that nobody has taken.
     pub fn debt(&self) -> usize {
         self.schedule.len() + self.effects.len()
+    }
+
+    /// Whether selections wait for instances that are not back yet. Where this is false and there
+    /// is nothing to be done, everything that selects instances has been taken in.
+    pub fn holds_selections(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Instances in memory.
@@ -310,8 +337,8 @@ impl Engine {
         });
     }
 
-    /// A new id: a UUIDv8 of chance.
-    fn mint(&mut self) -> u128 {
-        uuid_v8(self.chance.u128(..), None)
+    /// A new event's id.
+    fn mint(&mut self) -> EventId {
+        EventId::made(self.now, self.chance.u128(..))
     }
 }

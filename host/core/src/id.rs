@@ -9,6 +9,8 @@ use std::{borrow::Borrow, fmt, sync::Arc};
 
 use smol_str::SmolStr;
 
+use crate::time::Timestamp;
+
 /// The longest id a caller may choose, in bytes.
 pub const ID_BYTES_MAX: usize = 128;
 
@@ -195,6 +197,13 @@ id!(
 );
 
 impl EventId {
+    /// An id made by the host: a UUIDv8 with the time in milliseconds in front, so that an index
+    /// of events grows at its end, and chance behind.
+    pub fn made(at: Timestamp, chance: u128) -> Self {
+        let bits = u128::from(at.0) << 80 | chance >> 48;
+        Self::from_uuid(uuid_v8(bits, None))
+    }
+
     /// The id of the `n`th effect of this event. Longer than a caller's id may be, since chains
     /// are bounded by depth.
     #[must_use]

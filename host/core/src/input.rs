@@ -10,7 +10,8 @@ use crate::{
         Version,
     },
     json::Json,
-    record::{AppendSeq, Cause, DeadLetter, Outgoing, Selector, Snapshot},
+    owed::Debt,
+    record::{AppendSeq, Cause, DeadLetter, Handled, Outgoing, Selector, Snapshot},
     time::Timestamp,
 };
 
@@ -34,6 +35,22 @@ pub enum Input {
         outgoing: Outgoing,
         /// Position in the log of the record that caused it; the engine only compares.
         after: u64,
+    },
+    /// A host before this one sent something, and nobody received it. Comes before anything new.
+    Redeliver(Debt),
+    /// Another engine worked on these instances until now: what callers' ids came to is known to
+    /// the store only.
+    Resume,
+    /// The answer to `Effect::Recall`: the last record of the event, if the store has any.
+    Recalled {
+        /// Whose.
+        tenant: TenantId,
+        /// At which instance.
+        instance: InstanceId,
+        /// The caller's id.
+        event: EventId,
+        /// What became of it.
+        handled: Option<Arc<Handled>>,
     },
     /// A sandbox was asked and this became of it.
     Outcome {

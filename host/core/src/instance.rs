@@ -35,6 +35,8 @@ pub(crate) struct Instance {
     pub(crate) alarm: Option<Timestamp>,
     /// Mailbox and event at hand, absent while it is idle.
     pub(crate) busy: Option<Box<Busy>>,
+    /// Whether it came from the store: a host before this one may have handled events of it.
+    pub(crate) inherited: bool,
 }
 
 /// What an instance is doing.

@@ -4,7 +4,7 @@
 //! is afterwards, so that a store only ever replaces; and what it sends, so that nothing is
 //! forgotten by a crash between the commit and the delivery.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use thin_vec::ThinVec;
 
@@ -13,7 +13,9 @@ use crate::{
     definition::{Machine, MachineIdx, MatchingRule, State, StateIdx, TransitionIdx},
     id::{ComponentName, EventId, EventName, InstanceId, MachineName, StateName, TenantId},
     json::Json,
+    limits::CASCADE_CREDITS,
     schema::Violation,
+    text::stable_text,
     time::Timestamp,
 };
 
@@ -46,7 +48,7 @@ pub enum Body {
     Moved(Arc<Snapshot>),
     /// An event that no instance took was parked.
     Parked(Arc<DeadLetter>),
-    /// A dead letter was discarded by a person.
+    /// An event was given up: a dead letter by a person, a delivery over its budget.
     Discarded(Arc<Discarded>),
 }
 
@@ -62,13 +64,15 @@ impl Body {
     }
 }
 
-/// A dead letter that is no longer one.
+/// An event that is given up: a dead letter, or a delivery that may go no further.
 #[derive(Clone, Debug)]
 pub struct Discarded {
     /// Which.
     pub id: EventId,
-    /// Where it was parked.
+    /// The instance it was for, if one was chosen.
     pub instance: Option<InstanceId>,
+    /// What is sent instead: the replay of a dead letter that reached no instance.
+    pub resent: Option<Box<Outgoing>>,
 }
 
 /// An instance looked at an event. A million of these are kept: what few have is boxed.
@@ -104,6 +108,8 @@ pub struct Handled {
     pub parked: Option<Arc<DeadLetter>>,
     /// The dead letter that this settles: it was its replay.
     pub settles: Option<EventId>,
+    /// Own sends that waited in the mailbox and were taken back.
+    pub cancels: ThinVec<EventId>,
 }
 
 impl Handled {
@@ -155,25 +161,14 @@ pub enum Disposition {
     DeadLettered,
 }
 
-impl Disposition {
-    /// The stable text form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Transitioned => "transitioned",
-            Self::Ignored => "ignored",
-            Self::Deferred => "deferred",
-            Self::Retrying => "retrying",
-            Self::Rejected => "rejected",
-            Self::DeadLettered => "dead-lettered",
-        }
-    }
-}
-
-impl fmt::Display for Disposition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+stable_text!(Disposition {
+    Transitioned = "transitioned",
+    Ignored = "ignored",
+    Deferred = "deferred",
+    Retrying = "retrying",
+    Rejected = "rejected",
+    DeadLettered = "dead-lettered",
+});
 
 /// Why an event was ignored or rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,6 +236,11 @@ impl Snapshot {
         &self.deployment.tenant
     }
 
+    /// Whether it belongs in memory: it goes on, was created at load, or still owes a delayed send.
+    pub fn is_live(&self) -> bool {
+        self.status == Status::Active || self.entry_point || !self.timers.is_empty()
+    }
+
     /// Its component's name.
     pub fn component(&self) -> &ComponentName {
         &self.deployment.definition.name
@@ -268,16 +268,11 @@ pub enum Status {
     Error,
 }
 
-impl Status {
-    /// The stable text form.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Completed => "completed",
-            Self::Error => "error",
-        }
-    }
-}
+stable_text!(Status {
+    Active = "active",
+    Completed = "completed",
+    Error = "error",
+});
 
 /// Who made an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -369,6 +364,22 @@ pub struct Cause {
     pub spread: bool,
     /// W3C `traceparent` of the root request.
     pub trace_parent: Option<Arc<str>>,
+}
+
+impl Cause {
+    /// Why an event from outside exists: it is a root itself.
+    pub fn outside(id: &EventId, trace_parent: Option<Arc<str>>) -> Self {
+        Self {
+            event: None,
+            instance: None,
+            root: id.clone(),
+            chain: None,
+            depth: 0,
+            credits: CASCADE_CREDITS,
+            spread: false,
+            trace_parent,
+        }
+    }
 }
 
 /// One step of a chain of causes.

@@ -1,6 +1,6 @@
 //! `contextSchema`: what the context of a machine's instances must look like.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
@@ -53,7 +53,7 @@ pub struct Violation {
     /// Which field.
     pub field: String,
     /// Stable, for programs.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What is wrong.
     pub message: String,
 }
@@ -140,7 +140,7 @@ impl Schema {
             let message = "must be an object".to_owned();
             return Err(vec![Violation {
                 field: "context".to_owned(),
-                code: "type",
+                code: "type".into(),
                 message,
             }]);
         };
@@ -154,7 +154,7 @@ impl Schema {
             if let Err((code, message)) = field.check(member) {
                 violations.push(Violation {
                     field: field.name.clone(),
-                    code,
+                    code: code.into(),
                     message,
                 });
             }

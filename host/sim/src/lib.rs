@@ -37,6 +37,8 @@ pub struct Report {
     pub records: usize,
     /// Truncations.
     pub truncations: u64,
+    /// Crashes.
+    pub crashes: u64,
     /// Everything that happened, a line each.
     pub trace: Vec<String>,
 }

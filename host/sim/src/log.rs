@@ -1,11 +1,14 @@
 //! The one log of all shards: it commits late, fails, and is the store that instances are read
 //! again from.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
-    record::{AppendSeq, Body, DeadLetter, Discarded, Record, Snapshot},
+    record::{AppendSeq, Body, DeadLetter, Discarded, Handled, Record, Snapshot},
 };
 
 /// A record in the log.
@@ -26,11 +29,23 @@ pub struct Log {
     pub entries: Vec<Entry>,
     /// How many of these are durable.
     pub durable: usize,
+    /// By shard, as far as that is durable: up to which record of each shard it has what it sent.
+    pub taken_in: Vec<Arc<[u64]>>,
+    /// The same with what is not durable yet: after how many records, by which shard.
+    told: VecDeque<(usize, usize, Arc<[u64]>)>,
     instances: BTreeMap<(TenantId, InstanceId), Snapshot>,
     letters: BTreeMap<(TenantId, EventId, Option<InstanceId>), DeadLetter>,
 }
 
 impl Log {
+    /// The empty log of so many shards.
+    pub fn new(shards: usize) -> Self {
+        Self {
+            taken_in: vec![Arc::from(vec![0; shards]); shards],
+            ..Self::default()
+        }
+    }
+
     /// Appends a record; its position, counted from 1.
     pub fn append(&mut self, shard: usize, seq: AppendSeq, record: Record) -> u64 {
         self.entries.push(Entry { shard, seq, record });
@@ -46,6 +61,12 @@ impl Log {
     pub fn commit(&mut self) -> Option<&Entry> {
         let entry = self.entries.get(self.durable)?;
         self.durable += 1;
+        let durable = self.durable;
+        while let Some((_, shard, row)) =
+            self.told.pop_front_if(|(entries, ..)| *entries <= durable)
+        {
+            self.taken_in[shard] = row;
+        }
         let tenant = entry.record.tenant.clone();
         match &entry.record.body {
             Body::Handled(handled) => {
@@ -59,7 +80,7 @@ impl Log {
             }
             Body::Parked(letter) => park(&mut self.letters, letter),
             Body::Discarded(discarded) => {
-                let Discarded { id, instance } = &**discarded;
+                let Discarded { id, instance, .. } = &**discarded;
                 self.letters
                     .remove(&(tenant.clone(), id.clone(), instance.clone()));
             }
@@ -75,11 +96,53 @@ impl Log {
     /// Takes back what is not durable.
     pub fn truncate(&mut self) {
         self.entries.truncate(self.durable);
+        self.told.clear();
     }
 
     /// An instance as the durable part has it.
     pub fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Option<&Snapshot> {
         self.instances.get(&(tenant.clone(), id.clone()))
+    }
+
+    /// Instances of the durable part that belong in memory.
+    pub fn live(&self) -> impl Iterator<Item = &Snapshot> {
+        self.instances.values().filter(|found| found.is_live())
+    }
+
+    /// Gives an instance back the timers that it had before its last record.
+    pub fn rewind(&self, instance: &mut Snapshot) {
+        let durable = self.entries[..self.durable].iter().rev();
+        let states = durable.filter_map(|entry| entry.record.body.snapshot());
+        let mut own =
+            states.filter(|state| state.id == instance.id && state.tenant() == instance.tenant());
+        if let Some(before) = own.nth(1) {
+            instance.timers = before.timers.clone();
+        }
+    }
+
+    /// A shard has taken in what it received up to these records.
+    pub fn take_in(&mut self, shard: usize, received: Arc<[u64]>) {
+        self.told.push_back((self.entries.len(), shard, received));
+    }
+
+    /// What became of an event, as the durable part has it.
+    pub fn recall(
+        &self,
+        tenant: &TenantId,
+        instance: &InstanceId,
+        event: &EventId,
+    ) -> Option<Arc<Handled>> {
+        let durable = self.entries[..self.durable].iter().rev();
+        let mut of_tenant = durable.filter(|entry| entry.record.tenant == *tenant);
+        of_tenant.find_map(|entry| match &entry.record.body {
+            Body::Handled(handled)
+                if handled.after.id == *instance
+                    && (handled.event.id == *event || handled.settles.as_ref() == Some(event)) =>
+            {
+                Some(Arc::clone(handled))
+            }
+            _ => None,
+        })
     }
 
     /// All parked events of the durable part.

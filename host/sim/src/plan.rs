@@ -7,6 +7,8 @@ use std::{collections::BTreeSet, fmt};
 pub enum Kind {
     /// The log fails and is truncated.
     Truncate,
+    /// The host is killed and starts again.
+    Crash,
     /// Another version becomes active.
     Activate,
     /// Events for a selection.
@@ -25,7 +27,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, those that explain the most first.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::Crash,
         Self::Truncate,
         Self::Activate,
         Self::Replay,
@@ -43,6 +46,32 @@ impl fmt::Display for Kind {
     }
 }
 
+/// A mistake that a host makes on purpose, to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Answers leave before what they depend on is durable.
+    AcknowledgeEarly,
+    /// Repeated events are not recognised after a crash.
+    SkipDedup,
+    /// What was on its way at a crash is not delivered.
+    DropCascade,
+    /// A timer that fired before a crash is armed again.
+    FireTwice,
+    /// Instances that are loaded are not found by their properties.
+    ForgetIndex,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::AcknowledgeEarly,
+        Self::SkipDedup,
+        Self::DropCascade,
+        Self::FireTwice,
+        Self::ForgetIndex,
+    ];
+}
+
 /// A run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -52,6 +81,8 @@ pub struct Plan {
     pub steps: u64,
     /// What never happens in it.
     pub without: BTreeSet<Kind>,
+    /// The mistake that the host makes.
+    pub bug: Option<Bug>,
 }
 
 impl Plan {
@@ -61,6 +92,7 @@ impl Plan {
             seed,
             steps,
             without: BTreeSet::new(),
+            bug: None,
         }
     }
 }

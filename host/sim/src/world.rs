@@ -1,5 +1,6 @@
 //! Shards, the links between them, a log, a clock and callers, in an order that the seed decides.
 
+mod crash;
 mod perform;
 mod requests;
 mod rest;
@@ -15,7 +16,7 @@ use xcomponent_core::{
     definition::{OnLive, Strictness, check},
     effect::Reply,
     engine::{Config, Engine},
-    id::{Digest, InstanceId, Partition, PartitionCount, TenantId},
+    id::{Digest, EventId, InstanceId, PartitionCount, TenantId, Version},
     input::{Input, Ticket},
     limits::Limits,
     record::{AppendSeq, Outgoing},
@@ -26,7 +27,7 @@ use crate::{
     Plan, Report,
     log::Log,
     model::{Key, Model},
-    plan::Kind,
+    plan::{Bug, Kind},
 };
 
 /// The tenants; their instances have the same names.
@@ -53,10 +54,15 @@ pub struct World {
     in_flight: BTreeMap<Key, (usize, Lease)>,
     /// Questions to the store.
     reloads: Vec<(usize, Vec<(TenantId, InstanceId)>)>,
+    /// The same about events of callers.
+    recalls: VecDeque<(usize, TenantId, InstanceId, EventId)>,
     /// Callers that wait.
     waiting: BTreeMap<Ticket, String>,
     requests: requests::Requests,
     truncations: u64,
+    crashes: u64,
+    /// By tenant: the version of the shop that is active, and what happens to live instances.
+    active: BTreeMap<TenantId, (Version, OnLive)>,
     trace: Vec<String>,
 }
 
@@ -71,6 +77,8 @@ struct Shard {
     durable: AppendSeq,
     /// Answers that wait for records to become durable.
     gate: Vec<(AppendSeq, Ticket, Reply)>,
+    /// By shard: up to which of its records this one has what it sent.
+    received: Vec<u64>,
 }
 
 /// Something on its way to another shard.
@@ -88,7 +96,7 @@ impl World {
         let partitions = PartitionCount::new(PARTITIONS).expect("it is a power of two");
         let count = chance.usize(1..=3);
         let shards = (0..count)
-            .map(|_| Shard::new(&mut chance, partitions))
+            .map(|_| Shard::new(&mut chance, partitions, count))
             .collect();
         let mut world = Self {
             plan,
@@ -97,15 +105,18 @@ impl World {
             shards,
             partitions,
             deployments: deployments(),
-            log: Log::default(),
+            log: Log::new(count),
             model: Model::new(),
             links: BTreeMap::new(),
             calls: Vec::new(),
             in_flight: BTreeMap::new(),
             reloads: Vec::new(),
+            recalls: VecDeque::new(),
             waiting: BTreeMap::new(),
             requests: requests::Requests::default(),
             truncations: 0,
+            crashes: 0,
+            active: BTreeMap::new(),
             trace: Vec::new(),
         };
         world.begin();
@@ -133,42 +144,8 @@ impl World {
         Report {
             records: self.log.entries.len(),
             truncations: self.truncations,
+            crashes: self.crashes,
             trace: self.trace,
-        }
-    }
-
-    /// Every shard owns its partitions and knows every version.
-    fn begin(&mut self) {
-        let now = self.now;
-        for partition in 0..PARTITIONS {
-            let partition = Partition(u16::try_from(partition).expect("there are few"));
-            let shard = usize::from(partition.0) % self.shards.len();
-            let instances = Vec::new();
-            let load = Input::Load {
-                partition,
-                instances,
-            };
-            self.shards[shard].engine.handle(load, now);
-        }
-        for shard in &mut self.shards {
-            for deployment in &self.deployments {
-                shard
-                    .engine
-                    .handle(Input::Deploy(Arc::clone(deployment)), now);
-            }
-            for deployment in self
-                .deployments
-                .iter()
-                .filter(|known| known.definition.version.as_str() == "1")
-            {
-                let activate = Input::Activate {
-                    tenant: deployment.tenant.clone(),
-                    component: deployment.definition.name.clone(),
-                    version: deployment.definition.version.clone(),
-                    on_live: OnLive::NextEvent,
-                };
-                shard.engine.handle(activate, now);
-            }
         }
     }
 
@@ -177,13 +154,17 @@ impl World {
         usize::from(self.partitions.partition(id).0) % self.shards.len()
     }
 
+    fn has(&self, bug: Bug) -> bool {
+        self.plan.bug == Some(bug)
+    }
+
     fn allows(&self, kind: Kind) -> bool {
         !self.plan.without.contains(&kind)
     }
 
     fn step(&mut self) -> Result<(), String> {
         let shard = self.chance.usize(0..self.shards.len());
-        match self.chance.u32(0..100) {
+        match self.chance.u32(0..101) {
             0..=21 => self.ask(),
             22..=36 => self.take_from_inbox(shard),
             37..=50 => self.take_parcel(),
@@ -192,14 +173,20 @@ impl World {
                 let effects = self.chance.usize(1..12);
                 self.poll(shard, effects)?;
             }
-            82..=86 => self.answer_reload(),
+            82..=86 => {
+                self.answer_reload();
+                self.answer_recall();
+            }
             87..=91 => {
                 let records = self.chance.usize(1..10);
                 self.commit(records)?;
             }
             92..=93 => self.tell_durable(shard),
             94..=98 => self.tick(shard),
-            _ => self.truncate(),
+            99 => self.truncate(),
+            // Long enough lives for something to happen in them.
+            _ if self.chance.u32(0..4) == 0 => self.crash(),
+            _ => {}
         }
         Ok(())
     }
@@ -235,7 +222,10 @@ impl World {
                 outgoing,
                 after,
             };
-            self.shards[link.1].engine.handle(delivery, self.now);
+            let target = &mut self.shards[link.1];
+            let received = &mut target.received[link.0];
+            *received = after.max(*received);
+            target.engine.handle(delivery, self.now);
         }
     }
 
@@ -290,7 +280,7 @@ impl World {
 }
 
 impl Shard {
-    fn new(chance: &mut Rng, partitions: PartitionCount) -> Self {
+    fn new(chance: &mut Rng, partitions: PartitionCount, count: usize) -> Self {
         let limits = Limits {
             breaker: false,
             selection_slice: 3,
@@ -307,6 +297,7 @@ impl Shard {
             positions: BTreeMap::new(),
             durable: AppendSeq(0),
             gate: Vec::new(),
+            received: vec![0; count],
         }
     }
 }

@@ -1,6 +1,10 @@
 //! Some hundred seeds, all as they should be.
 
-use xcomponent_sim::{Plan, plan::Kind, run};
+use xcomponent_sim::{
+    Plan,
+    plan::{Bug, Kind},
+    run,
+};
 
 #[test]
 fn hundreds_of_seeds_are_as_they_should_be() {
@@ -32,6 +36,20 @@ fn the_same_seed_gives_the_same_trace_byte_for_byte() {
 }
 
 #[test]
+fn every_planted_bug_is_found() {
+    for bug in Bug::ALL {
+        let found = (0..10_000).find(|seed| {
+            let plan = Plan {
+                bug: Some(bug),
+                ..Plan::new(*seed, 400)
+            };
+            run(&plan).is_err()
+        });
+        assert!(found.is_some(), "{bug:?} was not found");
+    }
+}
+
+#[test]
 fn runs_reach_what_they_are_for() {
     let reports: Vec<_> = (0..50)
         .map(|seed| run(&Plan::new(seed, 600)).unwrap())
@@ -45,6 +63,9 @@ fn runs_reach_what_they_are_for() {
     };
     for text in [
         "truncated",
+        "crashed",
+        " inherits ",
+        " recalls ",
         " deferred ",
         " retrying ",
         " dead-lettered ",

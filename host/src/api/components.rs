@@ -12,7 +12,6 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use xcomponent_core::{
-    definition::OnLive,
     effect::{self, BreakerState, Reply},
     id::{ComponentName, Version},
     input::Request,
@@ -253,7 +252,7 @@ impl Component {
                 size: version.size,
                 uploaded_at: Time(version.uploaded),
                 active: version.active,
-                on_live: on_live(version.on_live),
+                on_live: version.on_live.as_str(),
                 breaker: BreakerView::of(breaker),
             }
         };
@@ -278,13 +277,6 @@ impl Component {
             machines: definition.machines.iter().map(MachineView::of).collect(),
             instances: counts.iter().map(count).collect(),
         }
-    }
-}
-
-fn on_live(on_live: OnLive) -> &'static str {
-    match on_live {
-        OnLive::NextEvent => "next-event",
-        OnLive::Pin => "pin",
     }
 }
 

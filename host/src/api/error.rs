@@ -290,7 +290,7 @@ impl From<&Finding> for ErrorItem {
 impl From<&Violation> for ErrorItem {
     fn from(violation: &Violation) -> Self {
         Self {
-            code: violation.code.to_owned(),
+            code: violation.code.to_string(),
             message: violation.to_string(),
             path: violation.field.clone(),
             line: None,
@@ -307,7 +307,9 @@ impl From<driver::Error> for ApiError {
             driver::Error::Gone { .. } => {
                 Self::new(StatusCode::GONE, "position_gone", error.to_string())
             }
-            driver::Error::Unavailable(_) | driver::Error::Unknown(_) => Self::new(
+            driver::Error::Unavailable(_)
+            | driver::Error::Unknown(_)
+            | driver::Error::Damaged(_) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store_unavailable",
                 error.to_string(),

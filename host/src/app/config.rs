@@ -1,6 +1,6 @@
 //! Everything a host can be told, with its defaults.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use xcomponent_core::{id::PartitionCount, limits::Limits};
 
@@ -11,8 +11,18 @@ use crate::{
         clock::{Clock, SystemClock},
     },
     sandbox,
+    store::sqlite,
     tenancy::Leniency,
 };
+
+/// Where a host keeps what it must not lose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreConfig {
+    /// Nowhere: it is gone when the host ends.
+    Memory,
+    /// In an embedded database, in this file.
+    Sqlite(PathBuf),
+}
 
 /// What a host is started with.
 #[derive(Clone)]
@@ -33,6 +43,10 @@ pub struct Config {
     pub sandbox: sandbox::Config,
     /// How strictly uploads are judged.
     pub leniency: Leniency,
+    /// Where instances and their history are kept.
+    pub store: StoreConfig,
+    /// Records of an instance after which a store on a disk keeps its newest state.
+    pub snapshot_interval: u64,
     /// Bytes of history the memory store keeps; finished instances go first.
     pub history_bytes_max: usize,
     /// Address and port that callers see, for `/api/runtimes`.
@@ -56,6 +70,8 @@ impl Default for Config {
             slow_threads: cores.max(2),
             sandbox: sandbox::Config::default(),
             leniency: Leniency::default(),
+            store: StoreConfig::Memory,
+            snapshot_interval: sqlite::Config::default().snapshot_interval,
             history_bytes_max: 4 << 30,
             public_address: None,
             allowed_hosts: Vec::new(),

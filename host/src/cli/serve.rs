@@ -17,7 +17,10 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-use xcomponent_core::definition::Strictness;
+use xcomponent_core::{
+    definition::Strictness,
+    id::{ComponentName, TenantId},
+};
 
 use self::limits::Limits;
 use super::{
@@ -26,7 +29,7 @@ use super::{
     upload::{self, upload},
 };
 use crate::{
-    app::{self, Config, Host},
+    app::{self, Config, Host, StoreConfig},
     tenancy::Leniency,
 };
 
@@ -58,13 +61,26 @@ pub(super) struct Serve {
     /// Engines, each with a thread of its own; one per core where absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     shards: Option<u16>,
-    /// Where instances and their history are kept.
-    #[arg(long, value_enum, default_value_t = Store::Memory)]
-    store: Store,
+    /// Folder in which the host keeps what must outlive it: its database, and compiled components.
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = "XCOMPONENT_DATA",
+        default_value = "xcomponent-data"
+    )]
+    data: PathBuf,
+    /// Where components, instances and their history are kept: `sqlite:PATH`, or `memory`, which is
+    /// gone when the host ends; `host.db` in the data folder where absent.
+    #[arg(long, value_name = "STORE", value_parser = parse_store)]
+    store: Option<StoreConfig>,
+    /// Records of an instance after which its row in the database is written.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    snapshot_interval: u64,
     /// Suspends components and instances that fault too often.
     #[arg(long, value_enum, default_value_t = Breaker::On)]
     breaker: Breaker,
-    /// Folder in which compiled components are kept from one start to the next.
+    /// Folder in which compiled components are kept from one start to the next; `cache` in the data
+    /// folder where absent, if the host uses that.
     #[arg(long, value_name = "FOLDER", env = "XCOMPONENT_CACHE")]
     cache: Option<PathBuf>,
     /// An ambiguous pair of transitions is a warning: the first wins.
@@ -78,12 +94,6 @@ pub(super) struct Serve {
     log: log::Format,
     #[command(flatten)]
     limits: Limits,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Store {
-    /// In memory: gone when the host ends.
-    Memory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -117,7 +127,17 @@ impl Serve {
                 }));
             } else {
                 for (one, path) in uploaded.iter().zip(&self.components) {
-                    printer.line(upload::describe(one, path));
+                    let path = path.display().to_string();
+                    printer.line(upload::describe(&one.deployment, &path));
+                }
+                let is_new = |name: &ComponentName| {
+                    let mut given = uploaded.iter();
+                    given.any(|one| one.deployment.definition.name == *name)
+                };
+                for (name, loaded) in host.registry().list(&TenantId::default_tenant()) {
+                    if !is_new(&name) {
+                        printer.line(upload::describe(&loaded.active, "the last run"));
+                    }
                 }
                 printer.line(format_args!("API   {url}/v1"));
                 printer.line(format_args!("docs  {url}/docs"));
@@ -170,11 +190,25 @@ impl Serve {
             config.shards = usize::from(shards);
         }
         self.limits.apply(&mut config);
-        config.sandbox.cache_dir.clone_from(&self.cache);
         config.limits.breaker = self.breaker == Breaker::On;
-        match self.store {
-            Store::Memory => Ok((listener, config)),
-        }
+        config.snapshot_interval = self.snapshot_interval;
+        config.store = match &self.store {
+            Some(store) => store.clone(),
+            None => StoreConfig::Sqlite(self.data.join("host.db")),
+        };
+        let own_cache = || self.data.join("cache");
+        let uses_data = config.store != StoreConfig::Memory;
+        config.sandbox.cache_dir = self.cache.clone().or_else(|| uses_data.then(own_cache));
+        Ok((listener, config))
+    }
+}
+
+/// Reads where to keep things.
+fn parse_store(text: &str) -> std::result::Result<StoreConfig, String> {
+    match text.split_once(':') {
+        None if text == "memory" => Ok(StoreConfig::Memory),
+        Some(("sqlite", path)) if !path.is_empty() => Ok(StoreConfig::Sqlite(path.into())),
+        _ => Err("expected `memory` or `sqlite:PATH`".to_owned()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde_json::{Value, json};
 use xcomponent_core::{
+    call::Deployment,
     definition::{Finding, MethodKind},
     id::TenantId,
 };
@@ -63,20 +64,19 @@ pub(super) async fn upload(
     Ok(uploaded)
 }
 
-/// A line about an uploaded component.
-pub(super) fn describe(uploaded: &Uploaded, path: &Path) -> String {
-    let definition = &uploaded.deployment.definition;
+/// A line about a component that the host runs.
+pub(super) fn describe(deployment: &Deployment, from: &str) -> String {
+    let definition = &deployment.definition;
     let machines: Vec<String> = definition
         .machines
         .iter()
         .map(|machine| format!("{} ({} states)", machine.name, machine.states.len()))
         .collect();
     format!(
-        "{} {}  {}  from {}",
+        "{} {}  {}  from {from}",
         definition.name,
         definition.version,
         machines.join(", "),
-        path.display()
     )
 }
 

@@ -15,7 +15,7 @@ use super::{
     log::Batch,
     shared::{Phase, Shared},
 };
-use crate::store::{Entry, Error, Position};
+use crate::store::{Error, Position};
 
 /// Wait before the store is asked again for its last position: doubled from the first to the
 /// last.
@@ -24,13 +24,13 @@ const SETTLE_BACKOFF: [Duration; 2] = [Duration::from_millis(1), Duration::from_
 /// Runs until the log is closed and empty.
 pub(super) fn run(shared: &Arc<Shared>) {
     let guard = super::shard::Guard::new(Arc::clone(shared), "committer");
-    let mut batch = Batch::default();
+    let mut batch = Batch::empty(shared.placement);
     while shared.log.take(&mut batch) {
         let began = Instant::now();
         let Some(last) = batch.entries.last().map(|entry| entry.position) else {
             continue;
         };
-        match commit(shared, &batch.entries) {
+        match commit(shared, &batch) {
             Ok(()) => {
                 shared
                     .commits
@@ -51,8 +51,9 @@ pub(super) fn run(shared: &Arc<Shared>) {
 }
 
 /// Commits a batch; an unknown outcome is settled by the last position.
-fn commit(shared: &Shared, entries: &[Entry]) -> Result<(), Error> {
-    let error = match shared.store.commit(entries) {
+fn commit(shared: &Shared, batch: &Batch) -> Result<(), Error> {
+    let entries = &batch.entries;
+    let error = match shared.store.commit(entries, &batch.taken_in) {
         Err(error @ Error::Unknown(_)) => error,
         certain => return certain,
     };
@@ -70,7 +71,7 @@ fn commit(shared: &Shared, entries: &[Entry]) -> Result<(), Error> {
 
 fn publish(shared: &Shared, batch: &Batch, last: Position) {
     // Before the answers leave, so that whoever got one finds the room that it made.
-    shared.log.settled(batch.entries.len());
+    shared.log.committed(batch);
     shared.durable.send_replace(last);
     for (post, through) in shared.posts.iter().zip(&batch.through) {
         post.gate.open(*through);
@@ -81,7 +82,7 @@ fn publish(shared: &Shared, batch: &Batch, last: Position) {
 fn void(shared: &Shared, batch: &Batch) {
     shared.barrier.raise();
     shared.log.halt();
-    shared.log.settled(batch.entries.len());
+    shared.log.left(batch.entries.len());
     shared.posts.iter().for_each(|post| post.inbox.nudge());
     shared.barrier.wait_for(shared.posts.len());
     let durable = *shared.durable.borrow();

@@ -7,12 +7,10 @@ use xcomponent_core::{
     call::Deployment,
     definition::OnLive,
     effect::{Migrated, Refused, Reply},
-    id::{
-        ComponentName, EventId, EventName, InstanceId, PartitionCount, TenantId, Version, route_of,
-    },
+    id::{ComponentName, EventId, EventName, InstanceId, PartitionCount, TenantId, Version},
     input::{Broadcast, Migrate, Request},
     json::Json,
-    limits::CASCADE_CREDITS,
+    owed::letter_route,
     record::{Cause, DeadLetter, Selector, Snapshot, Target},
     time::Timestamp,
 };
@@ -148,14 +146,8 @@ impl Handle {
         let repeatable = id.is_some();
         let id = id.unwrap_or_else(|| self.new_event_id());
         let cause = Cause {
-            event: None,
-            instance: None,
-            root: id.clone(),
-            chain: None,
-            depth: 0,
-            credits: CASCADE_CREDITS,
             spread: self.shards() > 1,
-            trace_parent,
+            ..Cause::outside(&id, trace_parent)
         };
         Request::Broadcast(Broadcast {
             selector,
@@ -174,7 +166,7 @@ impl Handle {
 
     /// An id for an event.
     pub fn new_event_id(&self) -> EventId {
-        self.shared.ids.event()
+        self.shared.ids.event(self.now())
     }
 
     /// The time as the engines know it.
@@ -184,7 +176,7 @@ impl Handle {
 
     /// Into how many partitions the instances are divided.
     pub fn partitions(&self) -> PartitionCount {
-        self.shared.partitions
+        self.shared.placement.partitions
     }
 
     /// How many shards there are.
@@ -363,10 +355,8 @@ impl Handle {
             | Request::Census { .. }
             | Request::Breakers { .. } => return None,
         };
-        Some(
-            self.shared
-                .owner(self.shared.partitions.partition_of_route(route)),
-        )
+        let placement = self.shared.placement;
+        Some(placement.owner(placement.partitions.partition_of_route(route)))
     }
 }
 
@@ -377,9 +367,5 @@ fn route_of_letter(letter: &DeadLetter) -> u16 {
         Some(Target::Instance { id, .. } | Target::Create { id, .. }) => Some(id),
         Some(Target::Selection(_)) | None => None,
     };
-    letter
-        .instance
-        .as_ref()
-        .or(sent_to)
-        .map_or_else(|| route_of(&letter.event.id.to_string()), InstanceId::route)
+    letter_route(&letter.event.id, letter.instance.as_ref().or(sent_to))
 }

@@ -14,12 +14,14 @@ use tokio::sync::oneshot;
 use xcomponent_core::{
     call::Deployment,
     definition::OnLive,
-    id::{ComponentName, InstanceId, TenantId, Version},
+    id::{ComponentName, InstanceId, Partition, TenantId, Version},
     input::Request,
-    record::{Outgoing, Snapshot},
+    owed::Debt,
+    record::{Handled, Outgoing, Snapshot},
 };
 
 use super::waiter::{Batch, Waiter};
+use crate::store::EventAt;
 
 /// Something a shard is told.
 pub(super) enum Message {
@@ -35,8 +37,15 @@ pub(super) enum Message {
         lines: vec::IntoIter<(usize, Request)>,
         batch: Arc<Batch>,
     },
+    /// What the host before this one left behind, up to the record at `last`.
+    Inherit {
+        instances: Vec<(Partition, Vec<Snapshot>)>,
+        debts: Vec<Debt>,
+        last: u64,
+    },
     /// Another shard sends something; `after` is the position of the record that caused it.
     Delivery {
+        from: usize,
         tenant: TenantId,
         outgoing: Outgoing,
         after: u64,
@@ -51,6 +60,8 @@ pub(super) enum Message {
         asked: Vec<(TenantId, InstanceId)>,
         instances: Vec<Snapshot>,
     },
+    /// The store was asked what became of events.
+    Recalled(Vec<(EventAt, Option<Arc<Handled>>)>),
     /// Sandboxes came back from the slow lane.
     Returned,
 }

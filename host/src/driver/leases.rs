@@ -6,8 +6,11 @@
 //! always loops takes nothing of the shard's time.
 
 use std::{
+    future::poll_fn,
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use futures_util::FutureExt;
@@ -209,7 +212,7 @@ impl<G: Guests> Leases<G> {
             self.shard,
         );
         self.lane.spawn(async move {
-            let result = AssertUnwindSafe(call).catch_unwind().await;
+            let result = AssertUnwindSafe(stepping_aside(call)).catch_unwind().await;
             let Done {
                 pace,
                 sandbox,
@@ -240,6 +243,21 @@ impl<S> Done<S> {
             outcome: faulted(fault),
         }
     }
+}
+
+/// Lets other threads go first whenever a call yields. Stepping back (`step_back`) alone is not
+/// enough: a scheduler lets a thread that runs finish its slice of some milliseconds, however
+/// important those are that wake up meanwhile.
+async fn stepping_aside<T>(call: impl Future<Output = T>) -> T {
+    let mut call = pin!(call);
+    poll_fn(|context| {
+        let polled = call.as_mut().poll(context);
+        if polled.is_pending() {
+            thread::yield_now();
+        }
+        polled
+    })
+    .await
 }
 
 /// Runs a whole call.

@@ -5,8 +5,12 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use xcomponent_core::record::{AppendSeq, Record};
+use xcomponent_core::{
+    owed::{Placement, TakenIn},
+    record::{AppendSeq, Record},
+};
 
+use super::intake::Intake;
 use crate::store::{Entry, Position};
 
 /// Records that may wait for the committer. A shard that would add to more waits itself; long
@@ -35,27 +39,46 @@ struct Queue {
     halted: bool,
     /// Nothing more will come.
     closed: bool,
+    /// How far the shards are with what is in, and before.
+    taken_in: TakenIn,
+    /// The same with what is durable.
+    durable: TakenIn,
 }
 
 /// What the committer takes out at once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Batch {
     /// In order of their positions.
     pub(super) entries: Vec<Entry>,
     /// By shard: the last record in this batch or an earlier one.
     pub(super) through: Vec<AppendSeq>,
+    /// How far the shards are with this.
+    pub(super) taken_in: TakenIn,
+}
+
+impl Batch {
+    /// What there is before anything was taken out.
+    pub(super) fn empty(placement: Placement) -> Self {
+        Self {
+            entries: Vec::new(),
+            through: Vec::new(),
+            taken_in: TakenIn::all(placement, 0),
+        }
+    }
 }
 
 impl Log {
-    /// An empty queue for so many shards; the log ended at `last`.
-    pub(super) fn new(shards: usize, last: Position) -> Self {
+    /// An empty queue; the log ended at `last`, and the shards were as far as `taken_in` says.
+    pub(super) fn new(last: Position, taken_in: TakenIn) -> Self {
         let queue = Queue {
             entries: Vec::new(),
-            through: vec![AppendSeq(0); shards],
+            through: vec![AppendSeq(0); taken_in.placement.shards],
             next: last.0 + 1,
             asleep: false,
             halted: false,
             closed: false,
+            taken_in: taken_in.clone(),
+            durable: taken_in,
         };
         Self {
             queue: Mutex::new(queue),
@@ -66,12 +89,14 @@ impl Log {
     }
 
     /// Puts a shard's records in and says which position the first got; `last` is the number of
-    /// the last of them. The committer may have to be woken: see [`Self::wake`].
+    /// the last of them, `intake` how far the shard is with them. The committer may have to be
+    /// woken: see [`Self::wake`].
     pub(super) fn append(
         &self,
         shard: usize,
         records: &mut Vec<Record>,
         last: AppendSeq,
+        intake: Option<&mut Intake>,
     ) -> Position {
         let mut queue = self.lock();
         if queue.entries.len() > QUEUED_MAX {
@@ -88,6 +113,9 @@ impl Log {
             records.clear();
             return Position(first);
         }
+        if let Some(intake) = intake {
+            queue.taken_in.rows[shard] = intake.publish(shard, queue.next - 1);
+        }
         queue.through[shard] = last;
         self.queued.fetch_add(records.len(), Ordering::Relaxed);
         let entry = |(position, record)| Entry {
@@ -98,6 +126,14 @@ impl Log {
             .entries
             .extend((first..).zip(records.drain(..)).map(entry));
         Position(first)
+    }
+
+    /// Notes how far a shard is that had nothing to record.
+    pub(super) fn take_in(&self, shard: usize, intake: &mut Intake) {
+        let mut queue = self.lock();
+        if !queue.halted {
+            queue.taken_in.rows[shard] = intake.publish(shard, 0);
+        }
     }
 
     /// Wakes the committer if it sleeps and there are records for it. Apart from
@@ -125,13 +161,20 @@ impl Log {
         batch.entries.clear();
         std::mem::swap(&mut queue.entries, &mut batch.entries);
         batch.through.clone_from(&queue.through);
+        batch.taken_in.clone_from(&queue.taken_in);
         drop(queue);
         self.space.notify_all();
         !batch.entries.is_empty()
     }
 
-    /// Notes that so many records have left: durable, or void.
-    pub(super) fn settled(&self, records: usize) {
+    /// Notes that a batch is durable.
+    pub(super) fn committed(&self, batch: &Batch) {
+        self.left(batch.entries.len());
+        self.lock().durable.clone_from(&batch.taken_in);
+    }
+
+    /// Notes that so many records have left.
+    pub(super) fn left(&self, records: usize) {
         self.queued.fetch_sub(records, Ordering::Relaxed);
     }
 
@@ -141,7 +184,7 @@ impl Log {
         queue.halted = true;
         let void = std::mem::take(&mut queue.entries);
         drop(queue);
-        self.settled(void.len());
+        self.left(void.len());
         self.space.notify_all();
     }
 
@@ -150,6 +193,7 @@ impl Log {
         let mut queue = self.lock();
         queue.through.clear();
         queue.through.extend(durable);
+        queue.taken_in = queue.durable.clone();
         queue.halted = false;
     }
 

@@ -6,7 +6,7 @@ use xcomponent_core::{
     record::{AppendSeq, Outgoing, Record},
 };
 
-use super::{gate::Gated, inbox::Message, shared::Shared};
+use super::{gate::Gated, inbox::Message, intake::Intake, shared::Shared};
 use crate::store::Position;
 
 /// Records, deliveries and answers of one turn.
@@ -79,13 +79,20 @@ impl Outbox {
 
     /// Lets everything out: records first, since they come before what they cause. Other shards
     /// are woken before the committer: cascades do not wait for it, and cores may be few.
-    pub(super) fn let_out(&mut self, shared: &Shared) {
+    ///
+    /// `intake` is there if all that came in so far has been looked at.
+    pub(super) fn let_out(&mut self, shared: &Shared, intake: Option<&mut Intake>) {
         let before = self.position;
         let records = self.records.len();
         let first = if records == 0 {
+            if let Some(intake) = intake.filter(|intake| intake.is_news()) {
+                shared.log.take_in(self.shard, intake);
+            }
             before
         } else {
-            let first = shared.log.append(self.shard, &mut self.records, self.last);
+            let first = shared
+                .log
+                .append(self.shard, &mut self.records, self.last, intake);
             self.position = Position(first.0 + records as u64 - 1);
             first
         };
@@ -103,6 +110,7 @@ impl Outbox {
             for target in shared.targets(self.shard, to) {
                 let (tenant, outgoing) = (tenant.clone(), outgoing.clone());
                 self.by_target[target].push(Message::Delivery {
+                    from: self.shard,
                     tenant,
                     outgoing,
                     after,

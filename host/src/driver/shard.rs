@@ -14,8 +14,9 @@ use xcomponent_core::{
     call::{Call, Deployment, Lease},
     effect::Effect,
     engine::Engine,
-    id::{InstanceId, TenantId},
+    id::{InstanceId, Partition, TenantId},
     input::Input,
+    owed::Debt,
     record::{AppendSeq, Snapshot},
     time::Timestamp,
 };
@@ -26,11 +27,13 @@ use super::{
     gauges::ShardGauges,
     guests::Guests,
     inbox::{Message, Order, Patience},
+    intake::Intake,
     leases::Leases,
     outbox::Outbox,
     shared::{Phase, Post, Shared},
     tickets::Tickets,
 };
+use crate::store::{EventAt, Result, Store};
 
 /// Inputs fed to the engine in one turn.
 const INPUTS_PER_TURN: usize = 64;
@@ -55,10 +58,13 @@ pub(super) struct Shard<G: Guests> {
     tickets: Tickets,
     feed: Feed,
     outbox: Outbox,
+    intake: Intake,
     /// Messages that were ever put into the inbox up to the last look.
     taken: u64,
     /// Questions to the store that are on their way.
     reloads: usize,
+    /// Events that the store is to be asked about.
+    recalls: Vec<EventAt>,
     /// Whether the engine wanted nothing more at the end of the last turn.
     idle: bool,
     /// The last durable record that the engine knows of.
@@ -66,7 +72,7 @@ pub(super) struct Shard<G: Guests> {
 }
 
 impl<G: Guests> Shard<G> {
-    /// A shard around an engine that has its instances.
+    /// A shard around an engine.
     pub(super) fn new(
         number: usize,
         shared: Arc<Shared>,
@@ -85,8 +91,10 @@ impl<G: Guests> Shard<G> {
             tickets: Tickets::default(),
             feed: Feed::default(),
             outbox,
+            intake: Intake::nothing(),
             taken: 0,
             reloads: 0,
+            recalls: Vec::new(),
             idle: false,
             told: AppendSeq(0),
         }
@@ -130,8 +138,11 @@ impl<G: Guests> Shard<G> {
             self.receive(message, now);
         }
         self.idle = self.perform_all(now);
+        self.recall();
         self.publish();
-        self.outbox.let_out(&self.shared);
+        let is_even = self.idle && self.intake.has_begun() && !self.engine.holds_selections();
+        let intake = is_even.then_some(&mut self.intake);
+        self.outbox.let_out(&self.shared, intake);
         self.report_quiet();
     }
 
@@ -153,11 +164,18 @@ impl<G: Guests> Shard<G> {
                     now,
                 );
             }
+            Message::Inherit {
+                instances,
+                debts,
+                last,
+            } => self.inherit(instances, debts, last, now),
             Message::Delivery {
+                from,
                 tenant,
                 outgoing,
                 after,
             } => {
+                self.intake.received(from, after);
                 self.engine.handle(
                     Input::Delivery {
                         tenant,
@@ -177,6 +195,18 @@ impl<G: Guests> Shard<G> {
                 self.engine
                     .handle(Input::Reloaded { asked, instances }, now);
             }
+            Message::Recalled(recalled) => {
+                self.reloads -= 1;
+                for ((tenant, instance, event), handled) in recalled {
+                    let recalled = Input::Recalled {
+                        tenant,
+                        instance,
+                        event,
+                        handled,
+                    };
+                    self.engine.handle(recalled, now);
+                }
+            }
             Message::Returned => {
                 for (lease, outcome) in self.leases.returned() {
                     self.engine.handle(Input::Outcome { lease, outcome }, now);
@@ -184,6 +214,30 @@ impl<G: Guests> Shard<G> {
             }
             Message::Lines { .. } => unreachable!("the feed gives lines one by one"),
         }
+    }
+
+    /// Takes over what the host before this one left behind.
+    fn inherit(
+        &mut self,
+        instances: Vec<(Partition, Vec<Snapshot>)>,
+        debts: Vec<Debt>,
+        last: u64,
+        now: Timestamp,
+    ) {
+        for (partition, instances) in instances {
+            let load = Input::Load {
+                partition,
+                instances,
+            };
+            self.engine.handle(load, now);
+        }
+        for debt in debts {
+            self.engine.handle(Input::Redeliver(debt), now);
+        }
+        if last > 0 {
+            self.engine.handle(Input::Resume, now);
+        }
+        self.intake.begin(self.shared.posts.len(), last);
     }
 
     /// Performs effects; true if the engine wants nothing more.
@@ -221,6 +275,11 @@ impl<G: Guests> Shard<G> {
                 });
             }
             Effect::Reload { instances } => self.reload(instances, now),
+            Effect::Recall {
+                tenant,
+                instance,
+                event,
+            } => self.recalls.push((tenant, instance, event)),
             Effect::Unused { deployment } => {
                 if self.shared.note_unused(&deployment) {
                     self.guests.unused(&deployment);
@@ -247,10 +306,27 @@ impl<G: Guests> Shard<G> {
         self.reloads += 1;
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         self.lane.spawn(async move {
-            let instances = read_until_answered(&shared, &asked).await;
+            let (asked, instances) =
+                read_until_answered(&shared, asked, |store, asked| store.reload(asked)).await;
             shared.posts[number]
                 .inbox
                 .put(Message::Reloaded { asked, instances });
+        });
+    }
+
+    /// Asks the store about all events at once that the engine was not sure of in this turn.
+    fn recall(&mut self) {
+        if self.recalls.is_empty() {
+            return;
+        }
+        let asked = std::mem::take(&mut self.recalls);
+        self.reloads += 1;
+        let (shared, number) = (Arc::clone(&self.shared), self.number);
+        self.lane.spawn(async move {
+            let (asked, found) =
+                read_until_answered(&shared, asked, |store, asked| store.recall(asked)).await;
+            let recalled = asked.into_iter().zip(found).collect();
+            shared.posts[number].inbox.put(Message::Recalled(recalled));
         });
     }
 
@@ -264,6 +340,7 @@ impl<G: Guests> Shard<G> {
         self.outbox.drop_void(position);
         self.told = self.outbox.last();
         self.post().gate.skip(self.told);
+        self.intake.repeat();
         self.engine.handle(
             Input::Truncated { after, position },
             self.shared.clock.now(),
@@ -321,19 +398,22 @@ impl<G: Guests> Shard<G> {
     }
 }
 
-async fn read_until_answered(
+/// Asks the store until it answers.
+async fn read_until_answered<Q: Send + Sync + 'static, A: Send + 'static>(
     shared: &Arc<Shared>,
-    asked: &[(TenantId, InstanceId)],
-) -> Vec<Snapshot> {
+    asked: Vec<Q>,
+    question: fn(&dyn Store, &[Q]) -> Result<Vec<A>>,
+) -> (Vec<Q>, Vec<A>) {
+    let asked = Arc::new(asked);
     let mut wait = RELOAD_BACKOFF[0];
-    loop {
-        let (store, wanted) = (Arc::clone(&shared.store), asked.to_vec());
-        let read = tokio::task::spawn_blocking(move || store.reload(&wanted)).await;
+    let answer = loop {
+        let (store, wanted) = (Arc::clone(&shared.store), Arc::clone(&asked));
+        let read = tokio::task::spawn_blocking(move || question(&*store, &wanted)).await;
         match read {
-            Ok(Ok(instances)) => return instances,
+            Ok(Ok(answer)) => break answer,
             Ok(Err(error)) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "instances were not reloaded"
+                "the store did not say what it was asked"
             ),
             Err(error) => tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -342,7 +422,9 @@ async fn read_until_answered(
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(RELOAD_BACKOFF[1]);
-    }
+    };
+    let asked = Arc::into_inner(asked).expect("the question has been answered");
+    (asked, answer)
 }
 
 impl Order {

@@ -13,8 +13,10 @@ use tokio::sync::watch;
 use xcomponent_core::{
     call::Deployment,
     effect::Destination,
-    id::{EventId, InstanceId, Partition, PartitionCount, uuid_v8},
+    id::{EventId, InstanceId, uuid_v8},
     limits::Limits,
+    owed::{Placement, TakenIn},
+    time::Timestamp,
 };
 
 use super::{
@@ -30,7 +32,7 @@ use crate::store::{Position, Store};
 pub(super) struct Shared {
     /// By shard: how it is reached.
     pub(super) posts: Box<[Post]>,
-    pub(super) partitions: PartitionCount,
+    pub(super) placement: Placement,
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) store: Arc<dyn Store>,
@@ -71,20 +73,21 @@ pub(super) enum Phase {
 }
 
 impl Shared {
-    /// Connects so many shards.
+    /// Connects shards.
     pub(super) fn new(
-        shards: usize,
-        partitions: PartitionCount,
+        taken_in: TakenIn,
         limits: Limits,
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         last: Position,
     ) -> Self {
         Self {
-            posts: std::iter::repeat_with(Post::default).take(shards).collect(),
-            partitions,
+            posts: std::iter::repeat_with(Post::default)
+                .take(taken_in.placement.shards)
+                .collect(),
+            placement: taken_in.placement,
             limits,
-            log: Log::new(shards, last),
+            log: Log::new(last, taken_in),
             store,
             clock,
             commits: CommitCounters::default(),
@@ -98,23 +101,10 @@ impl Shared {
         }
     }
 
-    /// The shard that owns a partition.
-    pub(super) fn owner(&self, partition: Partition) -> usize {
-        usize::from(partition.0) % self.posts.len()
-    }
-
-    /// The partitions that a shard owns.
-    pub(super) fn owned_by(&self, shard: usize) -> Vec<Partition> {
-        let all = (0..self.partitions.get())
-            .map(|number| Partition(u16::try_from(number).expect("at most 65 536 partitions")));
-        all.filter(|partition| self.owner(*partition) == shard)
-            .collect()
-    }
-
     /// The shards that a delivery from `from` goes to.
     pub(super) fn targets(&self, from: usize, to: Destination) -> impl Iterator<Item = usize> {
         let owner = match to {
-            Destination::Partition(partition) => Some(self.owner(partition)),
+            Destination::Partition(partition) => Some(self.placement.owner(partition)),
             Destination::Others => None,
         };
         (0..self.posts.len())
@@ -156,7 +146,7 @@ impl Shared {
         self.durable.send_modify(|_| ());
         self.posts.iter().for_each(|post| post.inbox.close());
         self.log.close();
-        self.barrier.release();
+        self.barrier.dismiss();
         self.tell_quiet();
     }
 
@@ -225,6 +215,8 @@ impl Shared {
 #[derive(Debug, Default)]
 pub(super) struct Barrier {
     raised: AtomicBool,
+    /// The shards end: nobody will halt any more.
+    dismissed: AtomicBool,
     halted: Mutex<usize>,
     changed: Condvar,
 }
@@ -232,7 +224,13 @@ pub(super) struct Barrier {
 impl Barrier {
     /// Whether shards are to halt.
     pub(super) fn is_raised(&self) -> bool {
-        self.raised.load(Ordering::Acquire)
+        self.raised.load(Ordering::Acquire) && !self.dismissed.load(Ordering::Acquire)
+    }
+
+    /// Takes the barrier away for good.
+    pub(super) fn dismiss(&self) {
+        self.dismissed.store(true, Ordering::Release);
+        self.release();
     }
 
     /// Makes shards halt; the caller then wakes those that sleep.
@@ -294,8 +292,8 @@ impl Ids {
     }
 
     /// An event's id.
-    pub(super) fn event(&self) -> EventId {
-        EventId::from_uuid(uuid_v8(self.bits(), None))
+    pub(super) fn event(&self, now: Timestamp) -> EventId {
+        EventId::made(now, self.bits())
     }
 
     fn bits(&self) -> u128 {

@@ -21,7 +21,8 @@ use xcomponent_core::{
     id::{
         ComponentName, Digest, EventId, InstanceId, Partition, PartitionCount, TenantId, Version,
     },
-    record::{Body, Record, Snapshot},
+    owed::{Owed, TakenIn},
+    record::{Body, Handled, Record, Snapshot},
 };
 
 use self::{
@@ -31,7 +32,7 @@ use self::{
     versions::Versions,
 };
 use super::{
-    Entry, Error, Position, Result, Store,
+    Entry, Error, EventAt, Position, Result, Store,
     query::{
         ComponentVersion, Cursor, InstanceCount, InstanceFilter, Letter, LetterFilter, Page,
         PageRequest, RecordFilter, Tail,
@@ -229,13 +230,18 @@ impl Store for Memory {
         true
     }
 
-    fn commit(&self, entries: &[Entry]) -> Result<()> {
+    fn commit(&self, entries: &[Entry], _: &TakenIn) -> Result<()> {
         for slice in entries.chunks(SLICE) {
             let mut kept = self.kept_mut();
             slice.iter().for_each(|entry| kept.append(entry));
             kept.trim(self.config.history_bytes_max);
         }
         Ok(())
+    }
+
+    /// What is owed is in the same memory, and ends with it.
+    fn owed(&self) -> Result<Owed> {
+        Ok(Owed::nothing())
     }
 
     fn last_position(&self) -> Result<Position> {
@@ -253,7 +259,7 @@ impl Store for Memory {
             .collect();
         let kept = self.kept();
         for snapshot in kept.instances.iter().map(|known| known.snapshot()) {
-            if !is_over(snapshot)
+            if snapshot.is_live()
                 && let Some(instances) = loaded.get_mut(&count.partition(&snapshot.id).0)
             {
                 instances.push(snapshot.clone());
@@ -271,6 +277,11 @@ impl Store for Memory {
             .iter()
             .filter_map(|(tenant, id)| kept.instances.find(tenant, id));
         Ok(found.map(|known| known.snapshot().clone()).collect())
+    }
+
+    /// The engines know themselves: none of them was before this store.
+    fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
+        Ok(vec![None; asked.len()])
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {

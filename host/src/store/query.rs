@@ -96,6 +96,15 @@ impl InstanceFilter {
         matches_kind && self.passes_content(instance)
     }
 
+    /// Whether instances of a kind pass, as far as their kind decides.
+    pub fn passes_kind(&self, kind: &InstanceCount) -> bool {
+        same(&self.component, &kind.component)
+            && same(&self.machine, &kind.machine)
+            && same(&self.state, &kind.state)
+            && same(&self.status, &kind.status)
+            && same(&self.version, &kind.version)
+    }
+
     fn passes_content(&self, instance: &Snapshot) -> bool {
         let holds = |condition: &Where| {
             let value = instance.context.get(&condition.path);

@@ -141,7 +141,7 @@ impl Serving {
     /// Starts a host with these arguments, and waits until it is ready.
     pub(crate) fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
         let mut child = command()
-            .args(["serve", "--json", "--port", "0"])
+            .args(["serve", "--json", "--port", "0", "--store", "memory"])
             .args(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

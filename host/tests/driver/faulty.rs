@@ -1,19 +1,21 @@
-//! A memory store whose commits can be delayed and made to fail.
+//! A store whose commits can be delayed and made to fail.
 
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard},
 };
 
+use tokio::sync::Notify;
 use xcomponent_core::{
     definition::OnLive,
     id::{
         ComponentName, Digest, EventId, InstanceId, Partition, PartitionCount, TenantId, Version,
     },
-    record::Snapshot,
+    owed::{Owed, TakenIn},
+    record::{Handled, Snapshot},
 };
 use xcomponent_host::store::{
-    Entry, Error, Position, Result, Store,
+    Entry, Error, EventAt, Position, Result, Store,
     memory::{Config, Memory},
     query::{
         ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
@@ -32,12 +34,13 @@ pub(crate) enum Failure {
     LostAnswer,
 }
 
-/// A memory store under the control of a test.
+/// A store under the control of a test.
 pub(crate) struct Faulty {
-    memory: Memory,
+    inner: Box<dyn Store>,
     immediate: bool,
     control: Mutex<Control>,
     changed: Condvar,
+    cut_off: Notify,
 }
 
 #[derive(Default)]
@@ -45,18 +48,78 @@ struct Control {
     held: bool,
     commits_waiting: usize,
     failures: VecDeque<Option<Failure>>,
+    /// Records after which nothing gets durable any more.
+    left: Option<usize>,
+    /// What the last commit said of the shards.
+    taken_in: Option<TakenIn>,
+    refuses: bool,
 }
 
 impl Faulty {
     /// A store that works; `immediate` decides whether shards may ask it themselves.
     pub(crate) fn new(immediate: bool) -> Self {
-        let memory = Memory::new(Config::default());
         Self {
-            memory,
             immediate,
-            control: Mutex::default(),
-            changed: Condvar::new(),
+            ..Self::cut_off(Box::new(Memory::new(Config::default())), None)
         }
+    }
+
+    /// A store in which nothing gets durable after so many more records: commits wait for ever.
+    pub(crate) fn cut_off(inner: Box<dyn Store>, records: Option<usize>) -> Self {
+        let control = Control {
+            left: records,
+            ..Control::default()
+        };
+        Self {
+            inner,
+            immediate: false,
+            control: Mutex::new(control),
+            changed: Condvar::new(),
+            cut_off: Notify::new(),
+        }
+    }
+
+    /// Waits until nothing gets durable any more.
+    pub(crate) async fn is_cut_off(&self) {
+        self.cut_off.notified().await;
+    }
+
+    /// Refuses all commits from now on, also those that wait.
+    pub(crate) fn refuse_all(&self) {
+        let mut control = self.control();
+        control.refuses = true;
+        control.held = false;
+        drop(control);
+        self.changed.notify_all();
+    }
+
+    /// Commits what may still get durable, and is cut off if that is not all.
+    fn commit_some(&self, entries: &[Entry], taken_in: &TakenIn) -> Result<()> {
+        let mut control = self.control();
+        if let Some(left) = &mut control.left {
+            let some = entries.len().min(*left);
+            *left -= some;
+            if some < entries.len() {
+                control.held = true;
+                // What the shards say holds for all of the batch only.
+                let before = control.taken_in.clone();
+                drop(control);
+                let nothing = TakenIn::all(taken_in.placement, 0);
+                self.inner
+                    .commit(&entries[..some], before.as_ref().unwrap_or(&nothing))?;
+                self.cut_off.notify_one();
+                let waiting = self.control();
+                drop(
+                    self.changed
+                        .wait_while(waiting, |control| control.held)
+                        .expect("no test panics with the lock held"),
+                );
+                return Err(Error::Unavailable(None));
+            }
+        }
+        control.taken_in = Some(taken_in.clone());
+        drop(control);
+        self.inner.commit(entries, taken_in)
     }
 
     /// Makes commits wait.
@@ -97,7 +160,7 @@ impl Store for Faulty {
         self.immediate
     }
 
-    fn commit(&self, entries: &[Entry]) -> Result<()> {
+    fn commit(&self, entries: &[Entry], taken_in: &TakenIn) -> Result<()> {
         let mut control = self.control();
         control.commits_waiting += 1;
         self.changed.notify_all();
@@ -107,20 +170,26 @@ impl Store for Faulty {
             .expect("no test panics with the lock held");
         control.commits_waiting -= 1;
         let failure = control.failures.pop_front().flatten();
+        let refuses = control.refuses;
         drop(control);
         match failure {
-            None => self.memory.commit(entries),
+            None if refuses => Err(Error::Unavailable(None)),
+            None => self.commit_some(entries, taken_in),
             Some(Failure::Refused) => Err(Error::Unavailable(None)),
             Some(Failure::LostBatch) => Err(Error::Unknown(None)),
             Some(Failure::LostAnswer) => {
-                self.memory.commit(entries)?;
+                self.inner.commit(entries, taken_in)?;
                 Err(Error::Unknown(None))
             }
         }
     }
 
+    fn owed(&self) -> Result<Owed> {
+        self.inner.owed()
+    }
+
     fn last_position(&self) -> Result<Position> {
-        self.memory.last_position()
+        self.inner.last_position()
     }
 
     fn load(
@@ -128,15 +197,19 @@ impl Store for Faulty {
         count: PartitionCount,
         wanted: &[Partition],
     ) -> Result<Vec<(Partition, Vec<Snapshot>)>> {
-        self.memory.load(count, wanted)
+        self.inner.load(count, wanted)
     }
 
     fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
-        self.memory.reload(asked)
+        self.inner.reload(asked)
+    }
+
+    fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
+        self.inner.recall(asked)
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
-        self.memory.instance(tenant, id)
+        self.inner.instance(tenant, id)
     }
 
     fn instances(
@@ -145,7 +218,7 @@ impl Store for Faulty {
         filter: &InstanceFilter,
         page: PageRequest,
     ) -> Result<Page<Snapshot>> {
-        self.memory.instances(tenant, filter, page)
+        self.inner.instances(tenant, filter, page)
     }
 
     fn instance_counts(
@@ -153,7 +226,7 @@ impl Store for Faulty {
         tenant: &TenantId,
         filter: &InstanceFilter,
     ) -> Result<Vec<InstanceCount>> {
-        self.memory.instance_counts(tenant, filter)
+        self.inner.instance_counts(tenant, filter)
     }
 
     fn history(
@@ -162,7 +235,7 @@ impl Store for Faulty {
         instance: &InstanceId,
         page: PageRequest,
     ) -> Result<Page<Entry>> {
-        self.memory.history(tenant, instance, page)
+        self.inner.history(tenant, instance, page)
     }
 
     fn records(
@@ -172,11 +245,11 @@ impl Store for Faulty {
         after: Position,
         limit: usize,
     ) -> Result<Tail> {
-        self.memory.records(tenant, filter, after, limit)
+        self.inner.records(tenant, filter, after, limit)
     }
 
     fn trace(&self, tenant: &TenantId, roots: &[EventId], limit: usize) -> Result<Vec<Entry>> {
-        self.memory.trace(tenant, roots, limit)
+        self.inner.trace(tenant, roots, limit)
     }
 
     fn dead_letter(
@@ -185,7 +258,7 @@ impl Store for Faulty {
         id: &EventId,
         instance: Option<&InstanceId>,
     ) -> Result<Option<Letter>> {
-        self.memory.dead_letter(tenant, id, instance)
+        self.inner.dead_letter(tenant, id, instance)
     }
 
     fn dead_letters(
@@ -194,15 +267,15 @@ impl Store for Faulty {
         filter: &LetterFilter,
         page: PageRequest,
     ) -> Result<Page<Letter>> {
-        self.memory.dead_letters(tenant, filter, page)
+        self.inner.dead_letters(tenant, filter, page)
     }
 
     fn dead_letter_count(&self, tenant: &TenantId, filter: &LetterFilter) -> Result<u64> {
-        self.memory.dead_letter_count(tenant, filter)
+        self.inner.dead_letter_count(tenant, filter)
     }
 
     fn save_version(&self, version: &ComponentVersion, artifact: Arc<[u8]>) -> Result<()> {
-        self.memory.save_version(version, artifact)
+        self.inner.save_version(version, artifact)
     }
 
     fn activate_version(
@@ -212,7 +285,7 @@ impl Store for Faulty {
         version: &Version,
         on_live: OnLive,
     ) -> Result<()> {
-        self.memory
+        self.inner
             .activate_version(tenant, component, version, on_live)
     }
 
@@ -222,7 +295,7 @@ impl Store for Faulty {
         component: &ComponentName,
         version: &Version,
     ) -> Result<()> {
-        self.memory.delete_version(tenant, component, version)
+        self.inner.delete_version(tenant, component, version)
     }
 
     fn versions(
@@ -230,10 +303,10 @@ impl Store for Faulty {
         tenant: &TenantId,
         component: Option<&ComponentName>,
     ) -> Result<Vec<ComponentVersion>> {
-        Store::versions(&self.memory, tenant, component)
+        Store::versions(&*self.inner, tenant, component)
     }
 
     fn artifact(&self, digest: Digest) -> Result<Option<Arc<[u8]>>> {
-        self.memory.artifact(digest)
+        self.inner.artifact(digest)
     }
 }

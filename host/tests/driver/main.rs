@@ -11,6 +11,7 @@ mod cascades;
 mod durability;
 mod faulty;
 mod guests;
+mod kills;
 mod lifecycle;
 mod requests;
 mod script;

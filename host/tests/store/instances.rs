@@ -12,7 +12,7 @@ use xcomponent_host::store::{
     query::{InstanceFilter, PageRequest, Where},
 };
 
-use crate::sample::{Shard, deployment, id};
+use crate::sample::{Shard, id};
 
 fn ids(instances: &[Snapshot]) -> Vec<String> {
     instances
@@ -49,16 +49,18 @@ pub(crate) fn what_goes_on_is_loaded_by_partition(store: &dyn Store) {
     let mut shard = Shard::new(store);
     let mut live = Vec::new();
     for n in 0..20 {
-        let created = shard.create(&format!("O-{n}"), "{}");
+        let (name, event) = (format!("O-{n}"), format!("e{n}"));
         match n % 4 {
-            0 => drop(shard.enter(&created, &format!("e{n}"), "SHIP", "Done")),
-            1 => {
-                let mut entry_point = created;
-                entry_point.entry_point = true;
-                shard.enter(&entry_point, &format!("e{n}"), "SHIP", "Done");
-                live.push(entry_point.id);
+            0 => {
+                let created = shard.create(&name, "{}");
+                shard.enter(&created, &event, "SHIP", "Done");
             }
-            _ => live.push(created.id),
+            1 => {
+                let created = shard.create_entry_point(&name);
+                shard.enter(&created, &event, "SHIP", "Done");
+                live.push(created.id);
+            }
+            _ => live.push(shard.create(&name, "{}").id),
         }
     }
     let wanted = [count.partition(&live[0]), count.partition(&live[1])];
@@ -102,7 +104,7 @@ pub(crate) fn filters_pass_what_they_name(store: &dyn Store) {
     shard.create("O-2", r#"{"total":9}"#);
     let bill = shard.create_of(1, "B-1", r#"{"total":7}"#);
     shard.enter(&bill, "e2", "PAY", "Done");
-    shard.deployment = deployment("default", "2");
+    shard.switch("2");
     shard.create("O-3", "{}");
     let all = InstanceFilter::default();
     assert_eq!(passing(store, &all), ["O-3", "B-1", "O-2", "O-1"]);

@@ -49,6 +49,7 @@ pub(crate) fn what_was_discarded_is_gone(store: &dyn Store) {
     let discarded = Discarded {
         id: event_id("e1"),
         instance: None,
+        resent: None,
     };
     shard.commit(Body::Discarded(Arc::new(discarded)));
     assert!(listed(&shard, &LetterFilter::default()).is_empty());

@@ -10,12 +10,22 @@
     reason = "helpers of tests are tests"
 )]
 
+mod durable;
 mod instances;
 mod letters;
 mod log;
 mod sample;
 mod versions;
 mod worst;
+
+use tempfile::TempDir;
+use xcomponent_host::store::{self, Store, memory::Memory, sqlite::Sqlite};
+
+/// An empty store, and the folder it is in.
+struct Fixture {
+    store: Box<dyn Store>,
+    _folder: Option<TempDir>,
+}
 
 /// Runs the suite for a store that `$new` makes empty.
 macro_rules! conforms {
@@ -24,7 +34,7 @@ macro_rules! conforms {
             $($(
                 #[test]
                 fn $case() {
-                    crate::$module::$case(&$new);
+                    crate::$module::$case(&*$new().store);
                 }
             )+)+
         }
@@ -62,7 +72,22 @@ macro_rules! suite {
     };
 }
 
-suite!(
-    memory,
-    xcomponent_host::store::memory::Memory::new(Default::default())
-);
+suite!(memory, crate::memory_store);
+suite!(sqlite, crate::sqlite_store);
+
+fn memory_store() -> Fixture {
+    Fixture {
+        store: Box::new(Memory::new(store::memory::Config::default())),
+        _folder: None,
+    }
+}
+
+fn sqlite_store() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let store = Sqlite::open(&path, store::sqlite::Config::default()).unwrap();
+    Fixture {
+        store: Box::new(store),
+        _folder: Some(folder),
+    }
+}

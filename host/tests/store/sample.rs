@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use xcomponent_core::{
     call::{Deployment, Event},
-    definition::{MachineIdx, StateIdx, Strictness, check},
-    id::{Digest, EventId, EventName, InstanceId, TenantId},
+    definition::{MachineIdx, OnLive, StateIdx, Strictness, check},
+    id::{Digest, EventId, EventName, InstanceId, PartitionCount, TenantId},
     json::Json,
+    owed::{Placement, TakenIn},
     record::{Body, Cause, DeadLetter, Disposition, Handled, Parked, Record, Snapshot, Status},
     time::Timestamp,
 };
-use xcomponent_host::store::{Entry, Position, Store};
+use xcomponent_host::store::{Entry, Position, Store, query::ComponentVersion};
 
 const YAML: &str = "
 name: Shop
@@ -30,7 +31,7 @@ stateMachines:
 ";
 
 /// A version of the component.
-pub(crate) fn deployment(tenant: &str, version: &str) -> Arc<Deployment> {
+fn deployment(tenant: &str, version: &str) -> Arc<Deployment> {
     let checked = check(&YAML.replace("VERSION", version), Strictness::Lenient);
     Arc::new(Deployment {
         tenant: TenantId::new(tenant),
@@ -54,6 +55,8 @@ pub(crate) struct Shard<'s> {
     pub(crate) store: &'s dyn Store,
     pub(crate) deployment: Arc<Deployment>,
     position: u64,
+    /// What is kept back to be committed at once.
+    kept_back: Option<Vec<Entry>>,
 }
 
 impl<'s> Shard<'s> {
@@ -64,11 +67,35 @@ impl<'s> Shard<'s> {
 
     /// The same for another tenant.
     pub(crate) fn of(store: &'s dyn Store, tenant: &str) -> Self {
-        Self {
+        let mut shard = Self {
             store,
             deployment: deployment(tenant, "1"),
             position: store.last_position().unwrap().0,
-        }
+            kept_back: None,
+        };
+        shard.switch("1");
+        shard
+    }
+
+    /// Runs this version from now on, which is saved first.
+    pub(crate) fn switch(&mut self, version: &str) {
+        self.deployment = deployment(self.tenant().as_str(), version);
+        let definition = &self.deployment.definition;
+        let saved = ComponentVersion {
+            tenant: self.tenant().clone(),
+            component: definition.name.clone(),
+            version: definition.version.clone(),
+            digest: self.deployment.artifact,
+            size: 4,
+            definition: YAML.replace("VERSION", version).into(),
+            uploaded: Timestamp(1),
+            active: false,
+            on_live: OnLive::NextEvent,
+            activation: 0,
+        };
+        self.store
+            .save_version(&saved, Arc::from(*b"wasm"))
+            .unwrap();
     }
 
     /// Whose records these are.
@@ -83,9 +110,28 @@ impl<'s> Shard<'s> {
 
     /// A new instance of the machine with this number.
     pub(crate) fn create_of(&mut self, machine: usize, text: &str, context: &str) -> Snapshot {
+        let unborn = self.unborn(machine, text, context);
+        self.bear(unborn)
+    }
+
+    /// A new instance of the first machine, created at load.
+    pub(crate) fn create_entry_point(&mut self, text: &str) -> Snapshot {
+        let unborn = self.unborn(0, text, "{}");
+        self.bear(Snapshot {
+            entry_point: true,
+            ..unborn
+        })
+    }
+
+    fn bear(&mut self, unborn: Snapshot) -> Snapshot {
+        let event = format!("{}.created", unborn.id);
+        self.handle(unborn, &event, "$created", Disposition::Transitioned)
+    }
+
+    fn unborn(&self, machine: usize, text: &str, context: &str) -> Snapshot {
         let name = &self.deployment.definition.machines[machine].name;
         let (machine, found) = self.deployment.definition.find(name.as_str()).unwrap();
-        let snapshot = Snapshot {
+        Snapshot {
             id: id(text),
             deployment: Arc::clone(&self.deployment),
             machine,
@@ -102,9 +148,7 @@ impl<'s> Shard<'s> {
             parent: None,
             timers: Default::default(),
             extra: None,
-        };
-        let event = format!("{text}.created");
-        self.handle(snapshot, &event, "$created", Disposition::Transitioned)
+        }
     }
 
     /// The instance enters a state by an event.
@@ -163,6 +207,7 @@ impl<'s> Shard<'s> {
             attempts: 1,
             parked: None,
             settles: None,
+            cancels: Default::default(),
         }
     }
 
@@ -194,14 +239,34 @@ impl<'s> Shard<'s> {
                 body,
             },
         };
-        self.store.commit(&[entry]).unwrap();
+        match &mut self.kept_back {
+            Some(entries) => entries.push(entry),
+            None => self.store.commit(&[entry], &nobody()).unwrap(),
+        }
         Position(self.position)
+    }
+
+    /// Commits everything that happens in there as one batch.
+    pub(crate) fn at_once(&mut self, happen: impl FnOnce(&mut Self)) {
+        self.kept_back = Some(Vec::new());
+        happen(self);
+        let entries = self.kept_back.take().unwrap();
+        self.store.commit(&entries, &nobody()).unwrap();
     }
 
     /// Leaves positions empty, as a truncation does.
     pub(crate) fn skip(&mut self, positions: u64) {
         self.position += positions;
     }
+}
+
+/// How far shards are that take nothing in.
+fn nobody() -> TakenIn {
+    let placement = Placement {
+        partitions: PartitionCount::DEFAULT,
+        shards: 1,
+    };
+    TakenIn::all(placement, 0)
 }
 
 /// An event from outside.
@@ -216,16 +281,7 @@ pub(crate) fn sample_event(event: &str, name: &str) -> Event {
 
 /// Where an event from outside comes from.
 pub(crate) fn root(event: &str) -> Cause {
-    Cause {
-        event: None,
-        instance: None,
-        root: event_id(event),
-        chain: None,
-        depth: 0,
-        credits: 10_000,
-        spread: false,
-        trace_parent: None,
-    }
+    Cause::outside(&event_id(event), None)
 }
 
 fn state_of(snapshot: &Snapshot, name: &str) -> StateIdx {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod command;
+mod crash;
 mod demo;
 mod fuzz;
 mod guests;
@@ -32,6 +33,8 @@ enum Chore {
     Bench(bench::Bench),
     /// Runs the simulator over seeds.
     Sim(sim::Sim),
+    /// Kills a working host again and again, and compares what it kept with what it acknowledged.
+    Crash(crash::Crash),
     /// Feeds random input to everything that reads what strangers send.
     Fuzz(fuzz::Fuzz),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Chore::Guests(guests) => guests.run(),
         Chore::Bench(bench) => bench.run(),
         Chore::Sim(sim) => sim.run(),
+        Chore::Crash(crash) => crash.run(),
         Chore::Fuzz(fuzz) => fuzz.run(),
     };
     match result {

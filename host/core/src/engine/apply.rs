@@ -122,10 +122,9 @@ impl Engine {
 
     /// Records the transition and sends what it sends.
     fn commit(&mut self, slot: Slot, attempt: Box<Attempt>, moved: Move, fault: Option<Fault>) {
-        let mut deliveries = Vec::new();
-        let mut own = Vec::new();
+        let (mut deliveries, mut own, mut cancels) = (Vec::new(), Vec::new(), ThinVec::new());
         if has_effects(&attempt, moved, &self.instances.expect(slot).snapshot) {
-            (deliveries, own) = self.deliveries(slot, &attempt, moved);
+            (deliveries, own, cancels) = self.deliveries(slot, &attempt, moved);
         }
         let finished = self.instances.expect(slot).snapshot.status != Status::Active;
         let orphans = if finished {
@@ -154,6 +153,7 @@ impl Engine {
             attempts: errand.attempts + 1,
             parked: None,
             settles: settled_by(&errand.trigger).cloned(),
+            cancels,
         };
         let (handled, seq) = self.append_handled(slot, &errand, handled);
         if is_found_elsewhere {
@@ -180,7 +180,13 @@ impl Engine {
     }
 
     /// An undelayed send to itself comes before events from outside, within the chain's budget.
-    fn send_to_self(&mut self, slot: Slot, tenant: &TenantId, outgoing: Outgoing, after: After) {
+    pub(crate) fn send_to_self(
+        &mut self,
+        slot: Slot,
+        tenant: &TenantId,
+        outgoing: Outgoing,
+        after: After,
+    ) {
         if let Some(why) = self.over_budget(&outgoing.cause) {
             return self.park_over_budget(tenant, outgoing, why, after);
         }
@@ -217,7 +223,7 @@ impl Engine {
         slot: Slot,
         attempt: &Attempt,
         moved: Move,
-    ) -> (Vec<Outgoing>, Vec<Outgoing>) {
+    ) -> (Vec<Outgoing>, Vec<Outgoing>, ThinVec<EventId>) {
         let now = self.now;
         let (step, letter, machine) = (&attempt.step, &attempt.letter, attempt.machine());
         let transition = moved.transition.map(|idx| machine.transition(idx));
@@ -257,15 +263,21 @@ impl Engine {
         for outgoing in deliveries.iter_mut().chain(&mut own) {
             outgoing.cause.credits = letter.mail.cause.credits / count;
         }
-        self.cancel(slot, &cancelled);
+        let tenant = self.instances.expect(slot).snapshot.tenant().clone();
+        for outgoing in &mut deliveries {
+            self.aim(&tenant, outgoing);
+        }
+        let taken_back = self.cancel(slot, &cancelled);
         self.delay(slot, delayed);
-        (deliveries, own)
+        (deliveries, own, taken_back)
     }
 
-    /// Takes own sends back that have not been handled yet.
-    fn cancel(&mut self, slot: Slot, ids: &[EventId]) {
+    /// Takes own sends back that have not been handled yet, and says which of them waited in the
+    /// mailbox.
+    fn cancel(&mut self, slot: Slot, ids: &[EventId]) -> ThinVec<EventId> {
+        let mut taken_back = ThinVec::new();
         if ids.is_empty() {
-            return;
+            return taken_back;
         }
         let instance = self.instances.expect_mut(slot);
         let is_cancelled =
@@ -275,14 +287,18 @@ impl Engine {
             .timers
             .retain(|timer| !is_cancelled(timer));
         let Some(busy) = &mut instance.busy else {
-            return;
+            return taken_back;
         };
         let own = instance.snapshot.id.clone();
-        let cancelled = |letter: &Letter| {
-            ids.contains(&letter.mail.event.id) && letter.mail.cause.instance.as_ref() == Some(&own)
+        let mut stays = |letter: &Letter| {
+            let id = &letter.mail.event.id;
+            let cancelled = ids.contains(id) && letter.mail.cause.instance.as_ref() == Some(&own);
+            taken_back.extend(cancelled.then(|| id.clone()));
+            !cancelled
         };
-        busy.own.retain(|letter| !cancelled(letter));
-        busy.mailbox.retain(|letter| !cancelled(letter));
+        busy.own.retain(&mut stays);
+        busy.mailbox.retain(&mut stays);
+        taken_back
     }
 
     fn delay(&mut self, slot: Slot, delayed: Vec<(Timestamp, Outgoing)>) {

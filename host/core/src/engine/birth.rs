@@ -133,10 +133,11 @@ impl Engine {
         let same = birth.repeatable
             && birth.component == *snapshot.component()
             && origin_of(machine, &letter.mail.event.payload) == snapshot.origin;
-        let Origin::Caller { ticket, .. } = letter.errand.origin else {
-            return;
-        };
         let id = snapshot.id.clone();
+        let Origin::Caller { ticket, .. } = letter.errand.origin else {
+            let tenant = snapshot.tenant().clone();
+            return self.stillborn(&tenant, id.clone(), letter, Refused::SingletonExists(id));
+        };
         let reply = if same {
             Reply::Created {
                 instance: Box::new(snapshot.clone()),

@@ -58,7 +58,13 @@ impl Engine {
             Target::Create { .. } | Target::Selection(_) => None,
         };
         if !self.budget.report(outgoing.cause.root.clone(), instance) {
-            return;
+            return match outgoing.to {
+                Target::Instance { id, .. } | Target::Create { id, .. } => {
+                    self.give_up(tenant, outgoing.event.id, id);
+                }
+                // That it was taken in says enough.
+                Target::Selection(_) => {}
+            };
         }
         let text = format!("{why}: {}", chain_text(&outgoing.cause));
         self.park_outgoing(tenant, outgoing, Parked::CascadeBudget(text.into()), after);

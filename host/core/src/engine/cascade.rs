@@ -11,6 +11,7 @@ use crate::{
         budget::exhausted,
         instances::{Pool, Slot},
         outbox::Source,
+        redeliver::Rest,
         schedule::Work,
     },
     id::{EventId, InstanceId, TenantId},
@@ -21,8 +22,8 @@ use crate::{
     json::Json,
     limits::CASCADE_CREDITS,
     record::{
-        Body, Cause, Condition, DeadLetter, Disposition, Link, Mail, Outgoing, Parked, SelectBy,
-        Selected, Selector, Target,
+        Body, Cause, Condition, DeadLetter, Discarded, Disposition, Link, Mail, Outgoing, Parked,
+        SelectBy, Selected, Selector, Target,
     },
 };
 
@@ -56,6 +57,8 @@ pub(crate) struct Held {
     pub(crate) origin: Origin,
     /// The record that caused it.
     pub(crate) after: After,
+    /// The part of it that is left, if some was taken in before.
+    pub(crate) rest: Option<Box<Rest>>,
 }
 
 impl Selecting {
@@ -83,13 +86,8 @@ impl Engine {
         }
     }
 
-    /// Sends to other shards what concerns them; what is left concerns this one. Nothing is
-    /// appended in between, so that the last record is the cause of what leaves.
-    pub(crate) fn send_out(
-        &mut self,
-        tenant: &TenantId,
-        mut outgoing: Outgoing,
-    ) -> Option<Outgoing> {
+    /// The one instance of a singleton machine has an id of its own.
+    pub(crate) fn aim(&self, tenant: &TenantId, outgoing: &mut Outgoing) {
         if let Target::Create {
             component,
             machine,
@@ -102,6 +100,15 @@ impl Engine {
         {
             *id = singleton;
         }
+    }
+
+    /// Sends to other shards what concerns them; what is left concerns this one. Nothing is
+    /// appended in between, so that the last record is the cause of what leaves.
+    pub(crate) fn send_out(
+        &mut self,
+        tenant: &TenantId,
+        mut outgoing: Outgoing,
+    ) -> Option<Outgoing> {
         let to = match &outgoing.to {
             Target::Instance { id, .. } | Target::Create { id, .. } => {
                 let partition = self.partitions.partition(id);
@@ -177,6 +184,7 @@ impl Engine {
                     mail,
                     origin: Origin::Inside,
                     after,
+                    rest: None,
                 });
             }
         }
@@ -212,9 +220,10 @@ impl Engine {
             mut mail,
             origin,
             after,
+            rest,
         } = held;
         let tenant = &tenant;
-        let Some(slots) = self.resolve(tenant, &selector, &mail.event) else {
+        let Some(mut slots) = self.resolve(tenant, &selector, &mail.event) else {
             let known_elsewhere = mail.cause.spread || origin != Origin::Inside;
             if !known_elsewhere {
                 let why = Parked::UnknownTarget(self.describe_selector(&selector).into());
@@ -222,6 +231,9 @@ impl Engine {
             }
             return None;
         };
+        if let Some(rest) = rest {
+            slots.retain(|slot| rest.includes(&self.instances.expect(*slot).snapshot.id));
+        }
         let matched = slots.len();
         if origin == Origin::Inside
             && self.machine_never_uses(tenant, &selector, mail.event.name.as_str())
@@ -394,6 +406,17 @@ impl Engine {
         }
     }
 
+    /// Records that a delivery goes no further; nobody is told.
+    pub(crate) fn give_up(&mut self, tenant: &TenantId, id: EventId, instance: InstanceId) {
+        let discarded = Discarded {
+            id,
+            instance: Some(instance),
+            resent: None,
+        };
+        let body = Body::Discarded(Arc::new(discarded));
+        self.append(tenant, body, Source::Nothing);
+    }
+
     /// Parks a delivery that reached no instance.
     pub(crate) fn park_outgoing(
         &mut self,
@@ -522,20 +545,6 @@ pub(crate) fn restarted(cause: Cause) -> Cause {
         credits: CASCADE_CREDITS,
         spread: false,
         ..cause
-    }
-}
-
-/// The cause of an event from outside.
-pub(crate) fn root_cause(id: &EventId, trace_parent: Option<Arc<str>>) -> Cause {
-    Cause {
-        event: None,
-        instance: None,
-        root: id.clone(),
-        chain: None,
-        depth: 0,
-        credits: CASCADE_CREDITS,
-        spread: false,
-        trace_parent,
     }
 }
 

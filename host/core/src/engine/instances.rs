@@ -114,6 +114,7 @@ impl Instances {
             appended: crate::record::AppendSeq(0),
             alarm: None,
             busy: None,
+            inherited: false,
         };
         let slot = if let Some(at) = self.free.pop() {
             let entry = &mut self.entries[at as usize];

@@ -9,7 +9,6 @@ use crate::{
     engine::{
         Engine,
         apply::timer_mail,
-        cascade::{restarted, root_cause},
         instances::Slot,
         outbox::Source,
         outgoing::CREATED,
@@ -19,8 +18,8 @@ use crate::{
     input::{Create, Request, SendEvent, Ticket},
     instance::{After, Birth, Letter, Origin, Trigger},
     record::{
-        AppendSeq, Body, DeadLetter, Departed, Discarded, Mail, Outgoing, Retry, Snapshot, Status,
-        Target, Timer, TimerKind,
+        AppendSeq, Body, Cause, Departed, Mail, Outgoing, Retry, Snapshot, Status, Target, Timer,
+        TimerKind,
     },
     time::Timestamp,
 };
@@ -34,14 +33,7 @@ impl Engine {
             Request::Broadcast(broadcast) => self.broadcast(ticket, &tenant, broadcast),
             Request::Read { instance } => self.read(ticket, &tenant, instance),
             Request::Replay { letter } => self.replay(ticket, &tenant, *letter),
-            Request::Discard { letter } => {
-                let body = Body::Discarded(Arc::new(Discarded {
-                    id: letter.event.id,
-                    instance: letter.instance,
-                }));
-                self.append(&tenant, body, Source::Nothing);
-                self.reply(ticket, Reply::Discarded);
-            }
+            Request::Discard { letter } => self.discard(ticket, &tenant, *letter),
             Request::Preview { with } => {
                 let fits = self.preview(&with);
                 self.reply(ticket, Reply::Preview(fits));
@@ -71,9 +63,9 @@ impl Engine {
             entry_point,
             trace_parent,
         } = create;
-        let event = EventId::from_uuid(self.mint());
+        let event = self.mint();
         let mail = Mail {
-            cause: root_cause(&event, trace_parent),
+            cause: Cause::outside(&event, trace_parent),
             event: Event {
                 id: event,
                 name: EventName::new(CREATED),
@@ -113,7 +105,7 @@ impl Engine {
             trace_parent,
         } = send;
         let remember = id.is_some();
-        let id = id.unwrap_or_else(|| EventId::from_uuid(self.mint()));
+        let id = id.unwrap_or_else(|| self.mint());
         if remember {
             let key = (tenant.clone(), Some(instance.clone()), id.clone());
             if !self.is_first(ticket, &key, fingerprint(&event, &payload)) {
@@ -121,7 +113,7 @@ impl Engine {
             }
         }
         let mail = Mail {
-            cause: root_cause(&id, trace_parent),
+            cause: Cause::outside(&id, trace_parent),
             event: Event {
                 id,
                 name: event,
@@ -132,13 +124,14 @@ impl Engine {
         };
         let trigger = expected_state.map_or(Trigger::Event, Trigger::Expecting);
         let origin = Origin::Caller { ticket, remember };
-        self.deliver(
-            tenant,
-            instance,
-            Letter::new(mail, origin, After::Nothing)
-                .triggering(trigger)
-                .within(component),
-        );
+        let letter = Letter::new(mail, origin, After::Nothing)
+            .triggering(trigger)
+            .within(component);
+        if remember && self.may_have_handled(tenant, &instance) {
+            self.recall(tenant, instance, letter);
+        } else {
+            self.deliver(tenant, instance, letter);
+        }
     }
 
     /// Enters a caller's key; if it was used before, the caller is answered or waits.
@@ -170,71 +163,6 @@ impl Engine {
             None => Reply::Refused(Refused::UnknownInstance(instance)),
         };
         self.reply(ticket, reply);
-    }
-
-    /// A parked event is tried again.
-    fn replay(&mut self, ticket: Ticket, tenant: &TenantId, parked: DeadLetter) {
-        let DeadLetter {
-            event,
-            instance,
-            cause,
-            attempts,
-            to,
-            component,
-            ..
-        } = parked;
-        let of = event.id.clone();
-        let event = Event {
-            id: of.replay(attempts.max(1)),
-            at: self.now,
-            ..event
-        };
-        let mail = Mail {
-            event,
-            cause: restarted(cause),
-            sent_at: None,
-        };
-        let target = instance.clone().filter(|_| is_for_instance(to.as_ref()));
-        let key = (tenant.clone(), target, mail.event.id.clone());
-        if !self.is_first(
-            ticket,
-            &key,
-            fingerprint(&mail.event.name, &mail.event.payload),
-        ) {
-            return;
-        }
-        let origin = Origin::Caller {
-            ticket,
-            remember: true,
-        };
-        match (to, instance) {
-            (None | Some(Target::Instance { .. }), Some(id)) => {
-                let letter = Letter::new(mail, origin, After::Nothing)
-                    .triggering(Trigger::Replay { of })
-                    .within(Some(component))
-                    .attempted(attempts);
-                self.deliver(tenant, id, letter);
-            }
-            (Some(to), instance) => {
-                let body = Body::Discarded(Arc::new(Discarded { id: of, instance }));
-                let seq = self.append(tenant, body, Source::Remembered(Box::new(key.clone())));
-                let outgoing = Outgoing {
-                    n: 0,
-                    to,
-                    event: mail.event,
-                    cause: mail.cause,
-                };
-                self.dispatch(tenant, outgoing, After::Here(seq));
-                for ticket in self.repeats.answered(&key, Reply::Discarded) {
-                    self.reply(ticket, Reply::Discarded);
-                }
-                self.reply(ticket, Reply::Discarded);
-            }
-            (None, None) => {
-                let refused = Refused::UnknownComponent(component.as_str().into());
-                self.refuse_all(ticket, Some(key), refused);
-            }
-        }
     }
 
     /// Brings an event to its instance, wherever that is.
@@ -277,7 +205,7 @@ impl Engine {
     }
 
     /// An event for an instance in memory. Where nothing is in its way it is looked at right now.
-    fn arrive(&mut self, slot: Slot, letter: Letter) {
+    pub(crate) fn arrive(&mut self, slot: Slot, letter: Letter) {
         let instance = self.instances.expect(slot);
         if letter
             .errand
@@ -337,16 +265,20 @@ impl Engine {
         }
         for key in asked {
             self.returning.remove(&key);
-            let Some(letters) = self.absent.remove(&key) else {
-                continue;
-            };
-            for letter in letters {
-                match self.instances.find(&key.0, &key.1) {
-                    Some(slot) => self.arrive(slot, letter),
-                    None if matches!(letter.errand.trigger, Trigger::Create(_)) => {
-                        self.conceive(&key.0, key.1.clone(), letter)
+            if let Some(mut letters) = self.absent.remove(&key) {
+                while let Some(letter) = letters.pop_front() {
+                    if self.is_recalled(&key, &letter) {
+                        letters.push_front(letter);
+                        self.absent.insert(key.clone(), letters);
+                        break;
                     }
-                    None => self.unknown_instance(&key.0, key.1.clone(), letter),
+                    match self.instances.find(&key.0, &key.1) {
+                        Some(slot) => self.arrive(slot, letter),
+                        None if matches!(letter.errand.trigger, Trigger::Create(_)) => {
+                            self.conceive(&key.0, key.1.clone(), letter)
+                        }
+                        None => self.unknown_instance(&key.0, key.1.clone(), letter),
+                    }
                 }
             }
             if let Some(slot) = self.instances.find(&key.0, &key.1) {
@@ -369,7 +301,10 @@ impl Engine {
             timer.fired = retry.as_ref().is_some_and(|(id, _)| *id == timer.id);
         }
         let slot = self.instances.insert(snapshot);
-        self.instances.refresh(slot);
+        self.instances.expect_mut(slot).inherited = true;
+        if !self.forgets_index {
+            self.instances.refresh(slot);
+        }
         if let Some((_, at)) = retry {
             self.busy(slot).blocked_until = Some(at);
             self.timers.set(at, slot);
@@ -512,7 +447,7 @@ impl Engine {
             .filter(|slot| self.instances.expect(*slot).snapshot.seq > 0)
     }
 
-    fn refuse_absent(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
+    pub(crate) fn refuse_absent(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
         match letter.errand.origin {
             Origin::Caller { ticket, .. } => {
                 let key = letter.repeat_key(tenant, &id);
@@ -533,9 +468,14 @@ impl Engine {
                 let key = letter.repeat_key(tenant, &id);
                 self.refuse_all(ticket, key, Refused::UnknownInstance(id));
             }
-            Origin::Tally(_) => self.tally_gone(letter.errand.origin),
             // It was chosen, and its creation turned out to be void.
-            Origin::Inside if matches!(letter.errand.trigger, Trigger::Selected { .. }) => {}
+            Origin::Inside if matches!(letter.errand.trigger, Trigger::Selected { .. }) => {
+                self.give_up(tenant, letter.mail.event.id, id);
+            }
+            Origin::Tally(_) => {
+                self.give_up(tenant, letter.mail.event.id, id);
+                self.tally_gone(letter.errand.origin);
+            }
             Origin::Inside => {
                 let why = crate::record::Parked::UnknownTarget(
                     format!("there is no instance `{id}`").into(),
@@ -560,11 +500,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// Whether a parked event goes to the instance it was parked for.
-fn is_for_instance(to: Option<&Target>) -> bool {
-    matches!(to, None | Some(Target::Instance { .. }))
 }
 
 /// What a retried event may trigger: the same as at first.

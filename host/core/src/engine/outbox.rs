@@ -6,7 +6,6 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 use crate::{
-    call::Event,
     effect::{Effect, Refused, Reply},
     engine::{
         Engine,
@@ -212,6 +211,7 @@ impl Engine {
             Effect::Invoke { .. }
             | Effect::Release { .. }
             | Effect::Reload { .. }
+            | Effect::Recall { .. }
             | Effect::Unused { .. } => true,
         });
     }
@@ -289,20 +289,7 @@ impl Engine {
         let source = Source::Selection(origin, cause);
         let seq = self.append(tenant, body, source);
         for id in &selected.instances {
-            let event = Event {
-                id: selected.event.id.at(id),
-                ..selected.event.clone()
-            };
-            let mail = Mail {
-                event,
-                cause: selected.cause.clone(),
-                sent_at: None,
-            };
-            let trigger = Trigger::Selected {
-                selector: Arc::clone(&selected.selector),
-                seq: 0,
-            };
-            let letter = Letter::new(mail, origin, After::Here(seq)).triggering(trigger);
+            let letter = Letter::chosen(selected, id, origin, After::Here(seq));
             self.deliver(tenant, id.clone(), letter);
         }
     }
@@ -317,6 +304,8 @@ impl Engine {
         };
         let waiting = self.absent.entry(key.clone()).or_default();
         let Some(busy) = instance.busy else { return };
+        // What waits already came later.
+        let later = std::mem::take(waiting);
         if let Some(running) = busy.running {
             self.leases.remove(&running.lease);
             self.effects.push_back(Effect::Release {
@@ -328,6 +317,7 @@ impl Engine {
         waiting.extend(busy.own);
         waiting.extend(busy.mailbox);
         waiting.retain(|letter| letter.errand.outlives_its_instance());
+        waiting.extend(later);
     }
 
     /// Selections that are being handed out know instances that leave memory by their ids.

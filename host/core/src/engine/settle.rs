@@ -245,6 +245,7 @@ impl Engine {
             settles: settled_by(&errand.trigger)
                 .filter(|_| verdict.disposition != Disposition::DeadLettered)
                 .cloned(),
+            cancels: ThinVec::new(),
         };
         let (handled, _) = self.append_handled(slot, &errand, handled);
         self.answer_handled(&errand, handled);
@@ -288,7 +289,7 @@ impl Engine {
     }
 
     /// Answers those who repeated an event while it was running, and remembers the answer.
-    fn answer_repeats(&mut self, key: &Key, handled: &Arc<Handled>) {
+    pub(crate) fn answer_repeats(&mut self, key: &Key, handled: &Arc<Handled>) {
         let again = Reply::Handled(HandledReply {
             handled: Arc::clone(handled),
             replayed: true,
@@ -435,7 +436,7 @@ pub(crate) fn may_be_remembered(errand: &Errand) -> bool {
 }
 
 /// Whether a repetition gets the same answer, rather than another try.
-fn is_remembered(handled: &Handled) -> bool {
+pub(crate) fn is_remembered(handled: &Handled) -> bool {
     match handled.disposition {
         Disposition::Transitioned
         | Disposition::Ignored

@@ -82,6 +82,7 @@ impl Engine {
             mail,
             origin: Origin::Tally(number),
             after: After::Nothing,
+            rest: None,
         });
     }
 

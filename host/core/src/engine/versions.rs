@@ -14,7 +14,6 @@ use crate::{
     effect::{Breaker, Count, Effect, Fit, Migrated, Refused, Reply},
     engine::{
         Engine,
-        cascade::root_cause,
         instances::Slot,
         outbox::Source,
         run::{same_delay, version_key},
@@ -24,7 +23,7 @@ use crate::{
     },
     input::Migrate,
     json::Path,
-    record::{Body, Selector, Snapshot, Timer, TimerKind},
+    record::{Body, Cause, Selector, Snapshot, Timer, TimerKind},
 };
 
 /// All components here.
@@ -532,7 +531,7 @@ pub(crate) fn move_to(snapshot: &mut Snapshot, to: &Arc<Deployment>, state: Stat
         while snapshot.timers.iter().any(|timer| timer.id == id) {
             id = next();
         }
-        let cause = root_cause(&id, None);
+        let cause = Cause::outside(&id, None);
         let kind = TimerKind::Timeout {
             transition,
             entry: snapshot.entry,

@@ -340,7 +340,7 @@ fn difference_15_a_context_schema_is_enforced() {
         other => panic!("{other:?}"),
     };
     assert_eq!(
-        (violations[0].field.as_str(), violations[0].code),
+        (violations[0].field.as_str(), &*violations[0].code),
         ("amount", "type")
     );
     host.create("Shop", "Order", "o", json!({ "amount": 5 }));

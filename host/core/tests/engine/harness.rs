@@ -18,7 +18,7 @@ use xcomponent_core::{
     },
     input::{Broadcast, Create, Input, Request, SendEvent, Ticket},
     json::Json,
-    limits::{CASCADE_CREDITS, Limits},
+    limits::Limits,
     record::{Body, Cause, DeadLetter, Disposition, Handled, Record, SelectBy, Selector, Snapshot},
     time::{Duration, Timestamp},
 };
@@ -151,6 +151,7 @@ impl Host {
                     let input = Input::Reloaded { asked, instances };
                     self.engine.handle(input, Timestamp(self.now));
                 }
+                Effect::Recall { .. } => panic!("no engine goes on where another stopped"),
                 Effect::Deliver { .. } => panic!("there is one shard only"),
                 Effect::Release { .. } | Effect::Unused { .. } => {}
             }
@@ -278,16 +279,7 @@ impl Host {
             selector: Arc::new(selector),
             event: EventName::new(event),
             payload: Json::from_value(&payload),
-            cause: Cause {
-                event: None,
-                instance: None,
-                root: id.clone(),
-                chain: None,
-                depth: 0,
-                credits: CASCADE_CREDITS,
-                spread: false,
-                trace_parent: None,
-            },
+            cause: Cause::outside(&id, None),
             id,
             repeatable: false,
         };
@@ -472,6 +464,7 @@ fn line(effect: &Effect) -> String {
         Effect::Deliver { outgoing, .. } => format!("deliver {outgoing:?}"),
         Effect::Reply { ticket, after, .. } => format!("reply {} {}", ticket.0, after.0),
         Effect::Reload { instances } => format!("reload {instances:?}"),
+        Effect::Recall { event, .. } => format!("recall {event}"),
         Effect::Unused { .. } => "unused".to_owned(),
     }
 }

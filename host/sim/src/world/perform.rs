@@ -15,6 +15,7 @@ use xcomponent_core::{
 use super::{Parcel, World};
 use crate::{
     guest::{self, Answer, Question, Sent},
+    plan::Bug,
     property,
 };
 
@@ -24,10 +25,24 @@ impl World {
         for _ in 0..at_most {
             match self.shards[shard].engine.poll_effect() {
                 Some(effect) => self.perform(shard, effect)?,
-                None => return Ok(true),
+                None => {
+                    self.tell_received(shard);
+                    return Ok(true);
+                }
             }
         }
         Ok(false)
+    }
+
+    /// A shard that wants nothing more has taken in all that it received.
+    fn tell_received(&mut self, number: usize) {
+        let shard = &mut self.shards[number];
+        if !shard.engine.holds_selections() {
+            let own = shard.positions.values().next_back().copied();
+            let through = &mut shard.received[number];
+            *through = own.unwrap_or_default().max(*through);
+            self.log.take_in(number, shard.received.as_slice().into());
+        }
     }
 
     fn perform(&mut self, shard: usize, effect: Effect) -> Result<(), String> {
@@ -72,6 +87,11 @@ impl World {
                 self.let_out(shard)?;
             }
             Effect::Reload { instances } => self.reloads.push((shard, instances)),
+            Effect::Recall {
+                tenant,
+                instance,
+                event,
+            } => self.recalls.push_back((shard, tenant, instance, event)),
             Effect::Unused { .. } => {}
         }
         Ok(())
@@ -118,7 +138,11 @@ impl World {
 
     /// Answers that depend on durable records only leave.
     fn let_out(&mut self, shard: usize) -> Result<(), String> {
-        let durable = self.shards[shard].durable;
+        let durable = if self.has(Bug::AcknowledgeEarly) {
+            AppendSeq(u64::MAX)
+        } else {
+            self.shards[shard].durable
+        };
         let gate = std::mem::take(&mut self.shards[shard].gate);
         let (leave, stay): (Vec<_>, Vec<_>) =
             gate.into_iter().partition(|(after, ..)| *after <= durable);
@@ -188,6 +212,22 @@ impl World {
         let instances = known.cloned().collect();
         self.note(|| format!("s{shard} has {asked:?} again"));
         let input = Input::Reloaded { asked, instances };
+        self.shards[shard].engine.handle(input, self.now);
+    }
+
+    /// The store answers what became of an event.
+    pub(super) fn answer_recall(&mut self) {
+        let Some((shard, tenant, instance, event)) = self.recalls.pop_front() else {
+            return;
+        };
+        let handled = self.log.recall(&tenant, &instance, &event);
+        self.note(|| format!("s{shard} recalls {event}: {}", handled.is_some()));
+        let input = Input::Recalled {
+            tenant,
+            instance,
+            event,
+            handled,
+        };
         self.shards[shard].engine.handle(input, self.now);
     }
 }

@@ -11,7 +11,7 @@ use xcomponent_core::{
     },
     input::{Broadcast, Create, Input, Request, SendEvent, Ticket},
     json::{Json, Path},
-    limits::CASCADE_CREDITS,
+    owed::letter_route,
     record::{Cause, Condition, DeadLetter, SelectBy, Selector},
 };
 
@@ -209,14 +209,8 @@ impl World {
         });
         let id = EventId::from_stored(&format!("b{number}"));
         let cause = Cause {
-            event: None,
-            instance: None,
-            root: id.clone(),
-            chain: None,
-            depth: 0,
-            credits: CASCADE_CREDITS,
             spread: self.shards.len() > 1,
-            trace_parent: None,
+            ..Cause::outside(&id, None)
         };
         let payload = json!({ "tenant": tenant.as_str(), "key": key, "n": 1 });
         let broadcast = Broadcast {
@@ -241,10 +235,9 @@ impl World {
         }
         let letter: DeadLetter = letters[self.chance.usize(0..letters.len())].clone();
         let tenant = letter.tenant.clone();
-        let shard = match &letter.instance {
-            Some(id) => self.owner(id),
-            None => self.chance.usize(0..self.shards.len()),
-        };
+        let route = letter_route(&letter.event.id, letter.instance.as_ref());
+        let partition = self.partitions.partition_of_route(route);
+        let shard = usize::from(partition.0) % self.shards.len();
         let id = letter.event.id.replay(letter.attempts.max(1));
         self.model
             .outside
@@ -258,6 +251,8 @@ impl World {
         let pins = self.chance.u32(0..4) == 0;
         let on_live = if pins { OnLive::Pin } else { OnLive::NextEvent };
         self.note(|| format!("{tenant} activates Shop {version} {on_live:?}"));
+        self.active
+            .insert(tenant.clone(), (Version::new(version), on_live));
         for shard in &mut self.shards {
             shard.inbox.push_back(Input::Activate {
                 tenant: tenant.clone(),

@@ -56,11 +56,13 @@ impl World {
                 self.take_from_inbox(shard);
             }
             is_quiet &= self.calls.is_empty() && self.reloads.is_empty();
+            is_quiet &= self.recalls.is_empty();
             is_quiet &= self.links.values().all(VecDeque::is_empty);
             is_quiet &= self.log.waiting() == 0;
             self.take_parcel();
             self.answer_call();
             self.answer_reload();
+            self.answer_recall();
             self.commit(usize::MAX)?;
             for shard in 0..self.shards.len() {
                 self.tell_durable(shard);

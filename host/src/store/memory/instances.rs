@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, hash::BuildHasher};
 use hashbrown::{HashMap, HashTable};
 use xcomponent_core::{
     id::{InstanceId, TenantId},
-    record::{Body, Record, Snapshot, Status},
+    record::{Body, Record, Snapshot},
 };
 
 use super::journal::Owner;
@@ -68,7 +68,7 @@ impl Known {
 
 /// Whether an instance is of interest to its history only.
 pub(super) fn is_over(snapshot: &Snapshot) -> bool {
-    snapshot.status != Status::Active && !snapshot.entry_point
+    !snapshot.is_live()
 }
 
 /// What a record changed.

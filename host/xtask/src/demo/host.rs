@@ -34,7 +34,14 @@ impl Host {
     pub(crate) fn start(port: u16, components: &[PathBuf]) -> Result<Self> {
         let program = target().join("debug").join("xcomponent");
         let mut process = Command::new(&program)
-            .args(["serve", "--json", "--port", &port.to_string()])
+            .args([
+                "serve",
+                "--json",
+                "--store",
+                "memory",
+                "--port",
+                &port.to_string(),
+            ])
             .args(components)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

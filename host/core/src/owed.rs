@@ -1,0 +1,483 @@
+//! What a log still owes: deliveries whose targets have not recorded them.
+//!
+//! A store notes every record here as it is written, and a host that starts reads the log from
+//! [`Owed::settled_below`] on in the same way. What is then left was sent and not received when the
+//! host before it ended: it is handed to the engines again, before anything new.
+//!
+//! A delivery to one instance is settled by the record of the event there, which has its id. A
+//! selection is taken in by each shard for itself, and most choose nobody and write nothing: a
+//! shard therefore says, with its records, up to which record of each other shard it has taken in
+//! all that was sent to it ([`TakenIn`]).
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::{
+    engine::exhausted,
+    id::{EventId, InstanceId, Partition, PartitionCount, TenantId, route_of},
+    record::{Body, Outgoing, Parked, Record, Selected, Target},
+};
+
+/// How instances are placed: partitions go around the shards in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Into how many partitions the instances are divided.
+    pub partitions: PartitionCount,
+    /// How many shards there are.
+    pub shards: usize,
+}
+
+impl Placement {
+    /// The shard that owns a partition.
+    pub fn owner(self, partition: Partition) -> usize {
+        usize::from(partition.0) % self.shards
+    }
+
+    /// The shard that an instance lives on.
+    pub fn shard_of(self, id: &InstanceId) -> usize {
+        self.owner(self.partitions.partition(id))
+    }
+
+    /// The partitions that a shard owns.
+    pub fn owned_by(self, shard: usize) -> impl Iterator<Item = Partition> {
+        let all = (0..self.partitions.get())
+            .map(|number| Partition(u16::try_from(number).expect("at most 65 536 partitions")));
+        all.filter(move |partition| self.owner(*partition) == shard)
+    }
+}
+
+/// By shard: the last record of each shard (itself included) up to which it has taken in every
+/// selection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenIn {
+    /// How instances are placed.
+    pub placement: Placement,
+    /// By shard that takes in: by shard that sent, a position.
+    pub rows: Vec<Arc<[u64]>>,
+}
+
+impl TakenIn {
+    /// Everything up to this record is taken in by everybody.
+    pub fn all(placement: Placement, through: u64) -> Self {
+        let row: Arc<[u64]> = vec![through; placement.shards].into();
+        Self {
+            placement,
+            rows: vec![row; placement.shards],
+        }
+    }
+
+    /// The same for shards that are placed like this: no more than this says, if they were placed
+    /// otherwise.
+    #[must_use]
+    pub fn placed(&self, placement: Placement) -> Self {
+        if placement == self.placement {
+            return self.clone();
+        }
+        let positions = self.rows.iter().flat_map(|row| row.iter().copied());
+        Self::all(placement, positions.min().unwrap_or_default())
+    }
+
+    /// Whether a shard has taken in what the record at `position` of `source` sent.
+    fn has(&self, shard: usize, source: usize, position: u64) -> bool {
+        let row = self.rows.get(shard);
+        let through = row.and_then(|row| row.get(source).copied());
+        through.unwrap_or_default() >= position
+    }
+}
+
+/// Something that was sent and not received.
+#[derive(Clone, Debug)]
+pub struct Debt {
+    /// Whose.
+    pub tenant: TenantId,
+    /// What.
+    pub what: Undelivered,
+}
+
+impl Debt {
+    /// Who is to get it: the shard of the instance it is for, or each that has not chosen, its
+    /// own part.
+    pub fn addressed(self, placement: Placement) -> Vec<(usize, Self)> {
+        let Self { tenant, what } = self;
+        let one = |id: &InstanceId, what| {
+            let shard = placement.shard_of(id);
+            let tenant = tenant.clone();
+            vec![(shard, Self { tenant, what })]
+        };
+        match what {
+            Undelivered::Sent(outgoing) => match &outgoing.to {
+                Target::Instance { id, .. } | Target::Create { id, .. } => {
+                    one(&id.clone(), Undelivered::Sent(outgoing))
+                }
+                Target::Selection(_) => Vec::new(),
+            },
+            Undelivered::Chosen(selected, id) => {
+                one(&id.clone(), Undelivered::Chosen(selected, id))
+            }
+            Undelivered::Selection(unselected) => {
+                let mut parts: Vec<Vec<Partition>> = vec![Vec::new(); placement.shards];
+                for partition in &unselected.partitions {
+                    parts[placement.owner(*partition)].push(*partition);
+                }
+                let owing = parts.into_iter().enumerate();
+                let owing = owing.filter(|(_, partitions)| !partitions.is_empty());
+                let part = |(shard, partitions)| {
+                    let what = Undelivered::Selection(Box::new(Unselected {
+                        partitions,
+                        ..Unselected::clone(&unselected)
+                    }));
+                    let tenant = tenant.clone();
+                    (shard, Self { tenant, what })
+                };
+                owing.map(part).collect()
+            }
+        }
+    }
+}
+
+/// What was not received.
+#[derive(Clone, Debug)]
+pub enum Undelivered {
+    /// A delivery to one instance, or a creation.
+    Sent(Box<Outgoing>),
+    /// A selected event, at one of the instances that were chosen.
+    Chosen(Arc<Selected>, InstanceId),
+    /// A selection, in some of the partitions.
+    Selection(Box<Unselected>),
+}
+
+/// A selection that some partitions have not taken in.
+#[derive(Clone, Debug)]
+pub struct Unselected {
+    /// What was sent.
+    pub outgoing: Outgoing,
+    /// In which partitions nothing, or not all, was chosen; sorted.
+    pub partitions: Vec<Partition>,
+    /// Instances there that were chosen already.
+    pub chosen: Vec<InstanceId>,
+}
+
+/// An event at an instance.
+type Address = (TenantId, InstanceId, EventId);
+
+/// What a log still owes.
+#[derive(Clone, Debug)]
+pub struct Owed {
+    taken_in: TakenIn,
+    /// By address: the record that sent it.
+    letters: HashMap<Address, u64, FixedState>,
+    /// By the selected event: the record that sent it.
+    selections: HashMap<(TenantId, EventId), u64, FixedState>,
+    /// Records that owe something.
+    open: BTreeMap<u64, Open>,
+    /// The last record.
+    last: u64,
+}
+
+/// A record that owes something.
+#[derive(Clone, Debug)]
+struct Open {
+    record: Record,
+    /// Letters of it that nobody recorded.
+    letters: usize,
+    /// Selections of it that not every shard has taken in.
+    selections: Vec<Selection>,
+    /// The shard that wrote it.
+    source: usize,
+    /// Instances that its selections chose.
+    chosen: Vec<InstanceId>,
+}
+
+/// A selection that not every shard has taken in.
+#[derive(Clone, Debug)]
+struct Selection {
+    event: EventId,
+    /// Whether it went no further than the shard that made it.
+    ends_there: bool,
+}
+
+impl Open {
+    /// The shards that have not taken a selection in.
+    fn owing<'o>(
+        &'o self,
+        selection: &'o Selection,
+        position: u64,
+        taken_in: &'o TakenIn,
+    ) -> impl Iterator<Item = usize> + 'o {
+        let concerned = |shard: &usize| !selection.ends_there || *shard == self.source;
+        let shards = (0..taken_in.placement.shards).filter(concerned);
+        shards.filter(move |shard| !taken_in.has(*shard, self.source, position))
+    }
+}
+
+impl Owed {
+    /// Nothing is owed, and nothing was recorded.
+    pub fn nothing() -> Self {
+        Self::new(TakenIn::all(
+            Placement {
+                partitions: PartitionCount::DEFAULT,
+                shards: 1,
+            },
+            0,
+        ))
+    }
+
+    /// Nothing is owed yet, by shards that are so far.
+    pub fn new(taken_in: TakenIn) -> Self {
+        Self {
+            taken_in,
+            letters: HashMap::default(),
+            selections: HashMap::default(),
+            open: BTreeMap::new(),
+            last: 0,
+        }
+    }
+
+    /// How far the shards were when the last record was noted.
+    pub fn known(&self) -> &TakenIn {
+        &self.taken_in
+    }
+
+    /// Every record before this position owes nothing.
+    pub fn settled_below(&self) -> u64 {
+        let first = self.open.first_key_value();
+        first.map_or(self.last + 1, |(position, _)| *position)
+    }
+
+    /// Takes a record in, the next of the log.
+    pub fn note(&mut self, position: u64, record: &Record) {
+        self.last = position;
+        self.settle(record);
+        let mut letters = 0;
+        let mut selections = Vec::new();
+        let mut replaced = Vec::new();
+        let tenant = &record.tenant;
+        let mut owe = |id: &InstanceId, event: EventId| {
+            letters += 1;
+            let address = (tenant.clone(), id.clone(), event);
+            replaced.extend(self.letters.insert(address, position));
+        };
+        for outgoing in sent_by(&record.body) {
+            match &outgoing.to {
+                Target::Instance { id, .. } | Target::Create { id, .. } => {
+                    owe(id, outgoing.event.id.clone());
+                }
+                Target::Selection(_) => selections.push(Selection {
+                    event: outgoing.event.id.clone(),
+                    ends_there: exhausted(&outgoing.cause).is_some(),
+                }),
+            }
+        }
+        if let Body::Selected(selected) = &record.body {
+            for id in &selected.instances {
+                owe(id, selected.event.id.at(id));
+            }
+            let key = (tenant.clone(), selected.event.id.clone());
+            if let Some(sender) = self.selections.get(&key).copied()
+                && let Some(open) = self.open.get_mut(&sender)
+            {
+                open.chosen.extend(selected.instances.iter().cloned());
+            }
+        }
+        for earlier in replaced {
+            self.settled(earlier);
+        }
+        if letters == 0 && selections.is_empty() {
+            return;
+        }
+        for selection in &selections {
+            let key = (tenant.clone(), selection.event.clone());
+            self.selections.insert(key, position);
+        }
+        let placement = self.taken_in.placement;
+        self.open.insert(
+            position,
+            Open {
+                record: record.clone(),
+                letters,
+                selections,
+                source: source_of(&record.body, placement),
+                chosen: Vec::new(),
+            },
+        );
+    }
+
+    /// Takes in how far the shards are.
+    pub fn taken_in(&mut self, taken_in: &TakenIn) {
+        if taken_in.placement != self.taken_in.placement {
+            for open in self.open.values_mut() {
+                open.source = source_of(&open.record.body, taken_in.placement);
+            }
+        }
+        self.taken_in.clone_from(taken_in);
+        if self.selections.is_empty() {
+            return;
+        }
+        let owed: Vec<_> = self.selections.iter().collect();
+        let is_settled = |(key, position): &(&(TenantId, EventId), &u64)| {
+            let open = self.open.get(*position);
+            open.is_none_or(|open| {
+                let selection = open.selections.iter().find(|open| open.event == key.1);
+                selection.is_none_or(|selection| {
+                    open.owing(selection, **position, taken_in).next().is_none()
+                })
+            })
+        };
+        let settled = owed.into_iter().filter(is_settled);
+        let settled: Vec<_> = settled.map(|(key, _)| key.clone()).collect();
+        for (tenant, event) in settled {
+            self.gave_up(&tenant, &event);
+        }
+    }
+
+    /// What is owed, in the order in which it was sent.
+    pub fn debts(&self) -> Vec<Debt> {
+        let mut debts = Vec::new();
+        for (position, open) in &self.open {
+            let tenant = &open.record.tenant;
+            let mut owe = |what| {
+                debts.push(Debt {
+                    tenant: tenant.clone(),
+                    what,
+                });
+            };
+            let is_open = |id: &InstanceId, event: EventId| {
+                let address = (tenant.clone(), id.clone(), event);
+                self.letters.get(&address) == Some(position)
+            };
+            for outgoing in sent_by(&open.record.body) {
+                match &outgoing.to {
+                    Target::Instance { id, .. } | Target::Create { id, .. } => {
+                        if is_open(id, outgoing.event.id.clone()) {
+                            owe(Undelivered::Sent(Box::new(outgoing.clone())));
+                        }
+                    }
+                    Target::Selection(_) => {
+                        let unselected = self.unselected(*position, open, outgoing);
+                        let unselected = unselected.map(Box::new);
+                        unselected
+                            .map(Undelivered::Selection)
+                            .into_iter()
+                            .for_each(&mut owe);
+                    }
+                }
+            }
+            if let Body::Selected(selected) = &open.record.body {
+                for id in &selected.instances {
+                    if is_open(id, selected.event.id.at(id)) {
+                        owe(Undelivered::Chosen(Arc::clone(selected), id.clone()));
+                    }
+                }
+            }
+        }
+        debts
+    }
+
+    fn unselected(&self, position: u64, open: &Open, outgoing: &Outgoing) -> Option<Unselected> {
+        let mut selections = open.selections.iter();
+        let selection = selections.find(|selection| selection.event == outgoing.event.id)?;
+        let placement = self.taken_in.placement;
+        let owing = open.owing(selection, position, &self.taken_in);
+        let mut partitions: Vec<Partition> =
+            owing.flat_map(|shard| placement.owned_by(shard)).collect();
+        partitions.sort_unstable();
+        Some(Unselected {
+            outgoing: outgoing.clone(),
+            partitions,
+            chosen: open.chosen.clone(),
+        })
+    }
+
+    /// Takes off what a record settles.
+    fn settle(&mut self, record: &Record) {
+        if self.open.is_empty() {
+            return;
+        }
+        let tenant = &record.tenant;
+        match &record.body {
+            Body::Handled(handled) => {
+                let id = &handled.after.id;
+                self.received(tenant, id, &handled.event.id);
+                for event in &handled.cancels {
+                    self.received(tenant, id, event);
+                }
+            }
+            Body::Parked(letter) => match &letter.instance {
+                Some(id) => self.received(tenant, id, &letter.event.id),
+                // One shard may be overloaded alone; all else holds for each.
+                None if letter.why == Parked::Overload => {}
+                None => self.gave_up(tenant, &letter.event.id),
+            },
+            Body::Discarded(discarded) => match &discarded.instance {
+                Some(id) => self.received(tenant, id, &discarded.id),
+                None => self.gave_up(tenant, &discarded.id),
+            },
+            Body::Selected(_) | Body::Departed(_) | Body::Moved(_) => {}
+        }
+    }
+
+    /// An instance has recorded an event, or never will.
+    fn received(&mut self, tenant: &TenantId, id: &InstanceId, event: &EventId) {
+        let address = (tenant.clone(), id.clone(), event.clone());
+        if let Some(position) = self.letters.remove(&address) {
+            self.settled(position);
+        }
+    }
+
+    /// A record owes one letter less.
+    fn settled(&mut self, position: u64) {
+        if let Some(open) = self.open.get_mut(&position) {
+            open.letters -= 1;
+            self.close(position);
+        }
+    }
+
+    /// No shard will choose anybody for an event any more.
+    fn gave_up(&mut self, tenant: &TenantId, event: &EventId) {
+        let key = (tenant.clone(), event.clone());
+        let Some(position) = self.selections.remove(&key) else {
+            return;
+        };
+        if let Some(open) = self.open.get_mut(&position) {
+            open.selections
+                .retain(|selection| selection.event != *event);
+            self.close(position);
+        }
+    }
+
+    fn close(&mut self, position: u64) {
+        let is_settled = |open: &Open| open.letters == 0 && open.selections.is_empty();
+        if self.open.get(&position).is_some_and(is_settled) {
+            self.open.remove(&position);
+        }
+    }
+}
+
+/// What a record sends.
+fn sent_by(body: &Body) -> impl Iterator<Item = &Outgoing> {
+    let (many, one): (&[Outgoing], Option<&Outgoing>) = match body {
+        Body::Handled(handled) => (&handled.deliveries, None),
+        Body::Departed(departed) => (&[], Some(&departed.outgoing)),
+        Body::Discarded(discarded) => (&[], discarded.resent.as_deref()),
+        Body::Selected(_) | Body::Moved(_) | Body::Parked(_) => (&[], None),
+    };
+    many.iter().chain(one)
+}
+
+/// The shard that wrote a record which sends something.
+fn source_of(body: &Body, placement: Placement) -> usize {
+    let route = match body {
+        Body::Handled(handled) => handled.after.id.route(),
+        Body::Departed(departed) => departed.after.id.route(),
+        Body::Discarded(discarded) => letter_route(&discarded.id, discarded.instance.as_ref()),
+        Body::Selected(_) | Body::Moved(_) | Body::Parked(_) => return 0,
+    };
+    placement.owner(placement.partitions.partition_of_route(route))
+}
+
+/// Where what is asked about a dead letter is done.
+pub fn letter_route(id: &EventId, instance: Option<&InstanceId>) -> u16 {
+    instance.map_or_else(|| route_of(&id.to_string()), InstanceId::route)
+}

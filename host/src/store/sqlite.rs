@@ -1,0 +1,327 @@
+//! The embedded store: one SQLite database in a file.
+//!
+//! One connection writes, a few read (write-ahead log, so that they do not wait for each other). A
+//! transaction holds what all shards appended meanwhile and is on the disk when it is committed
+//! (`synchronous=FULL`).
+//!
+//! An event costs one row at the end of `events`. Its instance's row in `instances` is written
+//! every [`Config::snapshot_interval`] events only; what is newer is kept here as well, since
+//! readers want to know how an instance is, not how it was ([`stale`]). What a host that starts
+//! must look at of `events` is bounded: rows that lag far behind are written before their turn.
+
+mod deployments;
+mod file;
+mod letters;
+mod owed;
+mod read;
+mod row;
+mod stale;
+mod versions;
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use rusqlite::Connection;
+use xcomponent_core::{
+    definition::OnLive,
+    id::{
+        ComponentName, Digest, EventId, InstanceId, Partition, PartitionCount, TenantId, Version,
+    },
+    owed::{Owed, TakenIn},
+    record::{Handled, Snapshot},
+};
+
+use self::{deployments::Deployments, file::Lock, stale::Stale, writer::Writer};
+use super::{
+    Entry, Error, EventAt, Position, Result, Store,
+    query::{
+        ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
+        RecordFilter, Tail,
+    },
+    stored::Unreadable,
+};
+
+/// Connections that wait for readers at most; more are closed after use.
+const READERS_IDLE_MAX: usize = 4;
+
+/// How a database is used.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Records of an instance after which its row is written.
+    pub snapshot_interval: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            snapshot_interval: 10,
+        }
+    }
+}
+
+/// Why a database was not opened. It is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder or file cannot be used.
+    #[error("`{path}` cannot be used")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has it.
+    #[error("`{0}` is in use by another host")]
+    InUse(PathBuf),
+    /// It is no database of this program, or a damaged one.
+    #[error("`{path}` cannot be read as a database of this program: {source}")]
+    Database {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: rusqlite::Error,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "`{path}` was written by a newer version of this program (schema {found}, this one knows \
+         schemas up to {known}): use that version, or another folder"
+    )]
+    Newer {
+        /// Which.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest known one.
+        known: i64,
+    },
+    /// The end of its journal cannot be read.
+    #[error("the journal in `{path}` cannot be read")]
+    Journal {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: Error,
+    },
+}
+
+/// Keeps everything in one file.
+pub struct Sqlite {
+    path: PathBuf,
+    /// Before the one that writes: the last to be closed tidies up, and these may not.
+    readers: Mutex<Vec<Connection>>,
+    writer: Mutex<Writer>,
+    stale: RwLock<Stale>,
+    deployments: Deployments,
+    _lock: Lock,
+}
+
+impl Sqlite {
+    /// Opens a database, or makes one; brings one of an older version up to date.
+    ///
+    /// # Errors
+    ///
+    /// If it is in use, newer, damaged, or not a database of this program.
+    pub fn open(path: &Path, config: Config) -> Result<Self, OpenError> {
+        let lock = file::lock(path)?;
+        let connection = file::open(path)?;
+        let store = Self {
+            path: path.to_owned(),
+            readers: Mutex::default(),
+            writer: Mutex::new(Writer::new(connection, config)),
+            stale: RwLock::default(),
+            deployments: Deployments::default(),
+            _lock: lock,
+        };
+        store.recover().map_err(|source| OpenError::Journal {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(store)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks on a connection that only reads.
+    fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        let idle = self
+            .readers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => file::open_to_read(&self.path)?,
+        };
+        let answer = question(&connection);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < READERS_IDLE_MAX {
+            readers.push(connection);
+        }
+        answer
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged(Box::new(error))
+            }
+            _ => Self::Unavailable(Some(Box::new(error))),
+        }
+    }
+}
+
+impl From<Unreadable> for Error {
+    fn from(error: Unreadable) -> Self {
+        Self::Damaged(Box::new(error))
+    }
+}
+
+impl Store for Sqlite {
+    fn commit(&self, entries: &[Entry], taken_in: &TakenIn) -> Result<()> {
+        self.writer().commit(entries, taken_in, self)
+    }
+
+    fn owed(&self) -> Result<Owed> {
+        Ok(self.writer().owed.clone())
+    }
+
+    fn last_position(&self) -> Result<Position> {
+        self.ask(read::last_position)
+    }
+
+    fn load(
+        &self,
+        count: PartitionCount,
+        wanted: &[Partition],
+    ) -> Result<Vec<(Partition, Vec<Snapshot>)>> {
+        self.load_live(count, wanted)
+    }
+
+    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
+        let mut found = Vec::with_capacity(asked.len());
+        for (tenant, id) in asked {
+            found.extend(self.find(tenant, id)?);
+        }
+        Ok(found)
+    }
+
+    fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
+        self.ask(|connection| {
+            let recalled = asked.iter();
+            let recalled = recalled.map(|at| read::recall(connection, &self.deployments, at));
+            recalled.collect()
+        })
+    }
+
+    fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
+        self.find(tenant, id)
+    }
+
+    fn instances(
+        &self,
+        tenant: &TenantId,
+        filter: &InstanceFilter,
+        page: PageRequest,
+    ) -> Result<Page<Snapshot>> {
+        self.list(tenant, filter, page)
+    }
+
+    fn instance_counts(
+        &self,
+        tenant: &TenantId,
+        filter: &InstanceFilter,
+    ) -> Result<Vec<InstanceCount>> {
+        self.count(tenant, filter)
+    }
+
+    fn history(
+        &self,
+        tenant: &TenantId,
+        instance: &InstanceId,
+        page: PageRequest,
+    ) -> Result<Page<Entry>> {
+        self.history_of(tenant, instance, page)
+    }
+
+    fn records(
+        &self,
+        tenant: &TenantId,
+        filter: &RecordFilter,
+        after: Position,
+        limit: usize,
+    ) -> Result<Tail> {
+        self.ask(|connection| {
+            read::records(connection, &self.deployments, tenant, filter, after, limit)
+        })
+    }
+
+    fn trace(&self, tenant: &TenantId, roots: &[EventId], limit: usize) -> Result<Vec<Entry>> {
+        self.ask(|connection| read::trace(connection, &self.deployments, tenant, roots, limit))
+    }
+
+    fn dead_letter(
+        &self,
+        tenant: &TenantId,
+        id: &EventId,
+        instance: Option<&InstanceId>,
+    ) -> Result<Option<Letter>> {
+        self.ask(|connection| letters::find(connection, tenant, id, instance))
+    }
+
+    fn dead_letters(
+        &self,
+        tenant: &TenantId,
+        filter: &LetterFilter,
+        page: PageRequest,
+    ) -> Result<Page<Letter>> {
+        self.ask(|connection| letters::list(connection, tenant, filter, page))
+    }
+
+    fn dead_letter_count(&self, tenant: &TenantId, filter: &LetterFilter) -> Result<u64> {
+        self.ask(|connection| letters::count(connection, tenant, filter))
+    }
+
+    fn save_version(&self, version: &ComponentVersion, artifact: Arc<[u8]>) -> Result<()> {
+        self.writer().save_version(version, &artifact)
+    }
+
+    fn activate_version(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+        on_live: OnLive,
+    ) -> Result<()> {
+        self.writer()
+            .activate_version(tenant, component, version, on_live)
+    }
+
+    fn delete_version(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+    ) -> Result<()> {
+        self.writer().delete_version(tenant, component, version)
+    }
+
+    fn versions(
+        &self,
+        tenant: &TenantId,
+        component: Option<&ComponentName>,
+    ) -> Result<Vec<ComponentVersion>> {
+        self.ask(|connection| versions::list(connection, tenant, component))
+    }
+
+    fn artifact(&self, digest: Digest) -> Result<Option<Arc<[u8]>>> {
+        self.ask(|connection| versions::artifact(connection, digest))
+    }
+}

@@ -1,0 +1,447 @@
+//! Questions about instances and the journal.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLockReadGuard},
+};
+
+use hashbrown::HashMap;
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::Value};
+use xcomponent_core::{
+    id::{EventId, InstanceId, Partition, PartitionCount, TenantId},
+    owed::Owed,
+    record::{Body, Handled, Snapshot},
+};
+
+use super::{
+    Sqlite,
+    deployments::Deployments,
+    owed,
+    row::{
+        self, EventRow, SELECT_EVENTS, SELECT_INSTANCES, read_event, read_instance, signed,
+        unsigned,
+    },
+    stale::{Newest, Stale},
+    writer::tenant_number,
+};
+use crate::store::{
+    Entry, EventAt, Position, Result,
+    query::{Cursor, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail},
+};
+
+/// Rows that are looked at while nothing can be noted.
+const SLICE: usize = 1_024;
+
+/// The position of the last record.
+pub(super) fn last_position(connection: &Connection) -> Result<Position> {
+    let last: Option<i64> = connection
+        .prepare_cached("SELECT max(position) FROM events")?
+        .query_row([], |row| row.get(0))?;
+    Ok(Position(last.map_or(0, unsigned)))
+}
+
+/// A stretch of the log.
+pub(super) fn records(
+    connection: &Connection,
+    deployments: &Deployments,
+    tenant: &TenantId,
+    filter: &RecordFilter,
+    after: Position,
+    limit: usize,
+) -> Result<Tail> {
+    let through = last_position(connection)?.0.min(after.0 + SLICE as u64);
+    let mut tail = Tail {
+        entries: Vec::new(),
+        through: after,
+    };
+    let Some(number) = tenant_number(connection, tenant)? else {
+        tail.through = Position(through.max(after.0));
+        return Ok(tail);
+    };
+    let question = format!(
+        "{SELECT_EVENTS} WHERE e.position > ?1 AND e.position <= ?2 AND e.tenant = ?3
+         ORDER BY e.position"
+    );
+    let mut statement = connection.prepare_cached(&question)?;
+    let mut rows = statement.query(params![signed(after.0), signed(through), number])?;
+    while let Some(row) = rows.next()? {
+        if tail.entries.len() == limit {
+            return Ok(tail);
+        }
+        let EventRow { entry, .. } = read_event(row, connection, deployments)?;
+        tail.through = entry.position;
+        if filter.passes(&entry.record) {
+            tail.entries.push(entry);
+        }
+    }
+    tail.through = Position(through.max(after.0));
+    Ok(tail)
+}
+
+/// What became of an event.
+pub(super) fn recall(
+    connection: &Connection,
+    deployments: &Deployments,
+    (tenant, instance, event): &EventAt,
+) -> Result<Option<Arc<Handled>>> {
+    let question = format!(
+        "{SELECT_EVENTS} WHERE t.name = ?1 AND i.id = ?2
+           AND (e.event_id = ?3 OR e.event_id > ?3 || '.r' AND e.event_id < ?3 || '.s')
+         ORDER BY e.position DESC"
+    );
+    let mut statement = connection.prepare_cached(&question)?;
+    let mut rows = statement.query([tenant.as_str(), &instance.to_string(), &event.to_string()])?;
+    while let Some(row) = rows.next()? {
+        let found = read_event(row, connection, deployments)?.entry.record.body;
+        if let Body::Handled(handled) = found
+            && (handled.event.id == *event || handled.settles.as_ref() == Some(event))
+        {
+            return Ok(Some(handled));
+        }
+    }
+    Ok(None)
+}
+
+/// What these events from outside led to.
+pub(super) fn trace(
+    connection: &Connection,
+    deployments: &Deployments,
+    tenant: &TenantId,
+    roots: &[EventId],
+    limit: usize,
+) -> Result<Vec<Entry>> {
+    let Some(number) = tenant_number(connection, tenant)? else {
+        return Ok(Vec::new());
+    };
+    let marks = vec!["?"; roots.len()].join(", ");
+    let question = format!(
+        "{SELECT_EVENTS} WHERE e.position IN
+           (SELECT position FROM events WHERE root IN ({marks})
+            UNION SELECT position FROM events WHERE event_id IN ({marks}))
+         AND e.tenant = ? ORDER BY e.position LIMIT ?"
+    );
+    let texts = || roots.iter().map(|root| Value::Text(root.to_string()));
+    let bounds = [
+        Value::Integer(number),
+        Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)),
+    ];
+    let mut statement = connection.prepare(&question)?;
+    let mut rows = statement.query(params_from_iter(texts().chain(texts()).chain(bounds)))?;
+    let mut trace = Vec::new();
+    while let Some(row) = rows.next()? {
+        trace.push(read_event(row, connection, deployments)?.entry);
+    }
+    Ok(trace)
+}
+
+impl Sqlite {
+    /// Reads the end of the journal as if it were written now: which instances are newer than
+    /// their rows, and what is owed.
+    pub(super) fn recover(&self) -> Result<()> {
+        let mut writer = self.writer();
+        self.ask(|connection| {
+            let taken_in = owed::read(connection)?;
+            if let Some(taken_in) = &taken_in {
+                writer.owed = Owed::new(taken_in.clone());
+            }
+            let question = format!(
+                "{SELECT_EVENTS} WHERE e.position >=
+                   (SELECT min(position + (name = 'covered')) FROM marks)
+                 ORDER BY e.position"
+            );
+            let mut last_of =
+                connection.prepare_cached("SELECT last FROM instances WHERE instance = ?1")?;
+            let mut statement = connection.prepare(&question)?;
+            let mut rows = statement.query([])?;
+            let mut stale = self.stale.write().unwrap_or_else(PoisonError::into_inner);
+            while let Some(row) = rows.next()? {
+                let event = read_event(row, connection, &self.deployments)?;
+                let position = event.entry.position.0;
+                writer.owed.note(position, &event.entry.record);
+                if let Some(number) = event.instance {
+                    let last: i64 = last_of.query_row([number], |row| row.get(0))?;
+                    if position > unsigned(last) {
+                        stale.note(number, position, position, event.entry.record.body);
+                    }
+                }
+            }
+            if let Some(taken_in) = &taken_in {
+                writer.owed.taken_in(taken_in);
+            }
+            Ok(())
+        })
+    }
+
+    fn stale(&self) -> RwLockReadGuard<'_, Stale> {
+        self.stale.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What goes on, or is an entry point, of these partitions.
+    pub(super) fn load_live(
+        &self,
+        count: PartitionCount,
+        wanted: &[Partition],
+    ) -> Result<Vec<(Partition, Vec<Snapshot>)>> {
+        let mut loaded: BTreeMap<u16, Vec<Snapshot>> = wanted
+            .iter()
+            .map(|partition| (partition.0, Vec::new()))
+            .collect();
+        self.ask(|connection| {
+            let question = format!(
+                "{SELECT_INSTANCES}
+                 WHERE i.status = 'active' OR i.entry_point = 1 OR i.timers_json IS NOT NULL"
+            );
+            let mut statement = connection.prepare(&question)?;
+            let stale = self.stale();
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                let id = InstanceId::from_stored(row::text(row, 1)?);
+                let Some(instances) = loaded.get_mut(&count.partition(&id).0) else {
+                    continue;
+                };
+                let snapshot = match stale.get(row.get(0)?) {
+                    Some(newest) => newest.snapshot().clone(),
+                    None => read_instance(row, connection, &self.deployments)?,
+                };
+                if snapshot.is_live() {
+                    instances.push(snapshot);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(loaded
+            .into_iter()
+            .map(|(partition, instances)| (Partition(partition), instances))
+            .collect())
+    }
+
+    /// One instance.
+    pub(super) fn find(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
+        self.ask(|connection| {
+            let Some(number) = tenant_number(connection, tenant)? else {
+                return Ok(None);
+            };
+            let question = format!("{SELECT_INSTANCES} WHERE i.tenant = ?1 AND i.id = ?2");
+            let mut statement = connection.prepare_cached(&question)?;
+            // Held while the row is read, so that nothing is forgotten in between.
+            let stale = self.stale();
+            let mut rows = statement.query(params![number, id.to_string()])?;
+            let Some(row) = rows.next()? else {
+                return Ok(None);
+            };
+            match stale.get(row.get(0)?) {
+                Some(newest) => Ok(Some(newest.snapshot().clone())),
+                None => read_instance(row, connection, &self.deployments).map(Some),
+            }
+        })
+    }
+
+    /// Walks a tenant's instances, the last created first, while `visit` says so.
+    fn walk(
+        &self,
+        tenant: &TenantId,
+        filter: &InstanceFilter,
+        from: Option<Cursor>,
+        mut visit: impl FnMut(i64, Snapshot) -> bool,
+    ) -> Result<()> {
+        let machine = filter.machine.as_ref().map(ToString::to_string);
+        let question = format!(
+            "{SELECT_INSTANCES} WHERE i.tenant = ?1 AND i.instance < ?2
+               AND (?3 IS NULL OR i.machine = ?3)
+             ORDER BY i.instance DESC LIMIT {SLICE}"
+        );
+        let mut below = from.map_or(i64::MAX, |cursor| signed(cursor.0));
+        self.ask(|connection| {
+            let Some(number) = tenant_number(connection, tenant)? else {
+                return Ok(());
+            };
+            let mut statement = connection.prepare_cached(&question)?;
+            loop {
+                let stale = self.stale();
+                let mut rows = statement.query(params![number, below, machine])?;
+                let mut seen = 0;
+                while let Some(row) = rows.next()? {
+                    below = row.get(0)?;
+                    seen += 1;
+                    let snapshot = match stale.get(below) {
+                        Some(newest) => newest.snapshot().clone(),
+                        None => read_instance(row, connection, &self.deployments)?,
+                    };
+                    if filter.passes(&snapshot) && !visit(below, snapshot) {
+                        return Ok(());
+                    }
+                }
+                if seen < SLICE {
+                    return Ok(());
+                }
+            }
+        })
+    }
+
+    /// A page of instances.
+    pub(super) fn list(
+        &self,
+        tenant: &TenantId,
+        filter: &InstanceFilter,
+        page: PageRequest,
+    ) -> Result<Page<Snapshot>> {
+        let (limit, mut items, mut last, mut more) = (page.bounded(), Vec::new(), 0, false);
+        self.walk(tenant, filter, page.after, |number, snapshot| {
+            more = items.len() == limit;
+            if !more {
+                last = number;
+                items.push(snapshot);
+            }
+            !more
+        })?;
+        Ok(Page {
+            items,
+            next: more.then_some(Cursor(unsigned(last))),
+        })
+    }
+
+    /// How many instances there are of each kind.
+    pub(super) fn count(
+        &self,
+        tenant: &TenantId,
+        filter: &InstanceFilter,
+    ) -> Result<Vec<InstanceCount>> {
+        let mut counts: BTreeMap<InstanceCount, u64> = BTreeMap::new();
+        if filter.conditions.is_empty() && filter.text.is_none() {
+            self.count_kinds(tenant, &mut counts)?;
+            counts.retain(|kind, _| filter.passes_kind(kind));
+        } else {
+            self.walk(tenant, filter, None, |_, snapshot| {
+                *counts.entry(kind_of(&snapshot)).or_default() += 1;
+                true
+            })?;
+        }
+        let counts = counts.into_iter().filter(|(_, instances)| *instances > 0);
+        Ok(counts
+            .map(|(kind, instances)| InstanceCount { instances, ..kind })
+            .collect())
+    }
+
+    /// Counts rows, and puts those right that are behind.
+    fn count_kinds(
+        &self,
+        tenant: &TenantId,
+        counts: &mut BTreeMap<InstanceCount, u64>,
+    ) -> Result<()> {
+        self.ask(|connection| {
+            let Some(number) = tenant_number(connection, tenant)? else {
+                return Ok(());
+            };
+            let stale = self.stale();
+            let mut behind: HashMap<(i64, String, String, String), u64> = HashMap::new();
+            let kind = |row: &rusqlite::Row<'_>| {
+                rusqlite::Result::Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            };
+            let mut one = connection.prepare_cached(
+                "SELECT version, machine, state, status FROM instances WHERE instance = ?1",
+            )?;
+            for (instance, newest) in stale.iter() {
+                if newest.snapshot().tenant() == tenant {
+                    *behind.entry(one.query_row([instance], kind)?).or_default() += 1;
+                    *counts.entry(kind_of(newest.snapshot())).or_default() += 1;
+                }
+            }
+            let mut all = connection.prepare_cached(
+                "SELECT version, machine, state, status, count(*) FROM instances
+                 WHERE tenant = ?1 GROUP BY 1, 2, 3, 4",
+            )?;
+            let mut rows = all.query([number])?;
+            while let Some(row) = rows.next()? {
+                let stored = kind(row)?;
+                let deployment = self.deployments.get(connection, stored.0)?;
+                let behind = behind.get(&stored).copied().unwrap_or_default();
+                let kind = row::read_kind(&deployment, &stored.1, &stored.2, &stored.3)?;
+                *counts.entry(kind).or_default() += unsigned(row.get(4)?) - behind;
+            }
+            Ok(())
+        })
+    }
+
+    /// A page of an instance's history.
+    pub(super) fn history_of(
+        &self,
+        tenant: &TenantId,
+        instance: &InstanceId,
+        page: PageRequest,
+    ) -> Result<Page<Entry>> {
+        let (limit, mut items, mut more) = (page.bounded(), Vec::new(), false);
+        self.ask(|connection| {
+            let Some(tenant) = tenant_number(connection, tenant)? else {
+                return Ok(());
+            };
+            let Some((number, last)) = self.end_of_journal(connection, tenant, instance)? else {
+                return Ok(());
+            };
+            let mut next = Some(last);
+            if let Some(Cursor(after)) = page.after {
+                next = connection
+                    .prepare_cached(
+                        "SELECT before FROM events WHERE position = ?1 AND instance = ?2",
+                    )?
+                    .query_row([signed(after), number], |row| row.get::<_, Option<i64>>(0))
+                    .optional()?
+                    .flatten()
+                    .map(unsigned);
+            }
+            let question = format!("{SELECT_EVENTS} WHERE e.position = ?1");
+            let mut statement = connection.prepare_cached(&question)?;
+            while let Some(position) = next {
+                let mut rows = statement.query([signed(position)])?;
+                // The rest may have been removed.
+                let Some(row) = rows.next()? else { break };
+                let event = read_event(row, connection, &self.deployments)?;
+                next = event.before;
+                if matches!(event.entry.record.body, Body::Handled(_)) {
+                    more = items.len() == limit;
+                    if more {
+                        break;
+                    }
+                    items.push(event.entry);
+                }
+            }
+            Ok(())
+        })?;
+        let last = items.last().map_or(0, |entry| entry.position.0);
+        Ok(Page {
+            items,
+            next: more.then_some(Cursor(last)),
+        })
+    }
+
+    /// An instance's number and the position of its last record.
+    fn end_of_journal(
+        &self,
+        connection: &Connection,
+        tenant: i64,
+        id: &InstanceId,
+    ) -> Result<Option<(i64, u64)>> {
+        let stale = self.stale();
+        let found: Option<(i64, i64)> = connection
+            .prepare_cached("SELECT instance, last FROM instances WHERE tenant = ?1 AND id = ?2")?
+            .query_row(params![tenant, id.to_string()], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        Ok(found.map(|(number, last)| {
+            let newest = stale.get(number);
+            let newest = newest.map(|Newest { last, .. }| *last);
+            (number, newest.unwrap_or_else(|| unsigned(last)))
+        }))
+    }
+}
+
+fn kind_of(snapshot: &Snapshot) -> InstanceCount {
+    InstanceCount {
+        component: snapshot.component().clone(),
+        version: snapshot.deployment.definition.version.clone(),
+        machine: snapshot.machine().name.clone(),
+        state: snapshot.state().name.clone(),
+        status: snapshot.status,
+        instances: 0,
+    }
+}

@@ -1,0 +1,270 @@
+//! Causes, and what they cause.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use xcomponent_core::{
+    definition::{MatchingRule, Operator},
+    id::{ComponentName, EventId, EventName, InstanceId, MachineName, StateName},
+    json::Path,
+    record::{Cause, Condition, Link, Outgoing, Parent, SelectBy, Selector, Target},
+};
+
+use super::{Read, StoredEvent, word};
+
+/// Why an event exists.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct StoredCause {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance: Option<String>,
+    root: String,
+    /// The nearest step first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    chain: Vec<StoredLink>,
+    depth: u16,
+    credits: u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    spread: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_parent: Option<Arc<str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredLink {
+    instance: String,
+    event: String,
+}
+
+impl StoredCause {
+    pub(in crate::store) fn of(cause: &Cause) -> Self {
+        let links = std::iter::successors(cause.chain.as_ref(), |link| link.before.as_ref());
+        let link = |link: &Arc<Link>| StoredLink {
+            instance: link.instance.to_string(),
+            event: link.event.to_string(),
+        };
+        Self {
+            event: cause.event.as_ref().map(ToString::to_string),
+            instance: cause.instance.as_ref().map(ToString::to_string),
+            root: cause.root.to_string(),
+            chain: links.map(link).collect(),
+            depth: cause.depth,
+            credits: cause.credits,
+            spread: cause.spread,
+            trace_parent: cause.trace_parent.clone(),
+        }
+    }
+
+    pub(in crate::store) fn read(self) -> Cause {
+        let chain = self.chain.into_iter().rev().fold(None, |before, link| {
+            Some(Arc::new(Link {
+                instance: InstanceId::from_stored(&link.instance),
+                event: EventName::new(&link.event),
+                before,
+            }))
+        });
+        Cause {
+            event: self.event.as_deref().map(EventId::from_stored),
+            instance: self.instance.as_deref().map(InstanceId::from_stored),
+            root: EventId::from_stored(&self.root),
+            chain,
+            depth: self.depth,
+            credits: self.credits,
+            spread: self.spread,
+            trace_parent: self.trace_parent,
+        }
+    }
+}
+
+/// What a transition sends.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct StoredOutgoing {
+    n: u32,
+    to: StoredTarget,
+    event: StoredEvent,
+    cause: StoredCause,
+}
+
+impl StoredOutgoing {
+    pub(in crate::store) fn of(outgoing: &Outgoing) -> Self {
+        Self {
+            n: outgoing.n,
+            to: StoredTarget::of(&outgoing.to),
+            event: StoredEvent::of(&outgoing.event),
+            cause: StoredCause::of(&outgoing.cause),
+        }
+    }
+
+    pub(in crate::store) fn read(self) -> Read<Outgoing> {
+        Ok(Outgoing {
+            n: self.n,
+            to: self.to.read()?,
+            event: self.event.read(),
+            cause: self.cause.read(),
+        })
+    }
+}
+
+/// Where something is sent.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StoredTarget {
+    Instance {
+        component: String,
+        id: String,
+    },
+    Selection(StoredSelector),
+    Create {
+        component: String,
+        machine: Option<String>,
+        id: String,
+        parent: Option<StoredParent>,
+    },
+}
+
+impl StoredTarget {
+    pub(super) fn of(target: &Target) -> Self {
+        match target {
+            Target::Instance { component, id } => Self::Instance {
+                component: component.to_string(),
+                id: id.to_string(),
+            },
+            Target::Selection(selector) => Self::Selection(StoredSelector::of(selector)),
+            Target::Create {
+                component,
+                machine,
+                id,
+                parent,
+            } => Self::Create {
+                component: component.to_string(),
+                machine: machine.as_ref().map(ToString::to_string),
+                id: id.to_string(),
+                parent: parent.as_deref().map(StoredParent::of),
+            },
+        }
+    }
+
+    pub(super) fn read(self) -> Read<Target> {
+        Ok(match self {
+            Self::Instance { component, id } => Target::Instance {
+                component: ComponentName::new(component),
+                id: InstanceId::from_stored(&id),
+            },
+            Self::Selection(selector) => Target::Selection(Arc::new(selector.read()?)),
+            Self::Create {
+                component,
+                machine,
+                id,
+                parent,
+            } => Target::Create {
+                component: ComponentName::new(component),
+                machine: machine.map(MachineName::new),
+                id: InstanceId::from_stored(&id),
+                parent: parent.map(|parent| Box::new(parent.read())),
+            },
+        })
+    }
+}
+
+/// Who made an instance.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct StoredParent {
+    id: String,
+    component: String,
+    machine: String,
+}
+
+impl StoredParent {
+    pub(in crate::store) fn of(parent: &Parent) -> Self {
+        Self {
+            id: parent.id.to_string(),
+            component: parent.component.to_string(),
+            machine: parent.machine.to_string(),
+        }
+    }
+
+    pub(in crate::store) fn read(self) -> Parent {
+        Parent {
+            id: InstanceId::from_stored(&self.id),
+            component: ComponentName::new(self.component),
+            machine: MachineName::new(self.machine),
+        }
+    }
+}
+
+/// Which instances an event goes to.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct StoredSelector {
+    component: String,
+    machine: Option<String>,
+    state: Option<String>,
+    /// None = by the machine's own rules.
+    conditions: Option<Vec<StoredCondition>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredCondition {
+    event_property: String,
+    instance_property: String,
+    operator: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    value: Option<Value>,
+}
+
+impl StoredSelector {
+    pub(in crate::store) fn of(selector: &Selector) -> Self {
+        let conditions = match &selector.by {
+            SelectBy::MachineRules => None,
+            SelectBy::Conditions(conditions) => {
+                Some(conditions.iter().map(StoredCondition::of).collect())
+            }
+        };
+        Self {
+            component: selector.component.to_string(),
+            machine: selector.machine.as_ref().map(ToString::to_string),
+            state: selector.state.as_ref().map(ToString::to_string),
+            conditions,
+        }
+    }
+
+    pub(in crate::store) fn read(self) -> Read<Selector> {
+        let by = match self.conditions {
+            None => SelectBy::MachineRules,
+            Some(conditions) => {
+                let conditions = conditions.into_iter().map(StoredCondition::read);
+                SelectBy::Conditions(conditions.collect::<Read<_>>()?)
+            }
+        };
+        Ok(Selector {
+            component: ComponentName::new(self.component),
+            machine: self.machine.map(MachineName::new),
+            state: self.state.map(StateName::new),
+            by,
+        })
+    }
+}
+
+impl StoredCondition {
+    fn of(condition: &Condition) -> Self {
+        Self {
+            event_property: condition.rule.event_property.to_string(),
+            instance_property: condition.rule.instance_property.to_string(),
+            operator: condition.rule.operator.to_string(),
+            value: condition.value.clone(),
+        }
+    }
+
+    fn read(self) -> Read<Condition> {
+        let path = |text: &str| word::<Path>(text, Path::parse, "path");
+        Ok(Condition {
+            rule: MatchingRule {
+                event_property: path(&self.event_property)?,
+                instance_property: path(&self.instance_property)?,
+                operator: word(&self.operator, Operator::parse, "operator")?,
+            },
+            value: self.value,
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! What of a record has no column of its own, one shape for each kind of body.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use xcomponent_core::{
+    id::{EventId, InstanceId},
+    record::{Discarded, Handled, Selected},
+};
+
+use super::{
+    Read, StoredCause, StoredEvent, StoredFault, StoredLetter, StoredLog, StoredOutgoing,
+    StoredReason, StoredSelector,
+};
+
+/// The rest of an event that an instance looked at; most have nothing of it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(in crate::store) struct StoredHandled {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) sent_at: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) reason: Option<StoredReason>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::store) deliveries: Vec<StoredOutgoing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) fault: Option<StoredFault>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::store) logs: Vec<StoredLog>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) parked: Option<StoredLetter>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) settles: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::store) cancels: Vec<String>,
+}
+
+impl StoredHandled {
+    /// None if there is nothing to be written.
+    pub(in crate::store) fn of(handled: &Handled) -> Option<Self> {
+        let is_plain = handled.sent_at.is_none()
+            && handled.reason.is_none()
+            && handled.deliveries.is_empty()
+            && handled.fault.is_none()
+            && handled.logs.is_empty()
+            && handled.parked.is_none()
+            && handled.settles.is_none()
+            && handled.cancels.is_empty();
+        (!is_plain).then(|| Self {
+            sent_at: handled.sent_at.map(|at| at.0),
+            reason: handled.reason.as_deref().map(StoredReason::of),
+            deliveries: handled.deliveries.iter().map(StoredOutgoing::of).collect(),
+            fault: handled.fault.as_deref().map(StoredFault::of),
+            logs: handled.logs.iter().map(StoredLog::of).collect(),
+            parked: handled.parked.as_deref().map(StoredLetter::of),
+            settles: handled.settles.as_ref().map(ToString::to_string),
+            cancels: handled.cancels.iter().map(ToString::to_string).collect(),
+        })
+    }
+}
+
+/// A selection.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct StoredSelected {
+    event: StoredEvent,
+    cause: StoredCause,
+    selector: StoredSelector,
+    instances: Vec<String>,
+}
+
+impl StoredSelected {
+    pub(in crate::store) fn of(selected: &Selected) -> Self {
+        Self {
+            event: StoredEvent::of(&selected.event),
+            cause: StoredCause::of(&selected.cause),
+            selector: StoredSelector::of(&selected.selector),
+            instances: selected.instances.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    pub(in crate::store) fn read(self) -> Read<Selected> {
+        let instances = self.instances.iter();
+        Ok(Selected {
+            event: self.event.read(),
+            cause: self.cause.read(),
+            selector: Arc::new(self.selector.read()?),
+            instances: instances.map(|id| InstanceId::from_stored(id)).collect(),
+        })
+    }
+}
+
+/// An event that was given up.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct StoredDiscarded {
+    id: String,
+    instance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resent: Option<Box<StoredOutgoing>>,
+}
+
+impl StoredDiscarded {
+    pub(in crate::store) fn of(discarded: &Discarded) -> Self {
+        Self {
+            id: discarded.id.to_string(),
+            instance: discarded.instance.as_ref().map(ToString::to_string),
+            resent: discarded
+                .resent
+                .as_deref()
+                .map(|outgoing| Box::new(StoredOutgoing::of(outgoing))),
+        }
+    }
+
+    pub(in crate::store) fn read(self) -> Read<Discarded> {
+        let resent = self.resent.map(|outgoing| outgoing.read()).transpose()?;
+        Ok(Discarded {
+            id: EventId::from_stored(&self.id),
+            instance: self.instance.as_deref().map(InstanceId::from_stored),
+            resent: resent.map(Box::new),
+        })
+    }
+}

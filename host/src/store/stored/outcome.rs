@@ -1,0 +1,133 @@
+//! What became of an event: reasons, faults, log lines.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use xcomponent_core::{
+    call::{Fault, FaultCode, LogLevel, LogLine, Refusal},
+    id::StateName,
+    record::Reason,
+    schema::Violation,
+};
+
+use super::{Read, word};
+
+/// Why an event was ignored or rejected.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::store) enum StoredReason {
+    NoTransition,
+    NothingMatched,
+    NoLongerMatches,
+    NoAutoPassed,
+    Finished,
+    Exists,
+    UnexpectedState(String),
+    Refused { code: Arc<str>, message: Arc<str> },
+    Schema(Vec<StoredViolation>),
+}
+
+/// A field that is not as it should be.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct StoredViolation {
+    field: String,
+    code: String,
+    message: String,
+}
+
+impl StoredReason {
+    pub(in crate::store) fn of(reason: &Reason) -> Self {
+        match reason {
+            Reason::NoTransition => Self::NoTransition,
+            Reason::NothingMatched => Self::NothingMatched,
+            Reason::NoLongerMatches => Self::NoLongerMatches,
+            Reason::NoAutoPassed => Self::NoAutoPassed,
+            Reason::Finished => Self::Finished,
+            Reason::Exists => Self::Exists,
+            Reason::UnexpectedState(state) => Self::UnexpectedState(state.to_string()),
+            Reason::Refused(Refusal { code, message }) => Self::Refused {
+                code: Arc::clone(code),
+                message: Arc::clone(message),
+            },
+            Reason::Schema(violations) => {
+                let stored = |violation: &Violation| StoredViolation {
+                    field: violation.field.clone(),
+                    code: violation.code.to_string(),
+                    message: violation.message.clone(),
+                };
+                Self::Schema(violations.iter().map(stored).collect())
+            }
+        }
+    }
+
+    pub(in crate::store) fn read(self) -> Reason {
+        match self {
+            Self::NoTransition => Reason::NoTransition,
+            Self::NothingMatched => Reason::NothingMatched,
+            Self::NoLongerMatches => Reason::NoLongerMatches,
+            Self::NoAutoPassed => Reason::NoAutoPassed,
+            Self::Finished => Reason::Finished,
+            Self::Exists => Reason::Exists,
+            Self::UnexpectedState(state) => Reason::UnexpectedState(StateName::new(state)),
+            Self::Refused { code, message } => Reason::Refused(Refusal { code, message }),
+            Self::Schema(violations) => {
+                let read = |stored: StoredViolation| Violation {
+                    field: stored.field,
+                    code: stored.code.into(),
+                    message: stored.message,
+                };
+                Reason::Schema(violations.into_iter().map(read).collect())
+            }
+        }
+    }
+}
+
+/// What is broken.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct StoredFault {
+    code: String,
+    message: Arc<str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backtrace: Option<Arc<str>>,
+}
+
+impl StoredFault {
+    pub(in crate::store) fn of(fault: &Fault) -> Self {
+        Self {
+            code: fault.code.to_string(),
+            message: Arc::clone(&fault.message),
+            backtrace: fault.backtrace.clone(),
+        }
+    }
+
+    pub(in crate::store) fn read(self) -> Read<Fault> {
+        Ok(Fault {
+            code: word(&self.code, FaultCode::parse, "fault")?,
+            message: self.message,
+            backtrace: self.backtrace,
+        })
+    }
+}
+
+/// One line of a guest's log.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct StoredLog {
+    level: String,
+    message: Arc<str>,
+}
+
+impl StoredLog {
+    pub(in crate::store) fn of(line: &LogLine) -> Self {
+        Self {
+            level: line.level.to_string(),
+            message: Arc::clone(&line.message),
+        }
+    }
+
+    pub(in crate::store) fn read(self) -> Read<LogLine> {
+        Ok(LogLine {
+            level: word(&self.level, LogLevel::parse, "level")?,
+            message: self.message,
+        })
+    }
+}

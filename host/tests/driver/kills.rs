@@ -1,0 +1,273 @@
+//! A host that ends after any number of durable records comes back as if nothing had happened.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use xcomponent_core::{
+    call::{Answer, Call, Send},
+    definition::OnLive,
+    effect::Reply,
+    id::{
+        ComponentName, EventId, EventName, InstanceId, MachineName, PartitionCount, TenantId,
+        uuid_v8,
+    },
+    input::{Create, Request, SendEvent},
+    json::Json,
+    limits::Limits,
+    record::{Body, Snapshot},
+    time::Timestamp,
+};
+use xcomponent_host::{
+    driver::{self, Config, Handle, Joiner, clock::ManualClock},
+    store::{
+        Store,
+        query::{ComponentVersion, InstanceFilter, PageRequest},
+        sqlite::{self, Sqlite},
+    },
+};
+
+use crate::{
+    faulty::Faulty,
+    script::{Behaviour, Scripted, willing},
+    world::{PATIENCE, deployment, soon, state_of},
+};
+
+/// Sources that hit targets on both shards, cool down by a send to themselves and rest by an
+/// `auto`, and have children that end by themselves and tell their parents.
+const GAME: &str = r"
+name: Game
+version: '1'
+stateMachines:
+  - name: Source
+    initialState: Idle
+    states:
+      - {name: Idle}
+      - name: Fired
+        cascadingRules:
+          - targetMachine: Target
+            event: HIT
+            payload: {key: '{{key}}'}
+            matchingRules: [{eventProperty: key, instanceProperty: key}]
+      - {name: Cooling}
+    transitions:
+      - {from: Idle, to: Fired, event: FIRE, triggeredMethod: boast}
+      - {from: Fired, to: Cooling, event: COOL}
+      - {from: Cooling, to: Idle, event: REST, type: auto}
+      - {from: Idle, to: Idle, event: SPAWN, type: inter_machine, targetMachine: Child}
+      - {from: '*', to: Idle, event: GROWN}
+  - name: Target
+    initialState: Whole
+    states: [{name: Whole}]
+    transitions:
+      - from: Whole
+        to: Whole
+        event: HIT
+        matchingRules: [{eventProperty: key, instanceProperty: key}]
+  - name: Child
+    initialState: Born
+    states: [{name: Born}, {name: Grown, type: final}]
+    transitions:
+      - {from: Born, to: Grown, event: GROW, type: auto, notifyParent: {event: GROWN}}
+";
+
+/// A host on a database that may be cut off.
+struct Life {
+    handle: Handle,
+    joiner: Joiner,
+    store: Arc<Faulty>,
+    tenant: TenantId,
+}
+
+impl Life {
+    /// Starts on what is there; after so many more records nothing gets durable any more.
+    async fn begin(path: &Path, records: Option<usize>) -> Self {
+        let sqlite = Sqlite::open(path, sqlite::Config::default()).unwrap();
+        let store = Arc::new(Faulty::cut_off(Box::new(sqlite), records));
+        let deployment = deployment(GAME);
+        let definition = &deployment.definition;
+        let version = ComponentVersion {
+            tenant: deployment.tenant.clone(),
+            component: definition.name.clone(),
+            version: definition.version.clone(),
+            digest: deployment.artifact,
+            size: 0,
+            definition: GAME.into(),
+            uploaded: Timestamp(0),
+            active: false,
+            on_live: OnLive::NextEvent,
+            activation: 0,
+        };
+        store.save_version(&version, Arc::from([])).unwrap();
+        let config = Config {
+            shards: 2,
+            partitions: PartitionCount::new(2).unwrap(),
+            limits: Limits::default(),
+            seed: 7,
+            clock: Arc::new(ManualClock::start(Timestamp(1_000_000))),
+            slow_threads: 1,
+        };
+        let prepared =
+            driver::prepare(config, Arc::clone(&store) as Arc<_>, Scripted::new(boast)).unwrap();
+        prepared.handle().deploy(Arc::clone(&deployment)).await;
+        let (name, version) = (&definition.name, &definition.version);
+        let activated =
+            prepared
+                .handle()
+                .activate(&deployment.tenant, name, version, OnLive::NextEvent);
+        activated.await;
+        let (handle, joiner) = prepared.inherit().unwrap();
+        Self {
+            handle,
+            joiner,
+            store,
+            tenant: deployment.tenant.clone(),
+        }
+    }
+
+    /// Asks for everything, one after the other, until the host is cut off. Says how many were
+    /// acknowledged, and of those how many for the second time.
+    async fn ask_for_everything(&self) -> (usize, usize) {
+        let (mut acknowledged, mut repeated) = (0, 0);
+        for request in requests() {
+            let reply = tokio::select! {
+                reply = self.handle.request(&self.tenant, request) => reply,
+                () = self.store.is_cut_off() => break,
+            };
+            repeated += usize::from(match reply {
+                Reply::Created { existing, .. } => existing,
+                Reply::Handled(handled) => handled.replayed,
+                other => panic!("neither created nor handled: {other:?}"),
+            });
+            acknowledged += 1;
+        }
+        (acknowledged, repeated)
+    }
+
+    /// Ends at once.
+    async fn kill(self) {
+        self.store.refuse_all();
+        drop((self.handle, self.joiner));
+        // Somebody may still be asking it something.
+        while Arc::strong_count(&self.store) > 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Ends when everything is done, and says what there is: by instance its state, context and
+    /// number of records, and every event with what became of it.
+    fn end(self) -> BTreeMap<String, Vec<String>> {
+        assert!(self.joiner.shutdown(PATIENCE));
+        let page = PageRequest::first(100);
+        let store = &self.store;
+        let found = store.instances(&self.tenant, &InstanceFilter::default(), page);
+        let describe = |instance: Snapshot| {
+            let history = store.history(&self.tenant, &instance.id, page).unwrap();
+            let mut events: Vec<String> = history
+                .items
+                .iter()
+                .map(|entry| match &entry.record.body {
+                    Body::Handled(handled) => {
+                        format!("{} {}", handled.event.name, handled.disposition)
+                    }
+                    other => panic!("a history has events only: {other:?}"),
+                })
+                .collect();
+            events.sort();
+            let (state, context) = (state_of(&instance), instance.context.as_str());
+            events.push(format!(
+                "{state} {} {context} {:?}",
+                instance.seq, instance.timers
+            ));
+            (instance.id.to_string(), events)
+        };
+        found.unwrap().items.into_iter().map(describe).collect()
+    }
+}
+
+/// Creations and events of which each is recognised when it is repeated.
+fn requests() -> Vec<Request> {
+    let mut requests = Vec::new();
+    for (n, machine) in ["Source", "Target", "Target", "Source"]
+        .into_iter()
+        .enumerate()
+    {
+        let context = format!(r#"{{"key":{}}}"#, n % 2);
+        requests.push(Request::Create(Create {
+            component: ComponentName::new("Game"),
+            machine: MachineName::new(machine),
+            context: Json::parse(&context).unwrap(),
+            id: instance(n),
+            repeatable: true,
+            entry_point: false,
+            trace_parent: None,
+        }));
+    }
+    for (n, (source, event)) in [
+        (0, "FIRE"),
+        (3, "FIRE"),
+        (0, "SPAWN"),
+        (3, "SPAWN"),
+        (0, "FIRE"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        requests.push(Request::Send(SendEvent {
+            instance: instance(source),
+            component: None,
+            event: EventName::new(event),
+            payload: Json::empty(),
+            id: Some(EventId::from_stored(&format!("e{n}"))),
+            expected_state: None,
+            sent_at: None,
+            trace_parent: None,
+        }));
+    }
+    requests
+}
+
+/// Ids on both shards.
+fn instance(n: usize) -> InstanceId {
+    let route = if n.is_multiple_of(2) { 0 } else { 1 << 15 };
+    InstanceId::from_uuid(uuid_v8(n as u128, Some(route)))
+}
+
+/// What the sources' method does: it sends the instance an event.
+fn boast(call: &Call) -> Behaviour {
+    let mut outcome = willing(call);
+    if let Ok(Answer::Action { sends, .. }) = &mut outcome.result {
+        sends.push(Send::ToSelf {
+            event: EventName::new("COOL"),
+            payload: Json::empty(),
+            delay: None,
+        });
+    }
+    Behaviour::Answers(outcome)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_killed_at_any_record_goes_on_as_if_nothing_had_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("whole.db");
+    let life = Life::begin(&path, None).await;
+    let asked = requests().len();
+    assert_eq!(soon(life.ask_for_everything()).await, (asked, 0));
+    let records = life.store.last_position();
+    let whole = life.end();
+    let records = usize::try_from(records.unwrap().0).unwrap();
+    assert!(records > 20, "{records} records");
+    for cut in 0..=records {
+        let path = folder.path().join(format!("{cut}.db"));
+        let life = Life::begin(&path, Some(cut)).await;
+        let (acknowledged, repeated) = soon(life.ask_for_everything()).await;
+        assert_eq!(repeated, 0);
+        soon(life.kill()).await;
+        let life = Life::begin(&path, None).await;
+        let (all, repeated) = soon(life.ask_for_everything()).await;
+        assert_eq!(all, asked);
+        assert!(
+            repeated >= acknowledged,
+            "cut at {cut}: {repeated} of {acknowledged} known"
+        );
+        assert_eq!(life.end(), whole, "cut at {cut}");
+    }
+}

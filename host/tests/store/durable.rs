@@ -1,0 +1,223 @@
+//! What a store that keeps its records on a disk must do besides.
+
+use std::{fs, path::Path};
+
+use rusqlite::Connection;
+use xcomponent_core::{
+    id::{Partition, PartitionCount, TenantId},
+    record::{Body, Disposition},
+};
+use xcomponent_host::store::{
+    Store,
+    query::{InstanceFilter, LetterFilter, PageRequest, RecordFilter},
+    sqlite::{Config, OpenError, Sqlite},
+};
+
+use crate::sample::{Shard, id};
+
+fn open(path: &Path) -> Sqlite {
+    Sqlite::open(path, Config::default()).unwrap()
+}
+
+/// Everything a reader can see, as text.
+fn seen(store: &dyn Store, tenant: &TenantId) -> String {
+    let page = PageRequest::first(100);
+    let instances = store.instances(tenant, &InstanceFilter::default(), page);
+    let instances = instances.unwrap().items;
+    let histories: Vec<_> = instances
+        .iter()
+        .map(|instance| store.history(tenant, &instance.id, page).unwrap().items)
+        .collect();
+    let counts = store.instance_counts(tenant, &InstanceFilter::default());
+    let letters = store.dead_letters(tenant, &LetterFilter::default(), page);
+    let versions = store.versions(tenant, None).unwrap();
+    let one = PartitionCount::new(1).unwrap();
+    let live = store.load(one, &[Partition(0)]);
+    format!(
+        "{:?}\n{instances:#?}\n{histories:#?}\n{:#?}\n{:#?}\n{versions:#?}\n{:#?}",
+        store.last_position().unwrap(),
+        counts.unwrap(),
+        letters.unwrap().items,
+        live.unwrap(),
+    )
+}
+
+#[test]
+fn what_was_committed_is_there_when_it_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data").join("host.db");
+    let store = open(&path);
+    let mut shard = Shard::new(&store);
+    let order = shard.create("O-1", r#"{"total":7}"#);
+    let order = shard.enter(&order, "e1", "PAY", "Paid");
+    shard.handle(order, "e2", "PAY", Disposition::Ignored);
+    let done = shard.create("O-2", "{}");
+    shard.enter(&done, "e3", "SHIP", "Done");
+    let letter = shard.letter("e4", Some("O-1"));
+    shard.commit(Body::Parked(letter));
+    let tenant = shard.tenant().clone();
+    let before = seen(&store, &tenant);
+    drop(store);
+    let store = open(&path);
+    assert_eq!(seen(&store, &tenant), before);
+    let mut shard = Shard::new(&store);
+    let order = store.instance(&tenant, &id("O-1")).unwrap().unwrap();
+    shard.enter(&order, "e5", "SHIP", "Done");
+    let history = store.history(&tenant, &id("O-1"), PageRequest::first(10));
+    assert_eq!(history.unwrap().items.len(), 4);
+}
+
+#[test]
+fn rows_that_are_behind_are_made_up_for_by_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let store = open(&path);
+    let mut shard = Shard::new(&store);
+    // More at once than rows are written at once.
+    let orders: Vec<_> = (0..200)
+        .map(|n| shard.create(&format!("O-{n}"), "{}"))
+        .collect();
+    shard.at_once(|shard| {
+        for (n, order) in orders.iter().enumerate() {
+            let paid = shard.enter(order, &format!("p{n}"), "PAY", "Paid");
+            shard.handle(paid, &format!("i{n}"), "PAY", Disposition::Ignored);
+        }
+    });
+    let tenant = shard.tenant().clone();
+    let before = seen(&store, &tenant);
+    assert_eq!(behind(&path), 200);
+    drop(store);
+    let store = open(&path);
+    assert_eq!(seen(&store, &tenant), before);
+    let mut shard = Shard::new(&store);
+    // Quieter times bring the rows up to date, a few with each transaction.
+    for n in 0..5 {
+        shard.create(&format!("later-{n}"), "{}");
+    }
+    assert_eq!(behind(&path), 0);
+    assert_eq!(
+        store
+            .records(
+                &tenant,
+                &RecordFilter::default(),
+                store.last_position().unwrap(),
+                1
+            )
+            .unwrap()
+            .entries
+            .len(),
+        0
+    );
+}
+
+/// Rows of instances that are older than their last record.
+fn behind(path: &Path) -> i64 {
+    let database = Connection::open(path).unwrap();
+    let question = "SELECT count(*) FROM instances i
+        WHERE last < (SELECT max(position) FROM events e WHERE e.instance = i.instance)";
+    database.query_row(question, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn two_hosts_do_not_share_a_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let first = open(&path);
+    let second = Sqlite::open(&path, Config::default());
+    assert!(matches!(second, Err(OpenError::InUse(_))));
+    drop(first);
+    open(&path);
+}
+
+#[test]
+fn a_database_of_a_newer_program_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    drop(open(&path));
+    let database = Connection::open(&path).unwrap();
+    database.pragma_update(None, "user_version", 1_000).unwrap();
+    drop(database);
+    let refused = Sqlite::open(&path, Config::default()).map(drop);
+    let message = refused.unwrap_err().to_string();
+    assert!(message.contains("schema 1000"), "{message}");
+}
+
+#[test]
+fn a_file_that_is_no_such_database_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    fs::write(&path, "these are my notes, all of them\n".repeat(200)).unwrap();
+    let before = fs::read(&path).unwrap();
+    let refused = Sqlite::open(&path, Config::default()).map(drop);
+    let message = refused.unwrap_err().to_string();
+    assert!(
+        message.contains("cannot be read as a database"),
+        "{message}"
+    );
+    assert_eq!(fs::read(&path).unwrap(), before);
+
+    let other = folder.path().join("other.db");
+    let database = Connection::open(&other).unwrap();
+    database
+        .execute_batch("CREATE TABLE notes (text TEXT)")
+        .unwrap();
+    drop(database);
+    let refused = Sqlite::open(&other, Config::default()).map(drop);
+    let message = refused.unwrap_err().to_string();
+    assert!(message.contains("another program"), "{message}");
+}
+
+#[test]
+fn a_damaged_database_is_reported_and_not_overwritten() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let store = open(&path);
+    let mut shard = Shard::new(&store);
+    for n in 0..100 {
+        shard.create(&format!("O-{n}"), "{}");
+    }
+    drop(store);
+    let mut bytes = fs::read(&path).unwrap();
+    // All but the first page, which says what tables there are.
+    bytes[8_192..].fill(0xA5);
+    fs::write(&path, &bytes).unwrap();
+    let problem = match Sqlite::open(&path, Config::default()) {
+        Err(error) => error.to_string(),
+        Ok(store) => {
+            let one = PartitionCount::new(1).unwrap();
+            let loaded = store.load(one, &[Partition(0)]);
+            loaded.map(drop).unwrap_err().to_string()
+        }
+    };
+    assert!(problem.contains("cannot be read"), "{problem}");
+    assert_eq!(fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn the_questions_of_the_documentation_are_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let store = open(&path);
+    let mut shard = Shard::new(&store);
+    let order = shard.create("ORD-1", r#"{"orderId":"ORD-1"}"#);
+    shard.enter(&order, "pay-1", "PAY", "Paid");
+    let letter = shard.letter("late-1", Some("ORD-1"));
+    shard.commit(Body::Parked(letter));
+    let page = include_str!("../../TABLES.md");
+    let questions: Vec<&str> = page
+        .split("```sql\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap())
+        .collect();
+    assert_eq!(questions.len(), 10);
+    let database = Connection::open(&path).unwrap();
+    let answered = questions.iter().filter(|question| {
+        let mut statement = database
+            .prepare(question)
+            .unwrap_or_else(|error| panic!("{error}: {question}"));
+        let mut rows = statement.query([]).unwrap();
+        rows.next().unwrap().is_some()
+    });
+    // All but those about refusals and log lines, of which there are none.
+    assert_eq!(answered.count(), 8);
+}

@@ -1,0 +1,167 @@
+//! `cargo xtask crash`: kills a real host again and again while clients send it events, and
+//! compares what it kept with what it acknowledged.
+
+mod client;
+mod host;
+mod verdict;
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use self::{client::Client, host::Host};
+use crate::command::{build_host, say, step, target};
+
+/// Clients that send at the same time, each one event after the other to each of its instances.
+const CLIENTS: usize = 8;
+
+/// How long a host lives before it is killed, in milliseconds: at least, and at most so much more.
+const LIFE_MS: [u64; 2] = [150, 1_350];
+
+/// How long what is still on its way at the end may take.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// Kills a host that works, and checks that nothing acknowledged was lost or done twice.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Crash {
+    /// How often the host is killed.
+    #[arg(long, default_value_t = 20)]
+    kills: usize,
+    /// From which the moments of the kills come.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A release build of the host, which is there already.
+    #[arg(long)]
+    release: bool,
+}
+
+impl Crash {
+    pub(crate) fn run(&self) -> Result<()> {
+        let profile = if self.release { "release" } else { "debug" };
+        if !self.release {
+            step("build the host", &mut build_host())?;
+        }
+        let folder = target().join("crash");
+        // An earlier run may have left it.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        fs::write(folder.join("ledger.yaml"), LEDGER).context("writing the definition")?;
+        let program = target().join(profile).join("xcomponent");
+        say(&self.kill_and_compare(&program, &folder)?);
+        Ok(())
+    }
+
+    fn kill_and_compare(&self, program: &Path, folder: &Path) -> Result<String> {
+        let mut host = Host::start(program, folder, 0)?;
+        let url: Arc<str> = host.url().into();
+        let stop = Arc::new(AtomicBool::new(false));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let (url, stop) = (Arc::clone(&url), Arc::clone(&stop));
+                thread::spawn(move || Client::new(number, &url).run(&stop))
+            })
+            .collect();
+        let mut chance = Chance(self.seed);
+        let mut slowest = Duration::ZERO;
+        for kill in 1..=self.kills {
+            let life = LIFE_MS[0] + chance.next() % LIFE_MS[1];
+            pause(Duration::from_millis(life));
+            let port = host.port();
+            host.kill()?;
+            let began = Instant::now();
+            host = Host::start(program, folder, port)?;
+            slowest = slowest.max(began.elapsed());
+            if kill % 10 == 0 {
+                say(&format!("   {kill} of {} kills", self.kills));
+            }
+        }
+        stop.store(true, Ordering::Release);
+        let mut records = Vec::new();
+        for client in clients {
+            let record = client.join();
+            records.push(record.map_err(|_| anyhow::anyhow!("a client panicked"))??);
+        }
+        let verdict = verdict::compare(&url, &records, DRAIN)?;
+        ensure!(
+            verdict.problems.is_empty(),
+            "{}",
+            verdict.problems.join("\n")
+        );
+        Ok(format!(
+            "{} kills: {} events and {} creations acknowledged, {} cascades, {} timers; none lost, \
+             none twice; slowest start {} ms",
+            self.kills,
+            verdict.events,
+            verdict.creations,
+            verdict.cascades,
+            verdict.timers,
+            slowest.as_millis()
+        ))
+    }
+}
+
+/// What the host runs: accounts, each of whose events is copied by a cascade to its mirror, and
+/// alarms that go off by themselves.
+const LEDGER: &str = "
+name: Ledger
+version: 1.0.0
+stateMachines:
+  - name: Account
+    initialState: Open
+    states:
+      - name: Open
+      - name: Changed
+        cascadingRules:
+          - targetMachine: Mirror
+            event: COPY
+            matchingRules:
+              - {eventProperty: key, instanceProperty: key}
+            payload: {key: '{{key}}'}
+    transitions:
+      - {from: '*', to: Changed, event: ADD, mergePayload: false}
+  - name: Mirror
+    initialState: Open
+    states: [{name: Open}]
+    transitions:
+      - from: Open
+        to: Open
+        event: COPY
+        mergePayload: false
+        matchingRules:
+          - {eventProperty: key, instanceProperty: key}
+  - name: Alarm
+    initialState: Armed
+    states: [{name: Armed}, {name: Rung, type: final}]
+    transitions:
+      - {from: Armed, to: Rung, event: RING, type: timeout, timeoutMs: 400}
+";
+
+/// Lets time pass.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "these threads have nothing else to do"
+)]
+fn pause(time: Duration) {
+    thread::sleep(time);
+}
+
+/// SplitMix64: the same moments for the same seed.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+}

@@ -1,0 +1,118 @@
+//! A client that keeps a record of what the host acknowledged. It repeats what it is not sure of
+//! under the same id until it gets an answer.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+use ureq::Agent;
+
+use super::pause;
+
+/// Accounts of one client.
+const ACCOUNTS: usize = 4;
+
+/// Every so many events an alarm is set.
+const ALARM_EVERY: usize = 20;
+
+/// Wait before something is repeated.
+const AGAIN_AFTER: Duration = Duration::from_millis(10);
+
+/// What the host acknowledged.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// By account: the ids of its events, in the order in which they were sent.
+    pub(super) accounts: Vec<(String, Vec<String>)>,
+    /// Alarms that were set.
+    pub(super) alarms: Vec<String>,
+    /// What was answered wrongly.
+    pub(super) problems: Vec<String>,
+}
+
+/// One client.
+pub(super) struct Client {
+    number: usize,
+    base: String,
+    agent: Agent,
+}
+
+impl Client {
+    pub(super) fn new(number: usize, url: &str) -> Self {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(Duration::from_secs(20)));
+        Self {
+            number,
+            base: format!("{url}/v1"),
+            agent: config.build().new_agent(),
+        }
+    }
+
+    /// Sends until told to stop.
+    pub(super) fn run(self, stop: &AtomicBool) -> Result<Record> {
+        let mut record = Record::default();
+        for n in 0..ACCOUNTS {
+            let id = format!("account-{}-{n}", self.number);
+            self.create("Account", &id, &json!({ "key": id }))?;
+            self.create(
+                "Mirror",
+                &format!("mirror-{}-{n}", self.number),
+                &json!({ "key": id }),
+            )?;
+            record.accounts.push((id, Vec::new()));
+        }
+        let mut n = 0;
+        while !stop.load(Ordering::Acquire) {
+            n += 1;
+            let (account, events) = &mut record.accounts[n % ACCOUNTS];
+            let id = format!("event-{}-{n}", self.number);
+            let body = json!({ "event": "ADD", "id": id, "payload": { "n": n } });
+            let answer = self.post(&format!("instances/{account}/events"), &body, &[200])?;
+            if answer["disposition"] != "transitioned" {
+                record
+                    .problems
+                    .push(format!("{id} was answered with {answer}"));
+            }
+            events.push(id);
+            if n % ALARM_EVERY == 0 {
+                let id = format!("alarm-{}-{n}", self.number);
+                self.create("Alarm", &id, &json!({}))?;
+                record.alarms.push(id);
+            }
+        }
+        Ok(record)
+    }
+
+    fn create(&self, machine: &str, id: &str, context: &Value) -> Result<()> {
+        let path = format!("components/Ledger/machines/{machine}/instances");
+        let body = json!({ "id": id, "context": context });
+        self.post(&path, &body, &[200, 201]).map(drop)
+    }
+
+    /// Sends until there is an answer that says what became of it.
+    fn post(&self, path: &str, body: &Value, expected: &[u16]) -> Result<Value> {
+        loop {
+            let request = self
+                .agent
+                .post(format!("{}/{path}", self.base))
+                .header("content-type", "application/json");
+            let Ok(mut answer) = request.send(body.to_string()) else {
+                pause(AGAIN_AFTER);
+                continue;
+            };
+            let status = answer.status().as_u16();
+            let Ok(text) = answer.body_mut().read_to_string() else {
+                continue;
+            };
+            match status {
+                status if expected.contains(&status) => return Ok(serde_json::from_str(&text)?),
+                // Not now; or the component is not there yet.
+                429 | 503 => pause(AGAIN_AFTER),
+                _ => bail!("{path} answers {status} to {body}: {text}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A host that is killed.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+/// A running host; dropped, it is killed.
+pub(super) struct Host {
+    process: Child,
+    url: String,
+}
+
+impl Host {
+    /// Starts a host in a folder and waits until it serves; port 0 is any that is free.
+    pub(super) fn start(program: &Path, folder: &Path, port: u16) -> Result<Self> {
+        let mut process = Command::new(program)
+            .args(["serve", "ledger.yaml", "--json", "--data", "data", "--port"])
+            .arg(port.to_string())
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let output = process.stdout.take().context("the host has an output")?;
+        let mut line = String::new();
+        let read = BufReader::new(output).read_line(&mut line);
+        let mut host = Self {
+            process,
+            url: String::new(),
+        };
+        read.context("reading what the host says")?;
+        ensure!(!line.is_empty(), "the host ended at its start");
+        let ready: Value = serde_json::from_str(&line)
+            .with_context(|| format!("the host's first line is no JSON: {line}"))?;
+        let url = ready["url"].as_str().context("the host has an address")?;
+        host.url = url.to_owned();
+        Ok(host)
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        let port = self.url.rsplit(':').next();
+        port.and_then(|port| port.parse().ok()).unwrap_or_default()
+    }
+
+    /// Kills it with SIGKILL.
+    pub(super) fn kill(mut self) -> Result<()> {
+        self.process.kill().context("killing the host")?;
+        self.process.wait().context("waiting for its end")?;
+        Ok(())
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
