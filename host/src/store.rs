@@ -102,6 +102,21 @@ pub trait Store: Send + Sync + 'static {
     /// [`Error::Unknown`] if all or none may have been appended; any other: none was.
     fn commit(&self, entries: &[Entry], taken_in: &TakenIn) -> Result<()>;
 
+    /// Does a little of what can wait, while there is nothing to be committed; whether there is
+    /// more of it.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be done; then it will be later.
+    fn tidy(&self) -> Result<bool>;
+
+    /// Whether something could be written at this moment.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    fn probe(&self) -> Result<()>;
+
     /// What the log owes: what was sent and never received when the host before this one ended.
     ///
     /// # Errors

@@ -91,7 +91,7 @@ fn syncs(folder: &Path) -> anyhow::Result<Vec<f64>> {
     let mut file = File::create(folder.join("page")).context("writing to the disk")?;
     let mut syncs = Vec::new();
     for _ in 0..LONE {
-        file.write_all(&[7; 8_192])?;
+        file.write_all(&[7; 4_096])?;
         let began = Instant::now();
         file.sync_data()?;
         syncs.push(began.elapsed().as_secs_f64() * 1e6);

@@ -240,6 +240,16 @@ impl Owed {
         &self.taken_in
     }
 
+    /// The log goes on after this record.
+    pub fn ends_at(&mut self, last: u64) {
+        self.last = last.max(self.last);
+    }
+
+    /// Whether any selection has not been taken in by every shard.
+    pub fn has_selections(&self) -> bool {
+        !self.selections.is_empty()
+    }
+
     /// Every record before this position owes nothing.
     pub fn settled_below(&self) -> u64 {
         let first = self.open.first_key_value();
@@ -453,6 +463,11 @@ impl Owed {
             self.open.remove(&position);
         }
     }
+}
+
+/// Whether a record sends something to a selection of instances.
+pub fn sends_selection(body: &Body) -> bool {
+    sent_by(body).any(|outgoing| matches!(outgoing.to, Target::Selection(_)))
 }
 
 /// What a record sends.

@@ -420,7 +420,7 @@ impl ApiError {
             Refused::NotCommitted => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not_committed",
-                "it could not be made durable, and nothing was changed",
+                "it could not be made durable, and nothing was changed; `/readyz` says why",
             )
             .retry_after(1),
         }

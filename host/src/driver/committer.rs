@@ -21,13 +21,29 @@ use crate::store::{Error, Position};
 /// last.
 const SETTLE_BACKOFF: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1)];
 
+/// How long nothing comes before the store does what can wait.
+const TIDY_AFTER: Duration = Duration::from_millis(20);
+
+/// How long a store that failed is left alone before it is asked whether it works again.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
+
 /// Runs until the log is closed and empty.
 pub(super) fn run(shared: &Arc<Shared>) {
     let guard = super::shard::Guard::new(Arc::clone(shared), "committer");
     let mut batch = Batch::empty(shared.placement);
-    while shared.log.take(&mut batch) {
+    let mut is_broken = false;
+    let mut patience = None;
+    while shared.log.take(&mut batch, patience) {
         let began = Instant::now();
         let Some(last) = batch.entries.last().map(|entry| entry.position) else {
+            if !is_broken {
+                patience = tidy(shared);
+            } else if shared.store.probe().is_ok() {
+                // Nobody may be sending because the host is not ready: it found out itself.
+                is_broken = false;
+                patience = Some(Duration::ZERO);
+                shared.store_works();
+            }
             continue;
         };
         match commit(shared, &batch) {
@@ -36,6 +52,10 @@ pub(super) fn run(shared: &Arc<Shared>) {
                     .commits
                     .committed(batch.entries.len(), began.elapsed());
                 publish(shared, &batch, last);
+                patience = Some(TIDY_AFTER);
+                if std::mem::take(&mut is_broken) {
+                    shared.store_works();
+                }
             }
             Err(error) => {
                 tracing::error!(
@@ -43,11 +63,29 @@ pub(super) fn run(shared: &Arc<Shared>) {
                     "a batch of records was not committed"
                 );
                 shared.commits.failed();
+                is_broken = true;
+                patience = Some(PROBE_AFTER);
+                shared.store_fails(&error);
                 void(shared, &batch);
             }
         }
     }
+    while tidy(shared).is_some() {}
     guard.ended();
+}
+
+/// Lets the store do what can wait, and says after how long there is more of it.
+fn tidy(shared: &Shared) -> Option<Duration> {
+    match shared.store.tidy() {
+        Ok(more) => more.then_some(Duration::ZERO),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the store did not tidy up"
+            );
+            None
+        }
+    }
 }
 
 /// Commits a batch; an unknown outcome is settled by the last position.

@@ -255,6 +255,11 @@ impl Handle {
         }
     }
 
+    /// Why nothing can be made durable at the moment, if so.
+    pub fn store_problem(&self) -> Option<Arc<str>> {
+        self.shared.problem().clone()
+    }
+
     /// Whether requests are accepted: all threads are there and the host is not ending.
     pub fn is_ready(&self) -> bool {
         self.admits()

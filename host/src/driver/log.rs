@@ -1,8 +1,11 @@
 //! The one queue between the shards and the committer. A record's position is its place here.
 
-use std::sync::{
-    Condvar, Mutex, MutexGuard,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use xcomponent_core::{
@@ -147,24 +150,32 @@ impl Log {
         }
     }
 
-    /// Takes everything out, waiting for the first record; false if nothing more will come.
-    pub(super) fn take(&self, batch: &mut Batch) -> bool {
+    /// Takes everything out, waiting for the first record, but no longer than `patience` if there
+    /// is one; false if nothing more will come.
+    pub(super) fn take(&self, batch: &mut Batch, patience: Option<Duration>) -> bool {
         let mut queue = self.lock();
         if queue.entries.is_empty() && !queue.closed {
             queue.asleep = true;
-            queue = self
-                .work
-                .wait_while(queue, |queue| queue.entries.is_empty() && !queue.closed)
-                .expect("nothing that holds the lock panics");
+            let nothing = |queue: &mut Queue| queue.entries.is_empty() && !queue.closed;
+            queue = match patience {
+                None => self.work.wait_while(queue, nothing),
+                Some(patience) => self
+                    .work
+                    .wait_timeout_while(queue, patience, nothing)
+                    .map(|(queue, _)| queue)
+                    .map_err(|error| PoisonError::new(error.into_inner().0)),
+            }
+            .expect("nothing that holds the lock panics");
             queue.asleep = false;
         }
         batch.entries.clear();
         std::mem::swap(&mut queue.entries, &mut batch.entries);
         batch.through.clone_from(&queue.through);
         batch.taken_in.clone_from(&queue.taken_in);
+        let closed = queue.closed;
         drop(queue);
         self.space.notify_all();
-        !batch.entries.is_empty()
+        !closed || !batch.entries.is_empty()
     }
 
     /// Notes that a batch is durable.

@@ -26,7 +26,7 @@ use super::{
     inbox::Inbox,
     log::Log,
 };
-use crate::store::{Position, Store};
+use crate::store::{Error, Position, Store};
 
 /// What everybody knows.
 pub(super) struct Shared {
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     pub(super) barrier: Barrier,
     pub(super) ids: Ids,
     phase: AtomicU8,
+    /// Why the last commit failed, if it did.
+    problem: Mutex<Option<Arc<str>>>,
     quiet: Mutex<()>,
     became_quiet: Condvar,
     unused: Mutex<Vec<(Arc<Deployment>, usize)>>,
@@ -95,6 +97,7 @@ impl Shared {
             barrier: Barrier::default(),
             ids: Ids::default(),
             phase: AtomicU8::new(Phase::Running as u8),
+            problem: Mutex::default(),
             quiet: Mutex::default(),
             became_quiet: Condvar::new(),
             unused: Mutex::default(),
@@ -125,6 +128,28 @@ impl Shared {
             2 => Phase::Ended,
             _ => Phase::Broken,
         }
+    }
+
+    /// The store does not commit, for this reason.
+    pub(super) fn store_fails(&self, error: &Error) {
+        let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
+            error.source()
+        });
+        let texts: Vec<String> = causes.map(ToString::to_string).collect();
+        *self.problem() = Some(texts.join(": ").into());
+    }
+
+    /// The store commits again.
+    pub(super) fn store_works(&self) {
+        tracing::info!("the store works again");
+        *self.problem() = None;
+    }
+
+    /// Why the store does not commit, if it does not.
+    pub(super) fn problem(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        self.problem
+            .lock()
+            .expect("nothing that holds the lock panics")
     }
 
     /// Stops admitting requests from outside.

@@ -239,6 +239,14 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn tidy(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn probe(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// What is owed is in the same memory, and ends with it.
     fn owed(&self) -> Result<Owed> {
         Ok(Owed::nothing())

@@ -189,6 +189,17 @@ impl Store for Sqlite {
         self.writer().commit(entries, taken_in, self)
     }
 
+    fn tidy(&self) -> Result<bool> {
+        self.writer().tidy(&self.stale)
+    }
+
+    fn probe(&self) -> Result<()> {
+        self.writer().change(|connection| {
+            connection.execute("UPDATE marks SET position = position", [])?;
+            Ok(())
+        })
+    }
+
     fn owed(&self) -> Result<Owed> {
         Ok(self.writer().owed.clone())
     }

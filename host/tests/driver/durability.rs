@@ -291,3 +291,27 @@ fn to_book(ledger: InstanceId) -> Send {
         delay: None,
     }
 }
+
+#[tokio::test]
+async fn a_store_that_fails_is_a_reason_not_to_be_ready_until_it_works_again() {
+    let world = World::start(ORDER, Setup::default()).await;
+    let order = world.create("Order", 0, "{}").await;
+    assert!(world.handle.store_problem().is_none());
+    world.store.fail([Some(Failure::Refused)]);
+    assert!(is_not_committed(&soon(world.send(&order, "PAY")).await));
+    assert_eq!(
+        world.handle.store_problem().as_deref(),
+        Some("the store is not available")
+    );
+    // Nobody sends anything, and the host finds out itself.
+    soon(async {
+        while world.handle.store_problem().is_some() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(
+        handled(soon(world.send(&order, "PAY")).await).disposition,
+        Disposition::Transitioned
+    );
+}

@@ -184,6 +184,17 @@ impl Store for Faulty {
         }
     }
 
+    fn tidy(&self) -> Result<bool> {
+        self.inner.tidy()
+    }
+
+    fn probe(&self) -> Result<()> {
+        match self.control().failures.front() {
+            Some(Some(_)) => Err(Error::Unavailable(None)),
+            Some(None) | None => self.inner.probe(),
+        }
+    }
+
     fn owed(&self) -> Result<Owed> {
         self.inner.owed()
     }

@@ -78,8 +78,9 @@ struct Life {
 }
 
 impl Life {
-    /// Starts on what is there; after so many more records nothing gets durable any more.
-    async fn begin(path: &Path, records: Option<usize>) -> Self {
+    /// Starts so many shards on what is there; after so many more records nothing gets durable any
+    /// more.
+    async fn begin(path: &Path, records: Option<usize>, shards: usize) -> Self {
         let sqlite = Sqlite::open(path, sqlite::Config::default()).unwrap();
         let store = Arc::new(Faulty::cut_off(Box::new(sqlite), records));
         let deployment = deployment(GAME);
@@ -98,8 +99,8 @@ impl Life {
         };
         store.save_version(&version, Arc::from([])).unwrap();
         let config = Config {
-            shards: 2,
-            partitions: PartitionCount::new(2).unwrap(),
+            shards,
+            partitions: PartitionCount::new(4).unwrap(),
             limits: Limits::default(),
             seed: 7,
             clock: Arc::new(ManualClock::start(Timestamp(1_000_000))),
@@ -248,7 +249,7 @@ fn boast(call: &Call) -> Behaviour {
 async fn a_host_that_is_killed_at_any_record_goes_on_as_if_nothing_had_happened() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("whole.db");
-    let life = Life::begin(&path, None).await;
+    let life = Life::begin(&path, None, 2).await;
     let asked = requests().len();
     assert_eq!(soon(life.ask_for_everything()).await, (asked, 0));
     let records = life.store.last_position();
@@ -257,11 +258,12 @@ async fn a_host_that_is_killed_at_any_record_goes_on_as_if_nothing_had_happened(
     assert!(records > 20, "{records} records");
     for cut in 0..=records {
         let path = folder.path().join(format!("{cut}.db"));
-        let life = Life::begin(&path, Some(cut)).await;
+        let life = Life::begin(&path, Some(cut), 2).await;
         let (acknowledged, repeated) = soon(life.ask_for_everything()).await;
         assert_eq!(repeated, 0);
         soon(life.kill()).await;
-        let life = Life::begin(&path, None).await;
+        // Now and then the next host has another number of shards.
+        let life = Life::begin(&path, None, 1 + (cut + 1) % 3).await;
         let (all, repeated) = soon(life.ask_for_everything()).await;
         assert_eq!(all, asked);
         assert!(

@@ -89,12 +89,10 @@ fn rows_that_are_behind_are_made_up_for_by_the_journal() {
     drop(store);
     let store = open(&path);
     assert_eq!(seen(&store, &tenant), before);
-    let mut shard = Shard::new(&store);
-    // Quieter times bring the rows up to date, a few with each transaction.
-    for n in 0..5 {
-        shard.create(&format!("later-{n}"), "{}");
-    }
+    assert_eq!(behind(&path), 200);
+    while store.tidy().unwrap() {}
     assert_eq!(behind(&path), 0);
+    assert_eq!(seen(&store, &tenant), before);
     assert_eq!(
         store
             .records(
@@ -179,7 +177,7 @@ fn a_damaged_database_is_reported_and_not_overwritten() {
     drop(store);
     let mut bytes = fs::read(&path).unwrap();
     // All but the first page, which says what tables there are.
-    bytes[8_192..].fill(0xA5);
+    bytes[4_096..].fill(0xA5);
     fs::write(&path, &bytes).unwrap();
     let problem = match Sqlite::open(&path, Config::default()) {
         Err(error) => error.to_string(),

@@ -22,10 +22,10 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Pages of the write-ahead log after which it is copied into the database: 64 MiB.
-const CHECKPOINT_PAGES: i64 = 8_192;
+const CHECKPOINT_PAGES: i64 = 16_384;
 
-/// Bytes of a page. An event and its context fill a good part of a smaller one.
-const PAGE_BYTES: i64 = 8_192;
+/// Bytes of a page: what a lone event costs is mostly the pages that it changes.
+const PAGE_BYTES: i64 = 4_096;
 
 /// KiB of pages that the connection that writes keeps.
 const WRITER_CACHE_KIB: i64 = 128 << 10;

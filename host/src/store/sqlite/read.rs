@@ -168,6 +168,9 @@ impl Sqlite {
             if let Some(taken_in) = &taken_in {
                 writer.owed.taken_in(taken_in);
             }
+            writer.last = last_position(connection)?.0;
+            let last = writer.last;
+            writer.owed.ends_at(last);
             Ok(())
         })
     }
@@ -188,7 +191,7 @@ impl Sqlite {
             .collect();
         self.ask(|connection| {
             let question = format!(
-                "{SELECT_INSTANCES}
+                "{SELECT_INSTANCES} INDEXED BY instances_live
                  WHERE i.status = 'active' OR i.entry_point = 1 OR i.timers_json IS NOT NULL"
             );
             let mut statement = connection.prepare(&question)?;
@@ -245,8 +248,9 @@ impl Sqlite {
         mut visit: impl FnMut(i64, Snapshot) -> bool,
     ) -> Result<()> {
         let machine = filter.machine.as_ref().map(ToString::to_string);
+        // The plus keeps SQLite from sorting all of a tenant's instances for each page.
         let question = format!(
-            "{SELECT_INSTANCES} WHERE i.tenant = ?1 AND i.instance < ?2
+            "{SELECT_INSTANCES} WHERE +i.tenant = ?1 AND i.instance < ?2
                AND (?3 IS NULL OR i.machine = ?3)
              ORDER BY i.instance DESC LIMIT {SLICE}"
         );

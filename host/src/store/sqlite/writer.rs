@@ -1,13 +1,13 @@
 //! The one connection that writes.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use xcomponent_core::{
     call::Deployment,
     id::{InstanceId, TenantId},
-    owed::{Owed, TakenIn},
+    owed::{Owed, TakenIn, sends_selection},
     record::{Snapshot, Status},
 };
 
@@ -18,20 +18,24 @@ use super::{
 };
 use crate::store::{Entry, Error, Result};
 
-/// Instances that a transaction changes, so few that all of their rows are written.
-const FEW: usize = 64;
-
 /// Instances whose rows may be behind.
 const STALE_MAX: usize = 65_536;
 
 /// Positions that a row may be behind: what a host that starts looks at.
 const LAG_MAX: u64 = 500_000;
 
-/// Rows that one transaction writes before their turn.
+/// Rows that are written before their turn with a transaction of events.
 const CATCH_UP_MAX: usize = 4_096;
+
+/// Rows that are written at once while there is nothing else to do: an event that comes meanwhile
+/// waits for no more.
+const TIDY_MAX: usize = 256;
 
 /// Instances whose numbers are known without a look into the database.
 const TIPS_MAX: usize = 2_000_000;
+
+/// Numbers of instances.
+type Numbers = HashSet<i64, foldhash::fast::RandomState>;
 
 /// The connection that writes, and what it knows by heart.
 pub(super) struct Writer {
@@ -42,6 +46,8 @@ pub(super) struct Writer {
     versions: HashMap<usize, (Arc<Deployment>, i64)>,
     tips: HashMap<(i64, InstanceId), Tip, foldhash::fast::RandomState>,
     pub(super) owed: Owed,
+    /// The last record that was committed.
+    pub(super) last: u64,
 }
 
 /// Where an instance's journal ends.
@@ -64,6 +70,8 @@ struct Touched {
     latest: usize,
     /// Its `seq` as the row has it.
     written: u64,
+    /// Whether the first record made it: then the row is the result of that.
+    is_new: bool,
 }
 
 impl Writer {
@@ -75,6 +83,7 @@ impl Writer {
             versions: HashMap::default(),
             tips: HashMap::default(),
             owed: Owed::nothing(),
+            last: 0,
         }
     }
 
@@ -87,13 +96,7 @@ impl Writer {
     ) -> Result<()> {
         let committed = self.try_commit(entries, taken_in, store);
         if committed.is_err() {
-            // What is known by heart may be of what was not committed.
-            self.tenants.clear();
-            self.tips.clear();
-            if !self.connection.is_autocommit() {
-                // If it fails there is no transaction any more, which is what it was to bring about.
-                let _ = self.connection.execute_batch("ROLLBACK");
-            }
+            self.roll_back();
         }
         committed
     }
@@ -107,18 +110,19 @@ impl Writer {
         let (written, covered) = self.write_rows(entries, &touched, last, &store.stale)?;
         // What this transaction settles is noted when it is committed: the mark is a little behind.
         let settled_below = self.owed.settled_below();
-        let mut mark = self
-            .connection
-            .prepare_cached("UPDATE marks SET position = ?2 WHERE name = ?1")?;
-        mark.execute(params!["covered", signed(covered)])?;
-        mark.execute(params!["settled_below", signed(settled_below)])?;
-        drop(mark);
-        owed::write(&self.connection, taken_in)?;
+        self.mark("covered", covered)?;
+        self.mark("settled_below", settled_below)?;
+        // How far the shards are decides about selections only.
+        let selects = |entry: &Entry| sends_selection(&entry.record.body);
+        if self.owed.has_selections() || entries.iter().any(selects) {
+            owed::write(&self.connection, taken_in)?;
+        }
         self.connection.execute_batch("COMMIT")?;
         for entry in entries {
             self.owed.note(entry.position.0, &entry.record);
         }
         self.owed.taken_in(taken_in);
+        self.last = last;
         let mut stale = store.stale.write().unwrap_or_else(PoisonError::into_inner);
         for touched in &touched {
             let entry = &entries[touched.latest];
@@ -140,11 +144,7 @@ impl Writer {
     }
 
     /// Adds the records to the journal and says which instances they change.
-    fn append(
-        &mut self,
-        entries: &[Entry],
-        stale: &std::sync::RwLock<Stale>,
-    ) -> Result<Vec<Touched>> {
+    fn append(&mut self, entries: &[Entry], stale: &RwLock<Stale>) -> Result<Vec<Touched>> {
         let mut touched: Vec<Touched> = Vec::new();
         let mut places: HashMap<i64, usize, foldhash::fast::RandomState> = HashMap::default();
         for (at, entry) in entries.iter().enumerate() {
@@ -169,6 +169,7 @@ impl Writer {
                         first: position,
                         latest: at,
                         written: tip.written,
+                        is_new: before == 0,
                     });
                     touched.len() - 1
                 });
@@ -190,7 +191,7 @@ impl Writer {
         version: i64,
         snapshot: &Snapshot,
         position: u64,
-        stale: &std::sync::RwLock<Stale>,
+        stale: &RwLock<Stale>,
     ) -> Result<(Tip, u64)> {
         if let Some(tip) = self.tips.get_mut(key) {
             let before = std::mem::replace(&mut tip.last, position);
@@ -233,90 +234,128 @@ impl Writer {
         Ok((tip, before))
     }
 
-    /// Writes the rows whose turn it is, and some that are far behind. Says which they are, and up
-    /// to where no row misses anything then.
+    /// Writes the rows whose turn it is. Says which they are, and up to where no row misses
+    /// anything then.
     fn write_rows(
         &mut self,
         entries: &[Entry],
         touched: &[Touched],
         last: u64,
-        stale: &std::sync::RwLock<Stale>,
-    ) -> Result<(Vec<i64>, u64)> {
-        let few = touched.len() <= FEW;
-        let mut written = Vec::new();
+        stale: &RwLock<Stale>,
+    ) -> Result<(Numbers, u64)> {
+        let mut written = Numbers::default();
         let mut covered = last;
-        let stale = stale.read().unwrap_or_else(PoisonError::into_inner);
-        let mut news: HashMap<i64, &Touched, foldhash::fast::RandomState> = HashMap::default();
         for touched in touched {
             let entry = &entries[touched.latest];
             let Some(snapshot) = entry.record.body.snapshot() else {
                 continue;
             };
+            if touched.is_new && touched.first == entry.position.0 {
+                written.insert(touched.number);
+                continue;
+            }
             let ended = snapshot.status != Status::Active;
-            let due = snapshot.seq >= touched.written + self.config.snapshot_interval;
-            if few || ended || due {
-                self.write_row(touched.key.0, touched.number, snapshot, entry.position.0)?;
-                written.push(touched.number);
+            if ended || snapshot.seq >= touched.written + self.config.snapshot_interval {
+                self.write_row(touched.number, snapshot, entry.position.0)?;
+                written.insert(touched.number);
                 if !snapshot.is_live() {
                     self.tips.remove(&touched.key);
-                } else if let Some(tip) = self.tips.get_mut(&touched.key) {
-                    tip.written = snapshot.seq;
                 }
             } else {
                 covered = covered.min(touched.first - 1);
-                news.insert(touched.number, touched);
             }
         }
-        // Those that were behind before.
-        let excess = (stale.len() + touched.len()).saturating_sub(STALE_MAX);
-        let mut room = CATCH_UP_MAX.min(excess.max(FEW));
-        let known: hashbrown::HashSet<i64, foldhash::fast::RandomState> =
-            written.iter().copied().collect();
-        for (since, number) in stale.oldest() {
-            if known.contains(&number) {
-                continue;
-            }
-            let lags = since + LAG_MAX < last;
-            let wanted = room > 0 && (few || excess > 0 || lags);
-            if !wanted {
+        let stale = stale.read().unwrap_or_else(PoisonError::into_inner);
+        let mut excess = (stale.len() + touched.len()).saturating_sub(STALE_MAX);
+        let changed: Numbers = touched.iter().map(|touched| touched.number).collect();
+        let mut late = stale
+            .oldest()
+            .filter(|(_, number)| !changed.contains(number));
+        for (room, (since, number)) in (0..CATCH_UP_MAX).rev().zip(late.by_ref()) {
+            let is_late = excess > 0 || since + LAG_MAX < last;
+            if !is_late || room == 0 {
                 covered = covered.min(since - 1);
                 break;
             }
-            room -= 1;
-            let (snapshot, at) = match news.get(&number) {
-                Some(touched) => {
-                    let entry = &entries[touched.latest];
-                    (entry.record.body.snapshot(), entry.position.0)
-                }
-                None => {
-                    let newest = stale.get(number);
-                    (
-                        newest.map(|newest| newest.snapshot()),
-                        newest.map_or(0, |newest| newest.last),
-                    )
-                }
-            };
-            let Some(snapshot) = snapshot else { continue };
-            let tenant = self.tenant(snapshot.tenant())?;
-            self.write_row(tenant, number, snapshot, at)?;
-            if let Some(tip) = self.tips.get_mut(&(tenant, snapshot.id.clone())) {
-                tip.written = snapshot.seq;
-            }
-            written.push(number);
+            excess = excess.saturating_sub(1);
+            self.write_stale(number, &stale)?;
+            written.insert(number);
+        }
+        let behind =
+            |(_, number): &(u64, i64)| changed.contains(number) && !written.contains(number);
+        let oldest = stale.oldest().take_while(|(since, _)| *since <= covered);
+        if let Some((since, _)) = oldest.filter(behind).next() {
+            covered = covered.min(since - 1);
         }
         Ok((written, covered))
     }
 
-    fn write_row(
-        &mut self,
-        tenant: i64,
-        number: i64,
-        snapshot: &Snapshot,
-        last: u64,
-    ) -> Result<()> {
+    /// Writes some of the rows that are behind; whether there are more.
+    pub(super) fn tidy(&mut self, stale: &RwLock<Stale>) -> Result<bool> {
+        let tidied = self.try_tidy(stale);
+        if tidied.is_err() {
+            self.roll_back();
+        }
+        tidied
+    }
+
+    fn try_tidy(&mut self, stale: &RwLock<Stale>) -> Result<bool> {
+        let behind = stale.read().unwrap_or_else(PoisonError::into_inner);
+        let some: Vec<i64> = behind
+            .oldest()
+            .take(TIDY_MAX)
+            .map(|(_, number)| number)
+            .collect();
+        let next = behind.oldest().nth(TIDY_MAX);
+        if some.is_empty() {
+            return Ok(false);
+        }
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        for number in &some {
+            self.write_stale(*number, &behind)?;
+        }
+        drop(behind);
+        self.mark("covered", next.map_or(self.last, |(since, _)| since - 1))?;
+        self.connection.execute_batch("COMMIT")?;
+        let mut stale = stale.write().unwrap_or_else(PoisonError::into_inner);
+        some.iter().for_each(|number| stale.written(*number));
+        Ok(next.is_some())
+    }
+
+    /// Writes the row of an instance that is behind.
+    fn write_stale(&mut self, number: i64, stale: &Stale) -> Result<()> {
+        match stale.get(number) {
+            Some(newest) => self.write_row(number, newest.snapshot(), newest.last),
+            None => Ok(()),
+        }
+    }
+
+    fn write_row(&mut self, number: i64, snapshot: &Snapshot, last: u64) -> Result<()> {
+        let tenant = self.tenant(snapshot.tenant())?;
         let version = self.version(tenant, &snapshot.deployment)?;
         row::update_instance(&self.connection, number, version, snapshot, last)?;
+        if let Some(tip) = self.tips.get_mut(&(tenant, snapshot.id.clone())) {
+            tip.written = snapshot.seq;
+        }
         Ok(())
+    }
+
+    fn mark(&self, name: &str, position: u64) -> Result<()> {
+        self.connection
+            .prepare_cached("UPDATE marks SET position = ?2 WHERE name = ?1")?
+            .execute(params![name, signed(position)])?;
+        Ok(())
+    }
+
+    /// Undoes what was begun.
+    fn roll_back(&mut self) {
+        // What is known by heart may be of what was not committed.
+        self.tenants.clear();
+        self.tips.clear();
+        if !self.connection.is_autocommit() {
+            // If it fails there is no transaction any more, which is what it was to bring about.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
     }
 
     /// The number of a tenant.
