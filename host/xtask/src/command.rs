@@ -30,17 +30,15 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Builds the program. A test is named beside it so that cargo resolves the features that tests
-/// have: one build of the dependencies then serves both.
-pub(crate) fn build_host() -> Command {
-    cargo(&[
-        "build",
-        "--workspace",
-        "--bin",
-        "xcomponent",
-        "--test",
-        "tidy",
-    ])
+/// Builds a program of the workspace. A test is named beside it so that cargo resolves the features
+/// that tests have: one build of the dependencies then serves both.
+pub(crate) fn build(program: &str) -> Command {
+    cargo(&["build", "--workspace", "--bin", program, "--test", "tidy"])
+}
+
+/// A program of the workspace that was built.
+pub(crate) fn built(program: &str) -> PathBuf {
+    target().join("debug").join(program)
 }
 
 /// Runs a step to its end and says which it was.

@@ -19,7 +19,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use self::{client::Client, host::Host};
-use crate::command::{build_host, say, step, target};
+use crate::command::{build, built, say, step, target};
 
 /// Clients that send at the same time, each one event after the other to each of its instances.
 const CLIENTS: usize = 8;
@@ -45,17 +45,28 @@ pub(crate) struct Crash {
 }
 
 impl Crash {
-    pub(crate) fn run(&self) -> Result<()> {
-        let profile = if self.release { "release" } else { "debug" };
-        if !self.release {
-            step("build the host", &mut build_host())?;
+    /// As often as there is time for in CI.
+    pub(crate) fn check() -> Self {
+        Self {
+            kills: 10,
+            seed: 1,
+            release: false,
         }
+    }
+
+    pub(crate) fn run(&self) -> Result<()> {
+        let program = if self.release {
+            target().join("release").join("xcomponent")
+        } else {
+            step("host", &mut build("xcomponent"))?;
+            built("xcomponent")
+        };
+        say("── crashes");
         let folder = target().join("crash");
         // An earlier run may have left it.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         fs::write(folder.join("ledger.yaml"), LEDGER).context("writing the definition")?;
-        let program = target().join(profile).join("xcomponent");
         say(&self.kill_and_compare(&program, &folder)?);
         Ok(())
     }

@@ -21,7 +21,7 @@ use xcomponent_pack::{Metadata, pack, read};
 
 use self::{host::Host, orders::Orders};
 use crate::{
-    command::{build_host, root, say, step},
+    command::{build, root, say, step},
     guests,
 };
 
@@ -60,7 +60,7 @@ impl Demo {
 
     pub(crate) fn run(self) -> Result<()> {
         guests::Guests {}.run()?;
-        step("host", &mut build_host())?;
+        step("host", &mut build("xcomponent"))?;
         let port = if self.check { 0 } else { self.port };
         let components = ["order", "payment", "trading", "misbehaving"];
         let host = Host::start(port, &components.map(guests::path))?;

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::{
-    command::{build_host, cargo, root, say, step, target},
+    command::{build, cargo, root, say, step, target},
     guests::packed,
 };
 
@@ -67,18 +67,18 @@ impl Fuzz {
 
 fn fuzz(name: &str, seconds: u32) -> Result<()> {
     let folder = target().join("fuzz");
-    let mut build = cargo(&["build", "--release", "--target", TRIPLE, "--bin", name]);
-    build
+    let mut compile = cargo(&["build", "--release", "--target", TRIPLE, "--bin", name]);
+    compile
         .arg("--manifest-path")
         .arg(root().join("host/fuzz/Cargo.toml"))
         .arg("--target-dir")
         .arg(&folder)
         .env("RUSTFLAGS", COVERAGE);
     if name == "upload" {
-        build.args(["--features", "upload"]);
-        step("host", &mut build_host())?;
+        compile.args(["--features", "upload"]);
+        step("host", &mut build("xcomponent"))?;
     }
-    step(&format!("building {name}"), &mut build)?;
+    step(&format!("building {name}"), &mut compile)?;
     let (corpus, artifacts) = (
         folder.join("corpus").join(name),
         folder.join("artifacts").join(name),

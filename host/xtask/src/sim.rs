@@ -1,9 +1,11 @@
 //! `cargo xtask sim`: the simulator over many seeds.
 
+use std::process::Command;
+
 use anyhow::Result;
 use clap::Args;
 
-use crate::command::{cargo, step};
+use crate::command::{build, built, step};
 
 /// Runs the simulator over seeds; a failing one is shrunk and printed.
 #[derive(Debug, Args)]
@@ -26,8 +28,21 @@ pub(crate) struct Sim {
 }
 
 impl Sim {
+    /// A million steps.
+    pub(crate) fn check() -> Self {
+        Self {
+            seeds: 2_000,
+            from: 0,
+            steps: 500,
+            without: None,
+            trace: false,
+        }
+    }
+
     pub(crate) fn run(self) -> Result<()> {
-        let mut sim = cargo(&["run", "--quiet", "--package", "xcomponent-sim", "--"]);
+        let program = "xcomponent-sim";
+        step("build of the simulator", &mut build(program))?;
+        let mut sim = Command::new(built(program));
         let numbers = [
             ("--seeds", self.seeds),
             ("--from", self.from),

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     command::{answers, cargo, root, say, step},
-    demo, guests,
+    crash, demo, guests, sim,
 };
 
 /// Everything CI checks.
@@ -43,6 +43,8 @@ impl Test {
             cargo(&["test", "--quiet"]).current_dir(&components),
         )?;
         tests()?;
+        sim::Sim::check().run()?;
+        crash::Crash::check().run()?;
         step("doc tests", &mut cargo(&["test", "--workspace", "--doc"]))?;
         let mut docs = cargo(&[
             "doc",

@@ -1,8 +1,9 @@
 //! The database's file: who may use it, how it is opened, how an older one is brought up to date.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{DirBuilder, File, OpenOptions},
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -44,7 +45,10 @@ pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
     {
-        std::fs::create_dir_all(folder).map_err(failed(folder))?;
+        // What people's workflows hold is for nobody else on the machine.
+        let mut private = DirBuilder::new();
+        let made = private.recursive(true).mode(0o700).create(folder);
+        made.map_err(failed(folder))?;
     }
     let name = beside(path, ".lock");
     let mut options = OpenOptions::new();

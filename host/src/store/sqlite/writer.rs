@@ -283,8 +283,8 @@ impl Writer {
         }
         let behind =
             |(_, number): &(u64, i64)| changed.contains(number) && !written.contains(number);
-        let oldest = stale.oldest().take_while(|(since, _)| *since <= covered);
-        if let Some((since, _)) = oldest.filter(behind).next() {
+        let mut oldest = stale.oldest().take_while(|(since, _)| *since <= covered);
+        if let Some((since, _)) = oldest.find(behind) {
             covered = covered.min(since - 1);
         }
         Ok((written, covered))

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::command::target;
+use crate::command::built;
 
 /// How long a host may take to start: it compiles its components.
 const START: Duration = Duration::from_secs(120);
@@ -32,7 +32,7 @@ pub(crate) struct Host {
 impl Host {
     /// Starts a host with these components; port 0 is any that is free.
     pub(crate) fn start(port: u16, components: &[PathBuf]) -> Result<Self> {
-        let program = target().join("debug").join("xcomponent");
+        let program = built("xcomponent");
         let mut process = Command::new(&program)
             .args([
                 "serve",
