@@ -1,4 +1,5 @@
-//! From the start of the binary to a host that is ready, with a hundred components in its cache.
+//! From the start of the binary to a host that is ready, with a hundred components that it
+//! knows.
 
 use std::{
     io::{Read, Write},
@@ -23,11 +24,11 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub(crate) fn to_ready() -> anyhow::Result<Vec<Rounds>> {
     let folder = tempfile::tempdir()?;
     let files = write_components(folder.path())?;
-    let cache = folder.path().join("cache");
+    let data = folder.path().join("data");
     let mut rounds = Rounds::new();
-    // The first fills the cache.
+    // The first compiles and keeps them.
     for _ in 0..=ROUNDS {
-        rounds.push(start(&files, &cache)?);
+        rounds.push(start(&files, &data)?);
     }
     rounds.remove(0);
     Ok(vec![rounds])
@@ -48,7 +49,7 @@ fn write_components(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Milliseconds until a new process is ready.
-fn start(files: &[PathBuf], cache: &Path) -> anyhow::Result<f64> {
+fn start(files: &[PathBuf], data: &Path) -> anyhow::Result<f64> {
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port();
@@ -58,8 +59,8 @@ fn start(files: &[PathBuf], cache: &Path) -> anyhow::Result<f64> {
         .arg("serve")
         .args(files)
         .args(["--port", &port.to_string()])
-        .arg("--cache")
-        .arg(cache)
+        .arg("--data")
+        .arg(data)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;

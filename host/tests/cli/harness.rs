@@ -92,7 +92,13 @@ pub(crate) fn command() -> Command {
     command
         .current_dir(here().join("files"))
         .stdin(Stdio::null());
-    for name in ["NO_COLOR", "RUST_LOG", "XCOMPONENT_URL", "XCOMPONENT_CACHE"] {
+    for name in [
+        "NO_COLOR",
+        "RUST_LOG",
+        "XCOMPONENT_URL",
+        "XCOMPONENT_CACHE",
+        "XCOMPONENT_DATA",
+    ] {
         command.env_remove(name);
     }
     command

@@ -55,7 +55,14 @@ fn an_address_that_others_reach_needs_a_word() {
 
 #[test]
 fn a_definition_with_errors_is_not_served() {
-    let refused = xcomponent(["serve", "--port", "0", "ambiguous.yaml"]);
+    let refused = xcomponent([
+        "serve",
+        "--store",
+        "memory",
+        "--port",
+        "0",
+        "ambiguous.yaml",
+    ]);
     assert_eq!(refused.code, 1);
     refused.expect("serve-ambiguous.txt");
     let serving = Serving::start(["--lenient", "ambiguous.yaml"]);
@@ -66,7 +73,7 @@ fn a_definition_with_errors_is_not_served() {
 fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let refused = xcomponent(["serve", "--port", &port]);
+    let refused = xcomponent(["serve", "--store", "memory", "--port", &port]);
     assert_eq!(refused.code, 1);
     let message = format!("listening on 127.0.0.1:{port}");
     assert!(refused.stderr.contains(&message), "{refused:?}");
