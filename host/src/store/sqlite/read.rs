@@ -18,7 +18,7 @@ use super::{
     deployments::Deployments,
     owed,
     row::{
-        self, EventRow, SELECT_EVENTS, SELECT_INSTANCES, read_event, read_instance, signed,
+        self, EventRow, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_event, read_instance, signed,
         unsigned,
     },
     stale::{Newest, Stale},
@@ -198,11 +198,11 @@ impl Sqlite {
             let stale = self.stale();
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                let id = InstanceId::from_stored(row::text(row, 1)?);
+                let id = InstanceId::from_stored(row::text(row, row::ID)?);
                 let Some(instances) = loaded.get_mut(&count.partition(&id).0) else {
                     continue;
                 };
-                let snapshot = match stale.get(row.get(0)?) {
+                let snapshot = match stale.get(row.get(NUMBER)?) {
                     Some(newest) => newest.snapshot().clone(),
                     None => read_instance(row, connection, &self.deployments)?,
                 };
@@ -232,7 +232,7 @@ impl Sqlite {
             let Some(row) = rows.next()? else {
                 return Ok(None);
             };
-            match stale.get(row.get(0)?) {
+            match stale.get(row.get(NUMBER)?) {
                 Some(newest) => Ok(Some(newest.snapshot().clone())),
                 None => read_instance(row, connection, &self.deployments).map(Some),
             }
@@ -265,7 +265,7 @@ impl Sqlite {
                 let mut rows = statement.query(params![number, below, machine])?;
                 let mut seen = 0;
                 while let Some(row) = rows.next()? {
-                    below = row.get(0)?;
+                    below = row.get(NUMBER)?;
                     seen += 1;
                     let snapshot = match stale.get(below) {
                         Some(newest) => newest.snapshot().clone(),

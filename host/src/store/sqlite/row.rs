@@ -28,12 +28,12 @@ pub(super) const INSERT_EVENT: &str = "INSERT INTO events VALUES
     (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
      ?21, ?22, ?23, ?24, ?25, ?26)";
 
-/// Reads rows of `events`, each with what its instance was born with.
+/// Reads rows of `events`: first the instance as it was then, as [`SELECT_INSTANCES`] does.
 pub(super) const SELECT_EVENTS: &str =
-    "SELECT e.position, e.at, e.kind, e.instance, e.before, e.version, e.seq, e.event_id, e.event,
-       e.payload, e.event_at, e.from_state, e.to_state, e.status, e.context, e.entry, e.entered,
-       e.updated, e.fuel, e.attempts, e.root, e.timers_json, e.extra_json, e.cause_json,
-       e.detail_json, i.id, i.machine, i.created, i.origin, i.entry_point, i.parent_json, t.name
+    "SELECT i.id, e.version, i.machine, e.to_state, e.status, e.context, e.seq, e.entry, i.created,
+       e.updated, e.entered, i.origin, i.entry_point, i.parent_json, e.timers_json, e.extra_json,
+       e.position, e.at, e.kind, e.instance, e.before, e.event_id, e.event, e.payload, e.event_at,
+       e.from_state, e.fuel, e.attempts, e.cause_json, e.detail_json, t.name
      FROM events e JOIN tenants t ON t.tenant = e.tenant
        LEFT JOIN instances i ON i.instance = e.instance";
 
@@ -49,12 +49,18 @@ pub(super) const UPDATE_INSTANCE: &str = "UPDATE instances SET
     updated = ?9, entered = ?10, timers_json = ?11, extra_json = ?12, last = ?13
     WHERE instance = ?1";
 
-/// Reads rows of `instances`.
+/// Reads rows of `instances`: how the instance is, and its number in [`NUMBER`].
 pub(super) const SELECT_INSTANCES: &str =
-    "SELECT i.instance, i.id, i.version, i.machine, i.state, i.status, i.context, i.seq, i.entry,
-       i.created, i.updated, i.entered, i.origin, i.entry_point, i.parent_json, i.timers_json,
-       i.extra_json, i.last
+    "SELECT i.id, i.version, i.machine, i.state, i.status, i.context, i.seq, i.entry, i.created,
+       i.updated, i.entered, i.origin, i.entry_point, i.parent_json, i.timers_json, i.extra_json,
+       i.instance
      FROM instances i";
+
+/// Column of the id in what [`SELECT_INSTANCES`] reads.
+pub(super) const ID: usize = 0;
+
+/// Column of the instance's number there.
+pub(super) const NUMBER: usize = 16;
 
 /// What a row of `events` says besides its record.
 pub(super) struct Links {
@@ -165,15 +171,14 @@ pub(super) fn read_event(
     connection: &Connection,
     deployments: &Deployments,
 ) -> Result<EventRow> {
-    let tenant = TenantId::new(text(row, 31)?);
-    let kind = text(row, 2)?;
-    let detail: Option<&str> = optional_text(row, 24)?;
-    let instance: Option<i64> = row.get(3)?;
+    let tenant = TenantId::new(text(row, 30)?);
+    let kind = text(row, 18)?;
+    let detail: Option<&str> = optional_text(row, 29)?;
+    let instance: Option<i64> = row.get(19)?;
     let body = match instance {
         None => read_body_of_none(kind, detail, &tenant)?,
         Some(_) => {
-            let deployment = deployments.get(connection, row.get(5)?)?;
-            let after = read_after(row, deployment)?;
+            let after = read_instance(row, connection, deployments)?;
             match kind {
                 "departed" => Body::Departed(Arc::new(Departed {
                     after,
@@ -186,15 +191,15 @@ pub(super) fn read_event(
     };
     Ok(EventRow {
         entry: Entry {
-            position: Position(unsigned(row.get(0)?)),
+            position: Position(unsigned(row.get(16)?)),
             record: Record {
                 tenant,
-                at: Timestamp(unsigned(row.get(1)?)),
+                at: Timestamp(unsigned(row.get(17)?)),
                 body,
             },
         },
         instance,
-        before: row.get::<_, Option<i64>>(4)?.map(unsigned),
+        before: row.get::<_, Option<i64>>(20)?.map(unsigned),
     })
 }
 
@@ -216,18 +221,18 @@ fn read_handled(
     detail: Option<&str>,
 ) -> Result<Handled> {
     let event = Event {
-        id: EventId::from_stored(text(row, 7)?),
-        name: EventName::new(text(row, 8)?),
-        payload: Json::from_trusted(text(row, 9)?),
-        at: Timestamp(unsigned(row.get(10)?)),
+        id: EventId::from_stored(text(row, 21)?),
+        name: EventName::new(text(row, 22)?),
+        payload: Json::from_trusted(text(row, 23)?),
+        at: Timestamp(unsigned(row.get(24)?)),
     };
     let disposition = match kind {
         "created" => Disposition::Transitioned,
         kind => word(kind, Disposition::parse, "disposition")?,
     };
-    let from = optional_text(row, 11)?;
+    let from = optional_text(row, 25)?;
     let from = from.map(|name| state_of(&after.deployment, after.machine, name));
-    let cause = match optional_text(row, 23)? {
+    let cause = match optional_text(row, 28)? {
         Some(stored) => of_text::<StoredCause>(stored)?.read(),
         None => Cause::outside(&event.id, None),
     };
@@ -256,8 +261,8 @@ fn read_handled(
             .transpose()?
             .map(Box::new),
         logs: logs.collect::<Read<Vec<_>>>()?.into(),
-        fuel: unsigned(row.get(18)?),
-        attempts: row.get(19)?,
+        fuel: unsigned(row.get(26)?),
+        attempts: row.get(27)?,
         parked: parked.map(Arc::new),
         settles: detail.settles.as_deref().map(EventId::from_stored),
         cancels: (detail.cancels.iter())
@@ -267,25 +272,30 @@ fn read_handled(
     })
 }
 
-/// The instance as it is after a row of `events`.
-fn read_after(row: &Row<'_>, deployment: Arc<Deployment>) -> Result<Snapshot> {
-    let machine = machine_of(&deployment, text(row, 26)?)?;
+/// Reads how an instance is, from the columns that both kinds of rows begin with.
+pub(super) fn read_instance(
+    row: &Row<'_>,
+    connection: &Connection,
+    deployments: &Deployments,
+) -> Result<Snapshot> {
+    let deployment = deployments.get(connection, row.get(1)?)?;
+    let machine = machine_of(&deployment, text(row, 2)?)?;
     Ok(Snapshot {
-        id: InstanceId::from_stored(text(row, 25)?),
+        id: InstanceId::from_stored(text(row, ID)?),
         machine,
-        state: state_of(&deployment, machine, text(row, 12)?)?,
-        status: word(text(row, 13)?, Status::parse, "status")?,
-        context: Json::from_trusted(text(row, 14)?),
+        state: state_of(&deployment, machine, text(row, 3)?)?,
+        status: word(text(row, 4)?, Status::parse, "status")?,
+        context: Json::from_trusted(text(row, 5)?),
         seq: unsigned(row.get(6)?),
-        entry: unsigned(row.get(15)?),
-        created: Timestamp(unsigned(row.get(27)?)),
-        updated: Timestamp(unsigned(row.get(17)?)),
-        entered: Timestamp(unsigned(row.get(16)?)),
-        origin: unsigned(row.get(28)?),
-        entry_point: row.get(29)?,
-        parent: read_parent(optional_text(row, 30)?)?,
-        timers: read_timers(optional_text(row, 21)?)?.into(),
-        extra: read_extra(optional_text(row, 22)?)?,
+        entry: unsigned(row.get(7)?),
+        created: Timestamp(unsigned(row.get(8)?)),
+        updated: Timestamp(unsigned(row.get(9)?)),
+        entered: Timestamp(unsigned(row.get(10)?)),
+        origin: unsigned(row.get(11)?),
+        entry_point: row.get(12)?,
+        parent: read_parent(optional_text(row, 13)?)?,
+        timers: read_timers(optional_text(row, 14)?)?.into(),
+        extra: read_extra(optional_text(row, 15)?)?,
         deployment,
     })
 }
@@ -347,34 +357,6 @@ pub(super) fn update_instance(
             signed(last),
         ])?;
     Ok(())
-}
-
-/// Reads a row of `instances`.
-pub(super) fn read_instance(
-    row: &Row<'_>,
-    connection: &Connection,
-    deployments: &Deployments,
-) -> Result<Snapshot> {
-    let deployment = deployments.get(connection, row.get(2)?)?;
-    let machine = machine_of(&deployment, text(row, 3)?)?;
-    Ok(Snapshot {
-        id: InstanceId::from_stored(text(row, 1)?),
-        machine,
-        state: state_of(&deployment, machine, text(row, 4)?)?,
-        status: word(text(row, 5)?, Status::parse, "status")?,
-        context: Json::from_trusted(text(row, 6)?),
-        seq: unsigned(row.get(7)?),
-        entry: unsigned(row.get(8)?),
-        created: Timestamp(unsigned(row.get(9)?)),
-        updated: Timestamp(unsigned(row.get(10)?)),
-        entered: Timestamp(unsigned(row.get(11)?)),
-        origin: unsigned(row.get(12)?),
-        entry_point: row.get(13)?,
-        parent: read_parent(optional_text(row, 14)?)?,
-        timers: read_timers(optional_text(row, 15)?)?.into(),
-        extra: read_extra(optional_text(row, 16)?)?,
-        deployment,
-    })
 }
 
 /// Reads a kind of instances.
