@@ -5,11 +5,10 @@
 //! are read.
 
 use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    io::Write,
+    net::SocketAddr,
     process::{Child, Command, Stdio},
     sync::Arc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -105,10 +104,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
         .collect();
     let cpu_before = processor_seconds();
     let began = Instant::now();
-    let mut latencies = match load.rate {
-        None => closed(&load, &requests)?,
-        Some(rate) => open(&load, rate, &requests)?,
-    };
+    let mut latencies = drive(&load, &requests)?;
     let loaded = Loaded {
         requests: latencies.len(),
         seconds: began.elapsed().as_secs_f64(),
@@ -137,34 +133,43 @@ fn processor_seconds() -> f64 {
     spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9
 }
 
-/// Each connection sends its next request when it has its answer. One thread for all.
-fn closed(load: &Load, requests: &Arc<[Vec<u8>]>) -> anyhow::Result<Vec<f64>> {
+/// One thread for all connections. Without a rate each sends its next request when it has its
+/// answer; with one every request has its time, on the tick of a millisecond, and its latency counts
+/// from there: a thread for each connection would keep the machine busy with waking them.
+#[expect(clippy::cast_precision_loss, reason = "requests are far below 2^52")]
+fn drive(load: &Load, requests: &Arc<[Vec<u8>]>) -> anyhow::Result<Vec<f64>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let until = Instant::now() + Duration::from_secs_f64(load.seconds);
+    let began = Instant::now();
+    let until = began + Duration::from_secs_f64(load.seconds);
     runtime.block_on(async {
         let mut connections = task::JoinSet::new();
         for first in 0..load.connections {
             let (address, step, status) = (load.address, load.connections, load.status);
-            let requests = Arc::clone(requests);
+            let (rate, requests) = (load.rate, Arc::clone(requests));
             connections.spawn(async move {
                 let mut stream = tokio::net::TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 let mut answer = Answer::default();
                 let mut latencies = Vec::new();
-                let mut next = first;
-                let mut sent = Instant::now();
-                while sent < until {
-                    stream.write_all(&requests[next % requests.len()]).await?;
-                    next += step;
+                let mut due = began.max(Instant::now());
+                for n in (first..).step_by(step) {
+                    if let Some(rate) = rate {
+                        due = began + whole_millis(n as f64 / rate);
+                        tokio::time::sleep_until(due.into()).await;
+                    }
+                    if due >= until {
+                        break;
+                    }
+                    stream.write_all(&requests[n % requests.len()]).await?;
                     while !answer.is_whole(status)? {
                         let read = stream.read(answer.room()).await?;
                         answer.read(read)?;
                     }
                     let answered = Instant::now();
-                    latencies.push(millis(answered - sent));
-                    sent = answered;
+                    latencies.push(millis(answered - due));
+                    due = answered;
                 }
                 anyhow::Ok(latencies)
             });
@@ -177,48 +182,14 @@ fn closed(load: &Load, requests: &Arc<[Vec<u8>]>) -> anyhow::Result<Vec<f64>> {
     })
 }
 
-/// Every request has its time, and its latency counts from there. A thread for each connection:
-/// it sleeps more exactly than a runtime.
-#[expect(clippy::cast_precision_loss, reason = "requests are far below 2^52")]
-fn open(load: &Load, rate: f64, requests: &Arc<[Vec<u8>]>) -> anyhow::Result<Vec<f64>> {
-    let began = Instant::now();
-    let threads: Vec<_> = (0..load.connections)
-        .map(|first| {
-            let (address, step, status) = (load.address, load.connections, load.status);
-            let (seconds, requests) = (load.seconds, Arc::clone(requests));
-            thread::spawn(move || {
-                let mut stream = TcpStream::connect(address)?;
-                stream.set_nodelay(true)?;
-                let mut answer = Answer::default();
-                let mut latencies = Vec::new();
-                for n in (first..).step_by(step) {
-                    let due = n as f64 / rate;
-                    if due >= seconds {
-                        break;
-                    }
-                    let due = began + Duration::from_secs_f64(due);
-                    wait_until(due);
-                    stream.write_all(&requests[n % requests.len()])?;
-                    while !answer.is_whole(status)? {
-                        let read = stream.read(answer.room())?;
-                        answer.read(read)?;
-                    }
-                    latencies.push(millis(due.elapsed()));
-                }
-                anyhow::Ok(latencies)
-            })
-        })
-        .collect();
-    let mut all = Vec::new();
-    for thread in threads {
-        let latencies = thread.join();
-        all.extend(latencies.map_err(|_| anyhow::anyhow!("a connection's thread panicked"))??);
-    }
-    Ok(all)
-}
-
-fn wait_until(due: Instant) {
-    pause(due.saturating_duration_since(Instant::now()));
+/// The millisecond that so many seconds are in.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a round takes seconds"
+)]
+fn whole_millis(seconds: f64) -> Duration {
+    Duration::from_millis((seconds * 1e3) as u64)
 }
 
 /// Sleeps, more exactly than a runtime does.
