@@ -34,7 +34,7 @@ use self::{
 use super::{
     Entry, Error, EventAt, Position, Result, Store,
     query::{
-        ComponentVersion, Cursor, InstanceCount, InstanceFilter, Letter, LetterFilter, Page,
+        ComponentVersion, Cursor, Found, InstanceCount, InstanceFilter, Letter, LetterFilter, Page,
         PageRequest, RecordFilter, Tail,
     },
 };
@@ -325,7 +325,7 @@ impl Store for Memory {
                 let kind = (version, snapshot.machine, snapshot.state, snapshot.status);
                 counts
                     .entry(kind)
-                    .or_insert_with(|| none_of(snapshot))
+                    .or_insert_with(|| InstanceCount::none_like(snapshot))
                     .instances += 1;
             }
             true
@@ -496,57 +496,10 @@ impl Store for Memory {
     }
 }
 
-/// A page while it is filled.
-struct Found<T> {
-    items: Vec<T>,
-    last: u64,
-    limit: usize,
-    more: bool,
-}
-
-impl<T> Found<T> {
-    fn new(page: PageRequest) -> Self {
-        Self {
-            items: Vec::new(),
-            last: 0,
-            limit: page.bounded(),
-            more: false,
-        }
-    }
-
-    /// Takes one more item; false if the page was full without it.
-    fn take(&mut self, position: u64, item: impl FnOnce() -> T) -> bool {
-        self.more = self.items.len() == self.limit;
-        if !self.more {
-            self.last = position;
-            self.items.push(item());
-        }
-        !self.more
-    }
-
-    fn into_page(self) -> Page<T> {
-        Page {
-            items: self.items,
-            next: self.more.then_some(Cursor(self.last)),
-        }
-    }
-}
-
 fn entry(position: u64, record: &Record) -> Entry {
     Entry {
         position: Position(position),
         record: record.clone(),
-    }
-}
-
-fn none_of(snapshot: &Snapshot) -> InstanceCount {
-    InstanceCount {
-        component: snapshot.component().clone(),
-        version: snapshot.deployment.definition.version.clone(),
-        machine: snapshot.machine().name.clone(),
-        state: snapshot.state().name.clone(),
-        status: snapshot.status,
-        instances: 0,
     }
 }
 

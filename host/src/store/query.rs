@@ -66,6 +66,44 @@ pub struct Page<T> {
     pub next: Option<Cursor>,
 }
 
+/// A page while it is filled.
+pub(super) struct Found<T> {
+    items: Vec<T>,
+    last: u64,
+    limit: usize,
+    more: bool,
+}
+
+impl<T> Found<T> {
+    /// An empty one.
+    pub(super) fn new(page: PageRequest) -> Self {
+        Self {
+            items: Vec::new(),
+            last: 0,
+            limit: page.bounded(),
+            more: false,
+        }
+    }
+
+    /// Takes one more item; false if the page was full without it.
+    pub(super) fn take(&mut self, position: u64, item: impl FnOnce() -> T) -> bool {
+        self.more = self.items.len() == self.limit;
+        if !self.more {
+            self.last = position;
+            self.items.push(item());
+        }
+        !self.more
+    }
+
+    /// The page, and where the next begins.
+    pub(super) fn into_page(self) -> Page<T> {
+        Page {
+            items: self.items,
+            next: self.more.then_some(Cursor(self.last)),
+        }
+    }
+}
+
 /// Which instances; what is absent does not matter.
 #[derive(Clone, Debug, Default)]
 pub struct InstanceFilter {
@@ -143,6 +181,20 @@ pub struct InstanceCount {
     pub status: Status,
     /// How many.
     pub instances: u64,
+}
+
+impl InstanceCount {
+    /// No instance of the kind that this one is of.
+    pub(super) fn none_like(instance: &Snapshot) -> Self {
+        Self {
+            component: instance.component().clone(),
+            version: instance.deployment.definition.version.clone(),
+            machine: instance.machine().name.clone(),
+            state: instance.state().name.clone(),
+            status: instance.status,
+            instances: 0,
+        }
+    }
 }
 
 /// Which records; what is absent does not matter.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::store::{
     Position, Result,
-    query::{Cursor, Letter, LetterFilter, Page, PageRequest},
+    query::{Found, Letter, LetterFilter, Page, PageRequest},
     stored::{StoredLetter, of_text, to_text},
 };
 
@@ -110,9 +110,8 @@ pub(super) fn list(
     filter: &LetterFilter,
     page: PageRequest,
 ) -> Result<Page<Letter>> {
-    let (limit, mut items) = (page.bounded(), Vec::new());
+    let mut found = Found::new(page);
     let below = page.after.map_or(i64::MAX, |cursor| signed(cursor.0));
-    let mut more = false;
     if let Some(number) = tenant_number(connection, tenant)? {
         let question = format!(
             "SELECT position, letter_json {MATCHING} AND position < ?6
@@ -127,20 +126,16 @@ pub(super) fn list(
             wanted.instance,
             wanted.code,
             below,
-            i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
+            i64::try_from(page.bounded())
+                .unwrap_or(i64::MAX)
+                .saturating_add(1),
         ])?;
         while let Some(row) = rows.next()? {
-            more = items.len() == limit;
-            if !more {
-                items.push(read(row, tenant)?);
-            }
+            let letter = read(row, tenant)?;
+            found.take(letter.position.0, || letter);
         }
     }
-    let last = items.last().map_or(0, |letter: &Letter| letter.position.0);
-    Ok(Page {
-        items,
-        next: more.then_some(Cursor(last)),
-    })
+    Ok(found.into_page())
 }
 
 /// How many parked events pass.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hashbrown::HashMap;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, types::Value};
 use xcomponent_core::{
     id::{EventId, InstanceId, Partition, PartitionCount, TenantId},
     owed::Owed,
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::store::{
     Entry, EventAt, Position, Result,
-    query::{Cursor, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail},
+    query::{Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail},
 };
 
 /// Rows that are looked at while nothing can be noted.
@@ -179,6 +179,14 @@ impl Sqlite {
         self.stale.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// An instance as it is: what is newer than its row, else the row.
+    fn newest(&self, stale: &Stale, row: &Row<'_>, connection: &Connection) -> Result<Snapshot> {
+        match stale.get(row.get(NUMBER)?) {
+            Some(newest) => Ok(newest.snapshot().clone()),
+            None => read_instance(row, connection, &self.deployments),
+        }
+    }
+
     /// What goes on, or is an entry point, of these partitions.
     pub(super) fn load_live(
         &self,
@@ -202,10 +210,7 @@ impl Sqlite {
                 let Some(instances) = loaded.get_mut(&count.partition(&id).0) else {
                     continue;
                 };
-                let snapshot = match stale.get(row.get(NUMBER)?) {
-                    Some(newest) => newest.snapshot().clone(),
-                    None => read_instance(row, connection, &self.deployments)?,
-                };
+                let snapshot = self.newest(&stale, row, connection)?;
                 if snapshot.is_live() {
                     instances.push(snapshot);
                 }
@@ -232,10 +237,7 @@ impl Sqlite {
             let Some(row) = rows.next()? else {
                 return Ok(None);
             };
-            match stale.get(row.get(NUMBER)?) {
-                Some(newest) => Ok(Some(newest.snapshot().clone())),
-                None => read_instance(row, connection, &self.deployments).map(Some),
-            }
+            self.newest(&stale, row, connection).map(Some)
         })
     }
 
@@ -267,10 +269,7 @@ impl Sqlite {
                 while let Some(row) = rows.next()? {
                     below = row.get(NUMBER)?;
                     seen += 1;
-                    let snapshot = match stale.get(below) {
-                        Some(newest) => newest.snapshot().clone(),
-                        None => read_instance(row, connection, &self.deployments)?,
-                    };
+                    let snapshot = self.newest(&stale, row, connection)?;
                     if filter.passes(&snapshot) && !visit(below, snapshot) {
                         return Ok(());
                     }
@@ -289,19 +288,11 @@ impl Sqlite {
         filter: &InstanceFilter,
         page: PageRequest,
     ) -> Result<Page<Snapshot>> {
-        let (limit, mut items, mut last, mut more) = (page.bounded(), Vec::new(), 0, false);
+        let mut found = Found::new(page);
         self.walk(tenant, filter, page.after, |number, snapshot| {
-            more = items.len() == limit;
-            if !more {
-                last = number;
-                items.push(snapshot);
-            }
-            !more
+            found.take(unsigned(number), || snapshot)
         })?;
-        Ok(Page {
-            items,
-            next: more.then_some(Cursor(unsigned(last))),
-        })
+        Ok(found.into_page())
     }
 
     /// How many instances there are of each kind.
@@ -316,7 +307,9 @@ impl Sqlite {
             counts.retain(|kind, _| filter.passes_kind(kind));
         } else {
             self.walk(tenant, filter, None, |_, snapshot| {
-                *counts.entry(kind_of(&snapshot)).or_default() += 1;
+                *counts
+                    .entry(InstanceCount::none_like(&snapshot))
+                    .or_default() += 1;
                 true
             })?;
         }
@@ -338,7 +331,7 @@ impl Sqlite {
             };
             let stale = self.stale();
             let mut behind: HashMap<(i64, String, String, String), u64> = HashMap::new();
-            let kind = |row: &rusqlite::Row<'_>| {
+            let kind = |row: &Row<'_>| {
                 rusqlite::Result::Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             };
             let mut one = connection.prepare_cached(
@@ -347,7 +340,9 @@ impl Sqlite {
             for (instance, newest) in stale.iter() {
                 if newest.snapshot().tenant() == tenant {
                     *behind.entry(one.query_row([instance], kind)?).or_default() += 1;
-                    *counts.entry(kind_of(newest.snapshot())).or_default() += 1;
+                    *counts
+                        .entry(InstanceCount::none_like(newest.snapshot()))
+                        .or_default() += 1;
                 }
             }
             let mut all = connection.prepare_cached(
@@ -373,7 +368,7 @@ impl Sqlite {
         instance: &InstanceId,
         page: PageRequest,
     ) -> Result<Page<Entry>> {
-        let (limit, mut items, mut more) = (page.bounded(), Vec::new(), false);
+        let mut found = Found::new(page);
         self.ask(|connection| {
             let Some(tenant) = tenant_number(connection, tenant)? else {
                 return Ok(());
@@ -400,21 +395,14 @@ impl Sqlite {
                 let Some(row) = rows.next()? else { break };
                 let event = read_event(row, connection, &self.deployments)?;
                 next = event.before;
-                if matches!(event.entry.record.body, Body::Handled(_)) {
-                    more = items.len() == limit;
-                    if more {
-                        break;
-                    }
-                    items.push(event.entry);
+                let is_event = matches!(event.entry.record.body, Body::Handled(_));
+                if is_event && !found.take(position, || event.entry) {
+                    break;
                 }
             }
             Ok(())
         })?;
-        let last = items.last().map_or(0, |entry| entry.position.0);
-        Ok(Page {
-            items,
-            next: more.then_some(Cursor(last)),
-        })
+        Ok(found.into_page())
     }
 
     /// An instance's number and the position of its last record.
@@ -436,16 +424,5 @@ impl Sqlite {
             let newest = newest.map(|Newest { last, .. }| *last);
             (number, newest.unwrap_or_else(|| unsigned(last)))
         }))
-    }
-}
-
-fn kind_of(snapshot: &Snapshot) -> InstanceCount {
-    InstanceCount {
-        component: snapshot.component().clone(),
-        version: snapshot.deployment.definition.version.clone(),
-        machine: snapshot.machine().name.clone(),
-        state: snapshot.state().name.clone(),
-        status: snapshot.status,
-        instances: 0,
     }
 }
