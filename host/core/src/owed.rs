@@ -37,7 +37,12 @@ impl Placement {
 
     /// The shard that an instance lives on.
     pub fn shard_of(self, id: &InstanceId) -> usize {
-        self.owner(self.partitions.partition(id))
+        self.shard_of_route(id.route())
+    }
+
+    /// The shard of these routing bits.
+    pub fn shard_of_route(self, route: u16) -> usize {
+        self.owner(self.partitions.partition_of_route(route))
     }
 
     /// The partitions that a shard owns.
@@ -489,7 +494,7 @@ fn source_of(body: &Body, placement: Placement) -> usize {
         Body::Discarded(discarded) => letter_route(&discarded.id, discarded.instance.as_ref()),
         Body::Selected(_) | Body::Moved(_) | Body::Parked(_) => return 0,
     };
-    placement.owner(placement.partitions.partition_of_route(route))
+    placement.shard_of_route(route)
 }
 
 /// Where what is asked about a dead letter is done.

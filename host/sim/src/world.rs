@@ -151,7 +151,7 @@ impl World {
 
     /// The shard that an instance lives on.
     fn owner(&self, id: &InstanceId) -> usize {
-        usize::from(self.partitions.partition(id).0) % self.shards.len()
+        self.placement().shard_of(id)
     }
 
     fn has(&self, bug: Bug) -> bool {

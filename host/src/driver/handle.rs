@@ -360,8 +360,7 @@ impl Handle {
             | Request::Census { .. }
             | Request::Breakers { .. } => return None,
         };
-        let placement = self.shared.placement;
-        Some(placement.owner(placement.partitions.partition_of_route(route)))
+        Some(self.shared.placement.shard_of_route(route))
     }
 }
 

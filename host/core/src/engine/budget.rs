@@ -60,7 +60,7 @@ impl Engine {
         if !self.budget.report(outgoing.cause.root.clone(), instance) {
             return match outgoing.to {
                 Target::Instance { id, .. } | Target::Create { id, .. } => {
-                    self.give_up(tenant, outgoing.event.id, id);
+                    self.give_up(tenant, outgoing.event.id, Some(id));
                 }
                 // That it was taken in says enough.
                 Target::Selection(_) => {}

@@ -406,11 +406,11 @@ impl Engine {
         }
     }
 
-    /// Records that a delivery goes no further; nobody is told.
-    pub(crate) fn give_up(&mut self, tenant: &TenantId, id: EventId, instance: InstanceId) {
+    /// Records that an event goes no further.
+    pub(crate) fn give_up(&mut self, tenant: &TenantId, id: EventId, instance: Option<InstanceId>) {
         let discarded = Discarded {
             id,
-            instance: Some(instance),
+            instance,
             resent: None,
         };
         let body = Body::Discarded(Arc::new(discarded));

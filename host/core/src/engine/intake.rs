@@ -470,10 +470,10 @@ impl Engine {
             }
             // It was chosen, and its creation turned out to be void.
             Origin::Inside if matches!(letter.errand.trigger, Trigger::Selected { .. }) => {
-                self.give_up(tenant, letter.mail.event.id, id);
+                self.give_up(tenant, letter.mail.event.id, Some(id));
             }
             Origin::Tally(_) => {
-                self.give_up(tenant, letter.mail.event.id, id);
+                self.give_up(tenant, letter.mail.event.id, Some(id));
                 self.tally_gone(letter.errand.origin);
             }
             Origin::Inside => {

@@ -85,12 +85,7 @@ impl Engine {
 
     /// A parked event is given up.
     pub(crate) fn discard(&mut self, ticket: Ticket, tenant: &TenantId, letter: DeadLetter) {
-        let body = Body::Discarded(Arc::new(Discarded {
-            id: letter.event.id,
-            instance: letter.instance,
-            resent: None,
-        }));
-        self.append(tenant, body, Source::Nothing);
+        self.give_up(tenant, letter.event.id, letter.instance);
         self.reply(ticket, Reply::Discarded);
     }
 }

@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    fn placement(&self) -> Placement {
+    pub(super) fn placement(&self) -> Placement {
         Placement {
             partitions: self.partitions,
             shards: self.shards.len(),

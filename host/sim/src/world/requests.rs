@@ -236,8 +236,7 @@ impl World {
         let letter: DeadLetter = letters[self.chance.usize(0..letters.len())].clone();
         let tenant = letter.tenant.clone();
         let route = letter_route(&letter.event.id, letter.instance.as_ref());
-        let partition = self.partitions.partition_of_route(route);
-        let shard = usize::from(partition.0) % self.shards.len();
+        let shard = self.placement().shard_of_route(route);
         let id = letter.event.id.replay(letter.attempts.max(1));
         self.model
             .outside
