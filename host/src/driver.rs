@@ -49,7 +49,7 @@ use xcomponent_core::{
     owed::{Owed, Placement},
 };
 
-use self::{clock::Clock, guests::Guests, inbox::Message, shard::Shard, shared::Shared};
+use self::{clock::Clock, guests::Guests, shard::Shard, shared::Shared};
 pub use self::{
     handle::Handle,
     stream::Subscription,
@@ -197,15 +197,9 @@ impl Prepared {
             last,
         } = self;
         let shared = &handle.shared;
-        let wills = inheritance::read(shared.placement, &*shared.store, &owed);
-        let wills = wills.map_err(StartError::Store)?;
-        for (post, will) in shared.posts.iter().zip(wills) {
-            post.inbox.put(Message::Inherit {
-                instances: will.instances,
-                debts: will.debts,
-                last: last.0,
-            });
-        }
+        let (placement, store) = (shared.placement, &*shared.store);
+        inheritance::hand_over(placement, &shared.posts, store, &owed, last)
+            .map_err(StartError::Store)?;
         Ok((handle, joiner))
     }
 }

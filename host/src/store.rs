@@ -14,9 +14,7 @@ use std::{fmt, sync::Arc};
 
 use xcomponent_core::{
     definition::OnLive,
-    id::{
-        ComponentName, Digest, EventId, InstanceId, Partition, PartitionCount, TenantId, Version,
-    },
+    id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
 };
@@ -131,16 +129,17 @@ pub trait Store: Send + Sync + 'static {
     /// If the store cannot be asked.
     fn last_position(&self) -> Result<Position>;
 
-    /// What belongs in memory of these partitions: instances that go on, and entry points.
+    /// Gives away, one by one, what may belong in memory: instances that go on, and entry points.
+    /// There may be more of them than fit.
     ///
     /// # Errors
     ///
-    /// If the store cannot be asked.
+    /// If the store cannot be asked; then some may have been given.
     fn load(
         &self,
-        count: PartitionCount,
-        wanted: &[Partition],
-    ) -> Result<Vec<(Partition, Vec<Snapshot>)>>;
+        wanted: &dyn Fn(&InstanceId) -> bool,
+        take: &mut dyn FnMut(Snapshot),
+    ) -> Result<()>;
 
     /// These instances, as far as they exist, finished ones included.
     ///

@@ -77,10 +77,7 @@ impl Alone {
         let definition = &deployment.definition;
         let tenant = TenantId::default_tenant();
         let inputs = [
-            Input::Load {
-                partition: Partition(0),
-                instances: Vec::new(),
-            },
+            Input::Own(vec![Partition(0)]),
             Input::Deploy(Arc::clone(deployment)),
             Input::Activate {
                 tenant: tenant.clone(),

@@ -272,6 +272,9 @@ pub struct Fit {
     pub instances: u64,
     /// How many of them would not fit.
     pub misfits: u64,
+    /// How many of them only the store has and have a context that the other version's schema may
+    /// refuse; each is looked at when it comes back.
+    pub unexamined: u64,
     /// Why the first of those would not.
     pub reason: Option<Arc<str>>,
 }

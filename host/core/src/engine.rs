@@ -14,17 +14,21 @@ mod birth;
 mod breaker;
 mod budget;
 mod cascade;
+mod census;
 mod instances;
 mod intake;
 mod outbox;
 mod outgoing;
+mod passivate;
 mod recall;
 mod redeliver;
 mod repeats;
 mod replay;
 mod run;
 mod schedule;
+mod selection;
 mod settle;
+mod survey;
 mod tally;
 mod timers;
 mod versions;
@@ -39,11 +43,13 @@ pub use self::versions::fit;
 use self::{
     breaker::Breakers,
     budget::Budget,
-    cascade::Held,
     instances::{Instances, Slot},
     outbox::Outbox,
+    passivate::Passivation,
     repeats::Repeats,
     schedule::{Schedule, Work},
+    selection::Want,
+    survey::Survey,
     tally::Counting,
     timers::Timers,
     versions::Components,
@@ -92,6 +98,8 @@ pub struct Engine {
     tallies_done: VecDeque<(AppendSeq, u64)>,
     /// Events for instances that the store was asked for.
     absent: HashMap<(TenantId, InstanceId), VecDeque<Letter>, FixedState>,
+    /// Instances that the store was asked for and has not answered about.
+    asked: HashSet<(TenantId, InstanceId), FixedState>,
     /// Instances that a truncation sent out of memory and that are not back yet.
     returning: HashSet<(TenantId, InstanceId), FixedState>,
     /// Callers' ids that the store is asked about.
@@ -100,8 +108,11 @@ pub struct Engine {
     resumed: bool,
     /// Whether it is to make this mistake: see `sabotage`.
     pub(crate) forgets_index: bool,
-    /// Selections that wait for them.
-    held: Vec<Held>,
+    /// What waits for them, or for a survey of the same tenant.
+    held: Vec<Want>,
+    /// By tenant: what waits for passive instances.
+    surveys: HashMap<TenantId, Survey, FixedState>,
+    passivation: Passivation,
     leases: HashMap<Lease, Slot, FixedState>,
     last_lease: u64,
     breakers: Breakers,
@@ -165,11 +176,14 @@ impl Engine {
             last_tally: 0,
             tallies_done: VecDeque::new(),
             absent: HashMap::default(),
+            asked: HashSet::default(),
             returning: HashSet::default(),
             recalling: HashSet::default(),
             resumed: false,
             forgets_index: false,
             held: Vec::new(),
+            surveys: HashMap::default(),
+            passivation: Passivation::default(),
             leases: HashMap::default(),
             last_lease: 0,
             breakers: Breakers::default(),
@@ -213,14 +227,15 @@ impl Engine {
                 component,
                 version,
             } => self.retire(&tenant, &component, version.as_ref()),
-            Input::Load {
-                partition,
-                instances,
-            } => {
-                self.own(partition, true);
+            Input::Own(partitions) => {
+                for partition in partitions {
+                    self.own(partition, true);
+                }
+            }
+            Input::Load(instances) => {
                 instances
                     .into_iter()
-                    .for_each(|snapshot| self.install(snapshot));
+                    .for_each(|snapshot| self.load(snapshot));
             }
             Input::Unload { partition } => self.unload(partition),
             Input::Durable { through } => self.durable(through),
@@ -244,7 +259,11 @@ impl Engine {
 
     /// When [`Self::handle_timeout`] should be called next; it may be early.
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.timers.next()
+        self.timers
+            .next()
+            .into_iter()
+            .chain(self.next_passivation())
+            .min()
     }
 
     /// Time has come this far.
@@ -253,6 +272,8 @@ impl Engine {
         while let Some(slot) = self.timers.pop_due(self.now) {
             self.wake(slot);
         }
+        self.summon_due();
+        self.passivate_idle();
     }
 
     /// Queued work and effects that nobody has taken.
@@ -263,12 +284,17 @@ impl Engine {
     /// Whether selections wait for instances that are not back yet. Where this is false and there
     /// is nothing to be done, everything that selects instances has been taken in.
     pub fn holds_selections(&self) -> bool {
-        !self.held.is_empty()
+        !self.held.is_empty() || !self.surveys.is_empty()
     }
 
     /// Instances in memory.
     pub fn live(&self) -> usize {
-        self.instances.len()
+        self.instances.len() - self.passive()
+    }
+
+    /// Instances that go on and that only the store has.
+    pub fn passive(&self) -> usize {
+        self.instances.passive_len()
     }
 
     /// Records that are not durable yet.
@@ -311,10 +337,17 @@ impl Engine {
     fn unload(&mut self, partition: Partition) {
         self.own(partition, false);
         let partitions = self.partitions;
-        let inside = |slot: &Slot| {
-            partitions.partition(&self.instances.expect(*slot).snapshot.id) == partition
+        let inside = |instances: &Instances, slot: Slot| {
+            partitions.partition(instances.name(slot).1) == partition
         };
-        for slot in self.instances.slots().filter(inside).collect::<Vec<_>>() {
+        let mut passive: Vec<Slot> = self.instances.passive_slots().collect();
+        passive.retain(|slot| inside(&self.instances, *slot));
+        for slot in passive {
+            self.instances.forget(slot);
+        }
+        let mut slots: Vec<Slot> = self.instances.slots().collect();
+        slots.retain(|slot| inside(&self.instances, *slot));
+        for slot in slots {
             let Some(instance) = self.instances.remove(slot) else {
                 continue;
             };

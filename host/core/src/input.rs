@@ -81,13 +81,11 @@ pub enum Input {
         /// Which version of it; none = the whole component.
         version: Option<Version>,
     },
-    /// This engine owns the partition from now on, with these instances.
-    Load {
-        /// Which.
-        partition: Partition,
-        /// The live instances in it, as the store has them.
-        instances: Vec<Snapshot>,
-    },
+    /// This engine owns these partitions from now on.
+    Own(Vec<Partition>),
+    /// Live instances of partitions that it owns, as the store has them. All of them are there
+    /// before anything is sent to one and before time goes on.
+    Load(Vec<Snapshot>),
     /// This engine no longer owns the partition; its instances leave memory.
     Unload {
         /// Which.

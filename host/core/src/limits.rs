@@ -56,6 +56,8 @@ pub struct Limits {
     pub selection_slice: usize,
     /// Live instances on a shard; further creations are refused.
     pub instances_max: usize,
+    /// How long nothing happens to an instance before it leaves memory; none = it never does.
+    pub passivate_after: Option<Duration>,
     /// Answers to repeated ids that a shard remembers; further events with an id are refused.
     pub remembered_max: usize,
     /// How long an answer is remembered at least.
@@ -83,6 +85,7 @@ impl Default for Limits {
             broadcast_matched_max: 1_000_000,
             selection_slice: 1_000,
             instances_max: 20_000_000,
+            passivate_after: Some(Duration::from_secs(600)),
             remembered_max: 10_000_000,
             dedup_retention: Duration::from_secs(7 * 24 * 3_600),
             faults_in_row_max: 5,

@@ -39,6 +39,8 @@ pub struct Report {
     pub truncations: u64,
     /// Crashes.
     pub crashes: u64,
+    /// The most instances that were passive at the same time.
+    pub passive: usize,
     /// Everything that happened, a line each.
     pub trace: Vec<String>,
 }

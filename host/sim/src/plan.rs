@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use xcomponent_core::time::Duration;
+
 /// Something that may happen in a run; leaving kinds out is how a failing run is made smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -9,6 +11,8 @@ pub enum Kind {
     Truncate,
     /// The host is killed and starts again.
     Crash,
+    /// Idle instances leave memory.
+    Passivate,
     /// Another version becomes active.
     Activate,
     /// Events for a selection.
@@ -27,7 +31,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, those that explain the most first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
+        Self::Passivate,
         Self::Crash,
         Self::Truncate,
         Self::Activate,
@@ -94,6 +99,14 @@ impl Plan {
             without: BTreeSet::new(),
             bug: None,
         }
+    }
+
+    /// How long instances are idle before they leave memory: in one run of three never, in the
+    /// others sooner or later.
+    pub(crate) fn passivate_after(&self) -> Option<Duration> {
+        let spans = [None, Some(Duration(4)), Some(Duration(100))];
+        let span = spans[usize::try_from(self.seed % 3).expect("it is small")];
+        span.filter(|_| !self.without.contains(&Kind::Passivate))
     }
 }
 

@@ -65,7 +65,7 @@ pub fn answer(log: &Log, tenant: &str, reply: &Reply) -> Result<(), String> {
 /// # Errors
 ///
 /// The first thing that was.
-pub fn at_rest(model: &Model, now: Timestamp, live: usize) -> Result<(), String> {
+pub fn at_rest(model: &Model, now: Timestamp, known: usize) -> Result<(), String> {
     if let Some(forgotten) = model.forgotten().first() {
         return Err(forgotten.clone());
     }
@@ -118,8 +118,8 @@ pub fn at_rest(model: &Model, now: Timestamp, live: usize) -> Result<(), String>
         }
         expected += usize::from(!instance.ended || !instance.timers.is_empty());
     }
-    if live != expected {
-        return Err(format!("{live} instances are in memory, not {expected}"));
+    if known != expected {
+        return Err(format!("{known} instances are known, not {expected}"));
     }
     Ok(())
 }

@@ -61,6 +61,7 @@ pub struct World {
     requests: requests::Requests,
     truncations: u64,
     crashes: u64,
+    passive: usize,
     /// By tenant: the version of the shop that is active, and what happens to live instances.
     active: BTreeMap<TenantId, (Version, OnLive)>,
     trace: Vec<String>,
@@ -96,7 +97,7 @@ impl World {
         let partitions = PartitionCount::new(PARTITIONS).expect("it is a power of two");
         let count = chance.usize(1..=3);
         let shards = (0..count)
-            .map(|_| Shard::new(&mut chance, partitions, count))
+            .map(|_| Shard::new(&mut chance, &plan, partitions, count))
             .collect();
         let mut world = Self {
             plan,
@@ -116,6 +117,7 @@ impl World {
             requests: requests::Requests::default(),
             truncations: 0,
             crashes: 0,
+            passive: 0,
             active: BTreeMap::new(),
             trace: Vec::new(),
         };
@@ -145,6 +147,7 @@ impl World {
             records: self.log.entries.len(),
             truncations: self.truncations,
             crashes: self.crashes,
+            passive: self.passive,
             trace: self.trace,
         }
     }
@@ -242,6 +245,8 @@ impl World {
         }
         self.note(|| format!("s{shard} looks at the clock"));
         self.shards[shard].engine.handle_timeout(self.now);
+        let passive = self.shards.iter().map(|shard| shard.engine.passive());
+        self.passive = self.passive.max(passive.sum());
     }
 
     /// Nothing of what is not durable will ever be: all shards go back together.
@@ -280,10 +285,11 @@ impl World {
 }
 
 impl Shard {
-    fn new(chance: &mut Rng, partitions: PartitionCount, count: usize) -> Self {
+    fn new(chance: &mut Rng, plan: &Plan, partitions: PartitionCount, count: usize) -> Self {
         let limits = Limits {
             breaker: false,
             selection_slice: 3,
+            passivate_after: plan.passivate_after(),
             ..Limits::default()
         };
         let seed = chance.u64(..);

@@ -87,4 +87,5 @@ fn runs_reach_what_they_are_for() {
         assert!(seen(text) > 0, "no run shows `{text}`");
     }
     assert!(reports.iter().any(|report| report.truncations > 3));
+    assert!(reports.iter().any(|report| report.passive > 3));
 }

@@ -65,6 +65,12 @@ impl Collector for Numbers {
             shard.live
         })?;
         out.by_shard(
+            "passive_instances",
+            "Instances that go on and that only the store has",
+            shards,
+            |shard| shard.passive,
+        )?;
+        out.by_shard(
             "debt",
             "Queued internal deliveries and unperformed effects",
             shards,

@@ -280,6 +280,9 @@ pub(super) struct LiveFit {
     instances: u64,
     /// How many of them would not fit.
     would_not_fit: u64,
+    /// How many of them are not in memory and have a context that the version's schema may refuse;
+    /// each is looked at when it comes back.
+    unexamined: u64,
     /// Why the first of those would not.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -305,6 +308,7 @@ impl LiveFit {
             state: fit.state.to_string(),
             instances: fit.instances,
             would_not_fit: fit.misfits,
+            unexamined: fit.unexamined,
             reason: fit.reason.as_ref().map(ToString::to_string),
         }
     }

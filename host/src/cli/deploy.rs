@@ -109,7 +109,10 @@ fn show_fits(report: &Value, printer: &Printer) {
     let fits = report["live"].as_array().map_or(&[][..], Vec::as_slice);
     let row = |fit: &Value| {
         let misfits = match fit["would_not_fit"].as_u64() {
-            None | Some(0) => "all fit".to_owned(),
+            None | Some(0) => match fit["unexamined"].as_u64() {
+                None | Some(0) => "all fit".to_owned(),
+                Some(unexamined) => format!("{unexamined} will be looked at when they come back"),
+            },
             Some(misfits) => format!("{misfits} do not fit: {}", text(fit, "reason")),
         };
         [

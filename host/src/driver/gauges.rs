@@ -34,6 +34,8 @@ impl Gauges {
 pub struct ShardGauges {
     /// Instances in memory.
     pub live: usize,
+    /// Instances that go on and that only the store has.
+    pub passive: usize,
     /// Queued internal deliveries and unperformed effects.
     pub debt: usize,
     /// Requests and deliveries that were not looked at.

@@ -14,13 +14,15 @@ use tokio::sync::oneshot;
 use xcomponent_core::{
     call::Deployment,
     definition::OnLive,
-    id::{ComponentName, InstanceId, Partition, TenantId, Version},
+    id::{ComponentName, InstanceId, TenantId, Version},
     input::Request,
-    owed::Debt,
     record::{Handled, Outgoing, Snapshot},
 };
 
-use super::waiter::{Batch, Waiter};
+use super::{
+    inheritance::Will,
+    waiter::{Batch, Waiter},
+};
 use crate::store::EventAt;
 
 /// Something a shard is told.
@@ -37,12 +39,8 @@ pub(super) enum Message {
         lines: vec::IntoIter<(usize, Request)>,
         batch: Arc<Batch>,
     },
-    /// What the host before this one left behind, up to the record at `last`.
-    Inherit {
-        instances: Vec<(Partition, Vec<Snapshot>)>,
-        debts: Vec<Debt>,
-        last: u64,
-    },
+    /// What the host before this one left behind.
+    Inherit(Will),
     /// Another shard sends something; `after` is the position of the record that caused it.
     Delivery {
         from: usize,

@@ -1,38 +1,90 @@
-//! What the host before this one left behind, by shard.
+//! What the host before this one left behind: read from the store and handed to the shards while
+//! it is read, since there may be more of it than fits into memory.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use xcomponent_core::{
-    id::Partition,
     owed::{Debt, Owed, Placement},
     record::Snapshot,
 };
 
-use crate::store::{Result, Store};
+use super::{inbox::Message, shared::Post};
+use crate::store::{Position, Result, Store};
+
+/// Instances that are handed over at once.
+const CHUNK: usize = 512;
+
+/// Chunks that wait for a shard at most.
+const CHUNKS_WAITING_MAX: usize = 4;
 
 /// What one shard gets.
-#[derive(Default)]
 pub(super) struct Will {
-    /// The instances of its partitions.
-    pub(super) instances: Vec<(Partition, Vec<Snapshot>)>,
+    /// The instances of its partitions, chunk by chunk. Without an end they are not all.
+    pub(super) instances: Receiver<Chunk>,
     /// What was sent to them and not received, in the order in which it was sent.
     pub(super) debts: Vec<Debt>,
+    /// The last record.
+    pub(super) last: Position,
 }
 
-/// Reads what there is.
-pub(super) fn read(placement: Placement, store: &dyn Store, owed: &Owed) -> Result<Vec<Will>> {
-    let mut wills: Vec<Will> = std::iter::repeat_with(Will::default)
-        .take(placement.shards)
-        .collect();
-    let all: Vec<Partition> = (0..placement.shards)
-        .flat_map(|shard| placement.owned_by(shard))
-        .collect();
-    for (partition, instances) in store.load(placement.partitions, &all)? {
-        let will = &mut wills[placement.owner(partition)];
-        will.instances.push((partition, instances));
+/// A few of a shard's instances.
+pub(super) enum Chunk {
+    Some(Vec<Snapshot>),
+    End,
+}
+
+/// What is to be handed to one shard.
+struct Heir {
+    waiting: Vec<Snapshot>,
+    chunks: SyncSender<Chunk>,
+}
+
+impl Heir {
+    /// A shard that is gone needs nothing; what it meant to others is found out elsewhere.
+    fn hand_over(&mut self) {
+        let _ = self
+            .chunks
+            .send(Chunk::Some(std::mem::take(&mut self.waiting)));
     }
+}
+
+/// Hands over what there is.
+pub(super) fn hand_over(
+    placement: Placement,
+    posts: &[Post],
+    store: &dyn Store,
+    owed: &Owed,
+    last: Position,
+) -> Result<()> {
+    let mut debts: Vec<Vec<Debt>> = vec![Vec::new(); posts.len()];
     for debt in owed.debts() {
         for (shard, debt) in debt.addressed(placement) {
-            wills[shard].debts.push(debt);
+            debts[shard].push(debt);
         }
     }
-    Ok(wills)
+    let mut heirs: Vec<Heir> = Vec::with_capacity(posts.len());
+    for (post, debts) in posts.iter().zip(debts) {
+        let (chunks, instances) = sync_channel(CHUNKS_WAITING_MAX);
+        post.inbox.put(Message::Inherit(Will {
+            instances,
+            debts,
+            last,
+        }));
+        heirs.push(Heir {
+            waiting: Vec::with_capacity(CHUNK),
+            chunks,
+        });
+    }
+    store.load(&|_| true, &mut |snapshot| {
+        let heir = &mut heirs[placement.shard_of(&snapshot.id)];
+        heir.waiting.push(snapshot);
+        if heir.waiting.len() == CHUNK {
+            heir.hand_over();
+        }
+    })?;
+    for heir in &mut heirs {
+        heir.hand_over();
+        let _ = heir.chunks.send(Chunk::End);
+    }
+    Ok(())
 }

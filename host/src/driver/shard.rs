@@ -5,7 +5,7 @@
 //! the gate. The shard never waits for another.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, atomic::Ordering, mpsc::RecvError},
     time::Duration,
 };
 
@@ -14,10 +14,9 @@ use xcomponent_core::{
     call::{Call, Deployment, Lease},
     effect::Effect,
     engine::Engine,
-    id::{InstanceId, Partition, TenantId},
+    id::{InstanceId, TenantId},
     input::Input,
-    owed::Debt,
-    record::{AppendSeq, Snapshot},
+    record::AppendSeq,
     time::Timestamp,
 };
 
@@ -27,13 +26,14 @@ use super::{
     gauges::ShardGauges,
     guests::Guests,
     inbox::{Message, Order, Patience},
+    inheritance::{Chunk, Will},
     intake::Intake,
     leases::Leases,
     outbox::Outbox,
     shared::{Phase, Post, Shared},
     tickets::Tickets,
 };
-use crate::store::{EventAt, Result, Store};
+use crate::store::{EventAt, Position, Result, Store};
 
 /// Inputs fed to the engine in one turn.
 const INPUTS_PER_TURN: usize = 64;
@@ -164,11 +164,7 @@ impl<G: Guests> Shard<G> {
                     now,
                 );
             }
-            Message::Inherit {
-                instances,
-                debts,
-                last,
-            } => self.inherit(instances, debts, last, now),
+            Message::Inherit(will) => self.inherit(will, now),
             Message::Delivery {
                 from,
                 tenant,
@@ -216,28 +212,26 @@ impl<G: Guests> Shard<G> {
         }
     }
 
-    /// Takes over what the host before this one left behind.
-    fn inherit(
-        &mut self,
-        instances: Vec<(Partition, Vec<Snapshot>)>,
-        debts: Vec<Debt>,
-        last: u64,
-        now: Timestamp,
-    ) {
-        for (partition, instances) in instances {
-            let load = Input::Load {
-                partition,
-                instances,
-            };
-            self.engine.handle(load, now);
+    /// Takes over what the host before this one left behind. Nothing is done before all of it is
+    /// there.
+    fn inherit(&mut self, will: Will, now: Timestamp) {
+        let own = self.shared.placement.owned_by(self.number).collect();
+        self.engine.handle(Input::Own(own), now);
+        loop {
+            match will.instances.recv() {
+                Ok(Chunk::Some(instances)) => self.engine.handle(Input::Load(instances), now),
+                Ok(Chunk::End) => break,
+                // The store failed in the middle: with half of the instances nobody can go on.
+                Err(RecvError) => return self.shared.break_down(),
+            }
         }
-        for debt in debts {
+        for debt in will.debts {
             self.engine.handle(Input::Redeliver(debt), now);
         }
-        if last > 0 {
+        if will.last > Position(0) {
             self.engine.handle(Input::Resume, now);
         }
-        self.intake.begin(self.shared.posts.len(), last);
+        self.intake.begin(self.shared.posts.len(), will.last.0);
     }
 
     /// Performs effects; true if the engine wants nothing more.
@@ -376,6 +370,7 @@ impl<G: Guests> Shard<G> {
     fn publish(&self) {
         self.post().counters.publish(ShardGauges {
             live: self.engine.live(),
+            passive: self.engine.passive(),
             debt: self.engine.debt() + self.feed.len(),
             inbox: 0,
             away: self.leases.away(),

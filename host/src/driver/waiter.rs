@@ -245,6 +245,7 @@ fn merge(left: Reply, right: Reply) -> Reply {
                     Some(known) => {
                         known.instances += fit.instances;
                         known.misfits += fit.misfits;
+                        known.unexamined += fit.unexamined;
                         known.reason = known.reason.take().or(fit.reason);
                     }
                     None => all.push(fit),

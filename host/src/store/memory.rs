@@ -11,16 +11,14 @@ mod letters;
 mod versions;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use hashbrown::{HashMap, HashSet};
 use xcomponent_core::{
     definition::OnLive,
-    id::{
-        ComponentName, Digest, EventId, InstanceId, Partition, PartitionCount, TenantId, Version,
-    },
+    id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Body, Handled, Record, Snapshot},
 };
@@ -258,25 +256,15 @@ impl Store for Memory {
 
     fn load(
         &self,
-        count: PartitionCount,
-        wanted: &[Partition],
-    ) -> Result<Vec<(Partition, Vec<Snapshot>)>> {
-        let mut loaded: BTreeMap<u16, Vec<Snapshot>> = wanted
-            .iter()
-            .map(|partition| (partition.0, Vec::new()))
-            .collect();
+        wanted: &dyn Fn(&InstanceId) -> bool,
+        take: &mut dyn FnMut(Snapshot),
+    ) -> Result<()> {
         let kept = self.kept();
-        for snapshot in kept.instances.iter().map(|known| known.snapshot()) {
-            if snapshot.is_live()
-                && let Some(instances) = loaded.get_mut(&count.partition(&snapshot.id).0)
-            {
-                instances.push(snapshot.clone());
-            }
-        }
-        Ok(loaded
-            .into_iter()
-            .map(|(partition, instances)| (Partition(partition), instances))
-            .collect())
+        let known = kept.instances.iter().map(|known| known.snapshot());
+        known
+            .filter(|snapshot| snapshot.is_live() && wanted(&snapshot.id))
+            .for_each(|snapshot| take(snapshot.clone()));
+        Ok(())
     }
 
     fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {

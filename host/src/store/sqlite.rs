@@ -27,9 +27,7 @@ use std::{
 use rusqlite::Connection;
 use xcomponent_core::{
     definition::OnLive,
-    id::{
-        ComponentName, Digest, EventId, InstanceId, Partition, PartitionCount, TenantId, Version,
-    },
+    id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Snapshot},
 };
@@ -210,10 +208,10 @@ impl Store for Sqlite {
 
     fn load(
         &self,
-        count: PartitionCount,
-        wanted: &[Partition],
-    ) -> Result<Vec<(Partition, Vec<Snapshot>)>> {
-        self.load_live(count, wanted)
+        wanted: &dyn Fn(&InstanceId) -> bool,
+        take: &mut dyn FnMut(Snapshot),
+    ) -> Result<()> {
+        self.load_live(wanted, take)
     }
 
     fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {

@@ -8,9 +8,7 @@ use std::{
 use tokio::sync::Notify;
 use xcomponent_core::{
     definition::OnLive,
-    id::{
-        ComponentName, Digest, EventId, InstanceId, Partition, PartitionCount, TenantId, Version,
-    },
+    id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Snapshot},
 };
@@ -205,10 +203,10 @@ impl Store for Faulty {
 
     fn load(
         &self,
-        count: PartitionCount,
-        wanted: &[Partition],
-    ) -> Result<Vec<(Partition, Vec<Snapshot>)>> {
-        self.inner.load(count, wanted)
+        wanted: &dyn Fn(&InstanceId) -> bool,
+        take: &mut dyn FnMut(Snapshot),
+    ) -> Result<()> {
+        self.inner.load(wanted, take)
     }
 
     fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {

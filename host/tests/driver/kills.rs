@@ -14,13 +14,13 @@ use xcomponent_core::{
     json::Json,
     limits::Limits,
     record::{Body, Snapshot},
-    time::Timestamp,
+    time::{Duration, Timestamp},
 };
 use xcomponent_host::{
     driver::{self, Config, Handle, Joiner, clock::ManualClock},
     store::{
         Store,
-        query::{ComponentVersion, InstanceFilter, PageRequest},
+        query::{InstanceFilter, PageRequest},
         sqlite::{self, Sqlite},
     },
 };
@@ -28,7 +28,7 @@ use xcomponent_host::{
 use crate::{
     faulty::Faulty,
     script::{Behaviour, Scripted, willing},
-    world::{PATIENCE, deployment, soon, state_of},
+    world::{PATIENCE, deployment, soon, state_of, version_of},
 };
 
 /// Sources that hit targets on both shards, cool down by a send to themselves and rest by an
@@ -81,27 +81,25 @@ impl Life {
     /// Starts so many shards on what is there; after so many more records nothing gets durable any
     /// more.
     async fn begin(path: &Path, records: Option<usize>, shards: usize) -> Self {
+        Self::begin_with(path, records, shards, Limits::default()).await
+    }
+
+    async fn begin_with(
+        path: &Path,
+        records: Option<usize>,
+        shards: usize,
+        limits: Limits,
+    ) -> Self {
         let sqlite = Sqlite::open(path, sqlite::Config::default()).unwrap();
         let store = Arc::new(Faulty::cut_off(Box::new(sqlite), records));
         let deployment = deployment(GAME);
         let definition = &deployment.definition;
-        let version = ComponentVersion {
-            tenant: deployment.tenant.clone(),
-            component: definition.name.clone(),
-            version: definition.version.clone(),
-            digest: deployment.artifact,
-            size: 0,
-            definition: GAME.into(),
-            uploaded: Timestamp(0),
-            active: false,
-            on_live: OnLive::NextEvent,
-            activation: 0,
-        };
+        let version = version_of(&deployment, GAME);
         store.save_version(&version, Arc::from([])).unwrap();
         let config = Config {
             shards,
             partitions: PartitionCount::new(4).unwrap(),
-            limits: Limits::default(),
+            limits,
             seed: 7,
             clock: Arc::new(ManualClock::start(Timestamp(1_000_000))),
             slow_threads: 1,
@@ -262,8 +260,13 @@ async fn a_host_that_is_killed_at_any_record_goes_on_as_if_nothing_had_happened(
         let (acknowledged, repeated) = soon(life.ask_for_everything()).await;
         assert_eq!(repeated, 0);
         soon(life.kill()).await;
-        // Now and then the next host has another number of shards.
-        let life = Life::begin(&path, None, 1 + (cut + 1) % 3).await;
+        // Now and then the next host has another number of shards, or nothing in memory.
+        let passivate_after = cut.is_multiple_of(2).then_some(Duration::ZERO);
+        let limits = Limits {
+            passivate_after,
+            ..Limits::default()
+        };
+        let life = Life::begin_with(&path, None, 1 + (cut + 1) % 3, limits).await;
         let (all, repeated) = soon(life.ask_for_everything()).await;
         assert_eq!(all, asked);
         assert!(

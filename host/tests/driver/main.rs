@@ -13,6 +13,7 @@ mod faulty;
 mod guests;
 mod kills;
 mod lifecycle;
+mod passivation;
 mod requests;
 mod script;
 mod stream;

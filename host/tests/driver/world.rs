@@ -13,7 +13,10 @@ use xcomponent_core::{
     record::Snapshot,
     time::Timestamp,
 };
-use xcomponent_host::driver::{self, Config, Handle, Joiner, clock::ManualClock};
+use xcomponent_host::{
+    driver::{self, ComponentVersion, Config, Handle, Joiner, clock::ManualClock},
+    store::Store,
+};
 
 use crate::{faulty::Faulty, script::Scripted};
 
@@ -72,6 +75,8 @@ impl World {
         let (handle, joiner) = driver::start(config, Arc::clone(&store) as Arc<_>, guests.clone())
             .expect("a memory store can be read");
         let deployment = deployment(yaml);
+        let saved = store.save_version(&version_of(&deployment, yaml), Arc::from([]));
+        saved.expect("it is the only one");
         let world = Self {
             handle,
             joiner,
@@ -197,6 +202,22 @@ pub(crate) async fn soon<T>(something: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, something)
         .await
         .expect("it happens soon")
+}
+
+/// A deployment as a store keeps it.
+pub(crate) fn version_of(deployment: &Deployment, yaml: &str) -> ComponentVersion {
+    ComponentVersion {
+        tenant: deployment.tenant.clone(),
+        component: deployment.definition.name.clone(),
+        version: deployment.definition.version.clone(),
+        digest: deployment.artifact,
+        size: 0,
+        definition: yaml.into(),
+        uploaded: Timestamp(0),
+        active: false,
+        on_live: OnLive::NextEvent,
+        activation: 0,
+    }
 }
 
 /// A definition as it runs for the default tenant.

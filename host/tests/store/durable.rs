@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use rusqlite::Connection;
 use xcomponent_core::{
-    id::{Partition, PartitionCount, TenantId},
+    id::TenantId,
     record::{Body, Disposition},
 };
 use xcomponent_host::store::{
@@ -31,14 +31,16 @@ fn seen(store: &dyn Store, tenant: &TenantId) -> String {
     let counts = store.instance_counts(tenant, &InstanceFilter::default());
     let letters = store.dead_letters(tenant, &LetterFilter::default(), page);
     let versions = store.versions(tenant, None).unwrap();
-    let one = PartitionCount::new(1).unwrap();
-    let live = store.load(one, &[Partition(0)]);
+    let mut live = Vec::new();
+    store
+        .load(&|_| true, &mut |snapshot| live.push(snapshot))
+        .unwrap();
     format!(
         "{:?}\n{instances:#?}\n{histories:#?}\n{:#?}\n{:#?}\n{versions:#?}\n{:#?}",
         store.last_position().unwrap(),
         counts.unwrap(),
         letters.unwrap().items,
-        live.unwrap(),
+        live,
     )
 }
 
@@ -182,8 +184,7 @@ fn a_damaged_database_is_reported_and_not_overwritten() {
     let problem = match Sqlite::open(&path, Config::default()) {
         Err(error) => error.to_string(),
         Ok(store) => {
-            let one = PartitionCount::new(1).unwrap();
-            let loaded = store.load(one, &[Partition(0)]);
+            let loaded = store.load(&|_| true, &mut |_| ());
             loaded.map(drop).unwrap_err().to_string()
         }
     };

@@ -3,7 +3,7 @@
 use serde_json::json;
 use xcomponent_core::{
     definition::Operator,
-    id::{MachineName, PartitionCount, StateName, TenantId, Version},
+    id::{InstanceId, MachineName, PartitionCount, StateName, TenantId, Version},
     json::Path,
     record::{Disposition, Snapshot, Status},
 };
@@ -64,15 +64,17 @@ pub(crate) fn what_goes_on_is_loaded_by_partition(store: &dyn Store) {
         }
     }
     let wanted = [count.partition(&live[0]), count.partition(&live[1])];
-    for (partition, loaded) in store.load(count, &wanted).unwrap() {
-        let mut loaded = ids(&loaded);
-        let here = live.iter().filter(|id| count.partition(id) == partition);
-        let mut expected: Vec<_> = here.map(ToString::to_string).collect();
-        loaded.sort();
-        expected.sort();
-        assert!(wanted.contains(&partition));
-        assert_eq!(loaded, expected);
-    }
+    let is_wanted = |id: &InstanceId| wanted.contains(&count.partition(id));
+    let mut loaded = Vec::new();
+    store
+        .load(&is_wanted, &mut |snapshot| loaded.push(snapshot))
+        .unwrap();
+    let mut loaded = ids(&loaded);
+    let here = live.iter().filter(|id| is_wanted(id));
+    let mut expected: Vec<_> = here.map(ToString::to_string).collect();
+    loaded.sort();
+    expected.sort();
+    assert_eq!(loaded, expected);
 }
 
 pub(crate) fn a_list_is_read_page_by_page_the_last_created_first(store: &dyn Store) {

@@ -81,9 +81,9 @@ impl Engine {
             .is_some_and(|entry| entry.singleton && entry.machine == idx)
         {
             let pool = self.instances.pool(tenant, &birth.component, &machine.name);
-            if let Some(slot) = pool.and_then(|pool| pool.members.first()) {
+            if let Some(slot) = pool.and_then(|pool| pool.slots().next()) {
                 return Err(Refused::SingletonExists(
-                    self.instances.expect(*slot).snapshot.id.clone(),
+                    self.instances.name(slot).1.clone(),
                 ));
             }
         }

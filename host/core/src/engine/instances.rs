@@ -1,5 +1,9 @@
-//! All instances in memory: a slab, a table of ids, and pools of those that share a machine, each
-//! with an index of the properties that rules compare.
+//! All instances that go on: those in memory in a slab, those that only the store has beside them
+//! ([`passive`]), a table of ids over both, and pools of those that share a machine, each with an
+//! index of the properties that rules compare.
+
+mod passive;
+mod pool;
 
 use std::hash::BuildHasher;
 
@@ -7,26 +11,42 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
 use smallvec::SmallVec;
 
+use self::passive::Passive;
+pub(crate) use self::{
+    passive::Kind,
+    pool::{Pool, PoolName},
+};
 use crate::{
     id::{ComponentName, InstanceId, MachineName, TenantId},
-    instance::{Instance, select::hash_raw},
-    json::{Json, Path},
+    instance::Instance,
+    json::Path,
     record::{Snapshot, Status},
 };
 
-/// Where an instance stands in memory. A slot that was given away is told from its successor by
-/// the generation.
+/// Where an instance stands. A slot that was given away is told from its successor by the
+/// generation, one of an instance that is not in memory by a bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Slot {
     at: u32,
     generation: u32,
 }
 
-/// All instances in memory.
+/// The bit of a slot's place that says that only the store has the instance.
+const PASSIVE: u32 = 1 << 31;
+
+impl Slot {
+    /// Whether only the store has the instance.
+    pub(crate) fn is_passive(self) -> bool {
+        self.at & PASSIVE != 0
+    }
+}
+
+/// All instances that go on.
 #[derive(Debug, Default)]
 pub(crate) struct Instances {
     entries: Vec<Entry>,
     free: Vec<u32>,
+    passive: Passive,
     ids: HashTable<Slot>,
     pools: Vec<Pool>,
     pool_names: HashMap<PoolName, u32, FixedState>,
@@ -39,39 +59,51 @@ struct Entry {
     instance: Option<Instance>,
 }
 
-type PoolName = (TenantId, ComponentName, MachineName);
-
-/// The live instances of one machine, over all versions.
-#[derive(Debug)]
-pub(crate) struct Pool {
-    /// Those that are active, in no particular order.
-    pub(crate) members: Vec<Slot>,
-    index: Vec<PropertyIndex>,
-}
-
-#[derive(Debug)]
-struct PropertyIndex {
-    path: Path,
-    slots: HashMap<u64, SmallVec<[Slot; 1]>, FixedState>,
-}
-
 /// An instance that is not a member of its pool: unborn or finished.
 const NO_PLACE: u32 = u32::MAX;
 
 impl Instances {
-    /// How many there are, finished ones that have not left included.
+    /// How many there are, finished ones that have not left and passive ones included.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
     }
 
-    /// The slot of an id.
+    /// How many of them only the store has.
+    pub(crate) fn passive_len(&self) -> usize {
+        self.passive.len()
+    }
+
+    /// The slot of an id, if the instance is in memory.
     pub(crate) fn find(&self, tenant: &TenantId, id: &InstanceId) -> Option<Slot> {
+        self.find_any(tenant, id).filter(|slot| !slot.is_passive())
+    }
+
+    /// The slot of an id, in memory or not.
+    pub(crate) fn find_any(&self, tenant: &TenantId, id: &InstanceId) -> Option<Slot> {
         let hash = self.hash(tenant, id);
-        let same = |slot: &Slot| {
-            let snapshot = &self.expect(*slot).snapshot;
-            snapshot.id == *id && snapshot.tenant() == tenant
-        };
+        let same = |slot: &Slot| self.name(*slot) == (tenant, id);
         self.ids.find(hash, same).copied()
+    }
+
+    /// Whose an instance is, and its id.
+    pub(crate) fn name(&self, slot: Slot) -> (&TenantId, &InstanceId) {
+        if slot.is_passive() {
+            let passivated = self.passive.expect(slot);
+            let pool = &self.pools[passivated.pool as usize];
+            return (&pool.name.0, &passivated.id);
+        }
+        let snapshot = &self.expect(slot).snapshot;
+        (snapshot.tenant(), &snapshot.id)
+    }
+
+    /// Of which kind a passive instance is, unless it is one no more.
+    pub(crate) fn kind(&self, slot: Slot) -> Option<&Kind> {
+        self.passive.kind(slot)
+    }
+
+    /// How many passive instances there are of each kind.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (&Kind, u64)> {
+        self.passive.kinds()
     }
 
     /// The instance in a slot, unless it has left.
@@ -115,6 +147,7 @@ impl Instances {
             alarm: None,
             busy: None,
             inherited: false,
+            spared: 0,
         };
         let slot = if let Some(at) = self.free.pop() {
             let entry = &mut self.entries[at as usize];
@@ -131,31 +164,33 @@ impl Instances {
             });
             Slot { at, generation: 0 }
         };
-        let Self {
-            entries,
-            ids,
-            hasher,
-            ..
-        } = self;
-        ids.insert_unique(hash, slot, |slot| {
-            let snapshot = &entries[slot.at as usize]
-                .instance
-                .as_ref()
-                .expect("a slot in the tables is taken")
-                .snapshot;
-            hash_key(hasher, snapshot.tenant(), &snapshot.id)
-        });
+        self.enter_id(hash, slot);
         slot
+    }
+
+    fn enter_id(&mut self, hash: u64, slot: Slot) {
+        // Taken out, since growing it asks for the names of all that are in it.
+        let mut ids = std::mem::take(&mut self.ids);
+        ids.insert_unique(hash, slot, |slot| {
+            let (tenant, id) = self.name(*slot);
+            self.hash(tenant, id)
+        });
+        self.ids = ids;
+    }
+
+    fn leave_id(&mut self, slot: Slot) {
+        let (tenant, id) = self.name(slot);
+        let hash = self.hash(tenant, id);
+        if let Ok(found) = self.ids.find_entry(hash, |other| *other == slot) {
+            found.remove();
+        }
     }
 
     /// Lets an instance leave memory.
     pub(crate) fn remove(&mut self, slot: Slot) -> Option<Instance> {
         self.leave_pool(slot);
-        let snapshot = &self.get(slot)?.snapshot;
-        let hash = self.hash(snapshot.tenant(), &snapshot.id);
-        if let Ok(found) = self.ids.find_entry(hash, |other| *other == slot) {
-            found.remove();
-        }
+        self.get(slot)?;
+        self.leave_id(slot);
         let entry = &mut self.entries[slot.at as usize];
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(slot.at);
@@ -187,6 +222,38 @@ impl Instances {
         }
     }
 
+    /// Lets an active instance leave memory, that the store has as it is, but stay known.
+    pub(crate) fn passivate(&mut self, slot: Slot) -> Option<Slot> {
+        let keys = self.get(slot)?.keys.clone();
+        let Instance { snapshot, pool, .. } = self.remove(slot)?;
+        let hash = self.hash(snapshot.tenant(), &snapshot.id);
+        let members = &mut self.pools[pool as usize];
+        let slot = self
+            .passive
+            .insert(&snapshot, pool, members.passive.len(), &keys);
+        members.passive.push(slot);
+        members.reindex(slot, &[], &keys);
+        self.enter_id(hash, slot);
+        Some(slot)
+    }
+
+    /// Forgets a passive instance: it comes back to memory, or is gone.
+    pub(crate) fn forget(&mut self, slot: Slot) {
+        if self.passive.get(slot).is_none() {
+            return;
+        }
+        self.leave_id(slot);
+        let Some(passivated) = self.passive.remove(slot) else {
+            return;
+        };
+        let pool = &mut self.pools[passivated.pool as usize];
+        pool.reindex(slot, &passivated.keys, &[]);
+        pool.passive.swap_remove(passivated.place as usize);
+        if let Some(moved) = pool.passive.get(passivated.place as usize) {
+            self.passive.expect_mut(*moved).place = passivated.place;
+        }
+    }
+
     /// The pool of a machine, if any instance or rule ever named it.
     pub(crate) fn pool(
         &self,
@@ -210,13 +277,11 @@ impl Instances {
     ) {
         let idx = self.pool_named((tenant.clone(), component.clone(), machine.clone()));
         let pool = &mut self.pools[idx as usize];
-        if pool.index.iter().any(|index| index.path == *path) {
+        if !pool.require_index(path) {
             return;
         }
-        pool.index.push(PropertyIndex {
-            path: path.clone(),
-            slots: HashMap::default(),
-        });
+        let passive = pool.passive.iter();
+        passive.for_each(|slot| self.passive.expect_mut(*slot).keys.push(pool::UNKNOWN));
         for slot in pool.members.clone() {
             self.refresh(slot);
         }
@@ -224,9 +289,13 @@ impl Instances {
 
     /// Every slot that is taken, in order of slots.
     pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
-        self.entries
-            .iter()
-            .enumerate()
+        self.slots_from(0, self.entries.len())
+    }
+
+    /// Those among so many places from a place on.
+    pub(crate) fn slots_from(&self, from: usize, count: usize) -> impl Iterator<Item = Slot> {
+        let entries = self.entries.iter().enumerate().skip(from).take(count);
+        entries
             .filter(|(_, entry)| entry.instance.is_some())
             .map(|(at, entry)| Slot {
                 at: u32::try_from(at).expect("instances per shard are limited"),
@@ -234,19 +303,39 @@ impl Instances {
             })
     }
 
-    /// The active instances of a component, over all machines of all versions.
+    /// Places for instances in memory, taken or not.
+    pub(crate) fn capacity(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Every passive slot, in order of slots.
+    pub(crate) fn passive_slots(&self) -> impl Iterator<Item = Slot> {
+        self.passive.slots()
+    }
+
+    /// The active instances of a component in memory, over all machines of all versions.
     pub(crate) fn of_component(&self, tenant: &TenantId, component: &ComponentName) -> Vec<Slot> {
-        let mut pools: Vec<(&PoolName, &u32)> = Vec::new();
-        for (name, idx) in &self.pool_names {
-            if name.0 == *tenant && name.1 == *component {
-                pools.push((name, idx));
-            }
-        }
-        pools.sort();
+        let pools = self.pools_of(tenant, component).into_iter();
         pools
-            .into_iter()
-            .flat_map(|(_, idx)| self.pools[*idx as usize].members.iter().copied())
+            .flat_map(|pool| pool.members.iter().copied())
             .collect()
+    }
+
+    /// The same of those that only the store has.
+    pub(crate) fn passive_of_component(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+    ) -> impl Iterator<Item = Slot> {
+        let pools = self.pools_of(tenant, component).into_iter();
+        pools.flat_map(|pool| pool.passive.iter().copied())
+    }
+
+    fn pools_of(&self, tenant: &TenantId, component: &ComponentName) -> Vec<&Pool> {
+        let ours = |pool: &&Pool| pool.name.0 == *tenant && pool.name.1 == *component;
+        let mut pools: Vec<&Pool> = self.pools.iter().filter(ours).collect();
+        pools.sort_by(|one, other| one.name.cmp(&other.name));
+        pools
     }
 
     fn leave_pool(&mut self, slot: Slot) {
@@ -279,51 +368,14 @@ impl Instances {
         let Self {
             pools, pool_names, ..
         } = self;
-        *pool_names.entry(name).or_insert_with(|| {
-            pools.push(Pool {
-                members: Vec::new(),
-                index: Vec::new(),
-            });
+        *pool_names.entry(name).or_insert_with_key(|name| {
+            pools.push(Pool::new(name.clone()));
             u32::try_from(pools.len() - 1).expect("machines are limited")
         })
     }
 
     fn hash(&self, tenant: &TenantId, id: &InstanceId) -> u64 {
         hash_key(&self.hasher, tenant, id)
-    }
-}
-
-impl Pool {
-    /// The members whose property at `path` has this hash, or none where no index of it is kept.
-    pub(crate) fn lookup(&self, path: &Path, hash: u64) -> Option<&[Slot]> {
-        let index = self.index.iter().find(|index| index.path == *path)?;
-        Some(index.slots.get(&hash).map_or(&[], |slots| slots))
-    }
-
-    fn keys(&self, context: &Json) -> SmallVec<[u64; 2]> {
-        self.index
-            .iter()
-            .map(|index| context.raw(&index.path).map_or(0, hash_raw))
-            .collect()
-    }
-
-    fn reindex(&mut self, slot: Slot, old: &[u64], new: &[u64]) {
-        for (position, index) in self.index.iter_mut().enumerate() {
-            let old = old.get(position).copied().unwrap_or_default();
-            let new = new.get(position).copied().unwrap_or_default();
-            if old == new {
-                continue;
-            }
-            if let Some(slots) = index.slots.get_mut(&old).filter(|_| old != 0) {
-                slots.retain(|other| *other != slot);
-                if slots.is_empty() {
-                    index.slots.remove(&old);
-                }
-            }
-            if new != 0 {
-                index.slots.entry(new).or_default().push(slot);
-            }
-        }
     }
 }
 

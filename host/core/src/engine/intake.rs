@@ -38,10 +38,7 @@ impl Engine {
                 let fits = self.preview(&with);
                 self.reply(ticket, Reply::Preview(fits));
             }
-            Request::Migrate(migrate) => {
-                let reply = self.migrate(&tenant, &migrate);
-                self.reply(ticket, reply);
-            }
+            Request::Migrate(migrate) => self.request_migration(ticket, tenant, migrate),
             Request::Census { component } => {
                 let counts = self.census(&tenant, component.as_ref());
                 self.reply(ticket, Reply::Census(counts));
@@ -186,9 +183,7 @@ impl Engine {
             return;
         }
         self.absent.insert(key.clone(), VecDeque::from([letter]));
-        self.effects.push_back(Effect::Reload {
-            instances: vec![key],
-        });
+        self.ask_for([key]);
     }
 
     /// Whether a creation needs no look into the store: its id was made for it.
@@ -252,6 +247,16 @@ impl Engine {
         busy.blocked_until.filter(|_| suspended)
     }
 
+    /// Asks the store for instances that it has not been asked for.
+    pub(crate) fn ask_for(&mut self, keys: impl IntoIterator<Item = (TenantId, InstanceId)>) {
+        let asked = &mut self.asked;
+        let new = keys.into_iter().filter(|key| asked.insert(key.clone()));
+        let instances: Vec<_> = new.collect();
+        if !instances.is_empty() {
+            self.effects.push_back(Effect::Reload { instances });
+        }
+    }
+
     /// The store has answered what it knows of instances that were asked for.
     pub(crate) fn reloaded(&mut self, asked: Vec<(TenantId, InstanceId)>, found: Vec<Snapshot>) {
         for snapshot in found {
@@ -263,34 +268,68 @@ impl Engine {
                 self.install(snapshot);
             }
         }
-        for key in asked {
-            self.returning.remove(&key);
-            if let Some(mut letters) = self.absent.remove(&key) {
-                while let Some(letter) = letters.pop_front() {
-                    if self.is_recalled(&key, &letter) {
-                        letters.push_front(letter);
-                        self.absent.insert(key.clone(), letters);
-                        break;
-                    }
-                    match self.instances.find(&key.0, &key.1) {
-                        Some(slot) => self.arrive(slot, letter),
-                        None if matches!(letter.errand.trigger, Trigger::Create(_)) => {
-                            self.conceive(&key.0, key.1.clone(), letter)
-                        }
-                        None => self.unknown_instance(&key.0, key.1.clone(), letter),
-                    }
-                }
+        for key in &asked {
+            self.asked.remove(key);
+            self.returning.remove(key);
+            let known = self.instances.find_any(&key.0, &key.1);
+            if let Some(slot) = known.filter(|slot| slot.is_passive()) {
+                self.instances.forget(slot);
+            }
+            if let Some(letters) = self.absent.remove(key) {
+                self.bring_to(key, letters);
             }
             if let Some(slot) = self.instances.find(&key.0, &key.1) {
                 self.leave_if_done(slot, self.outbox.durable());
             }
         }
-        self.select_held();
+        self.surveyed(&asked);
+        self.want_again();
     }
 
-    /// Takes in an instance that the store has: the same way at start, after a truncation and on
-    /// its next event.
-    pub(crate) fn install(&mut self, mut snapshot: Snapshot) {
+    /// Brings to an instance, which is back or does not exist, what waited for it; up to the first
+    /// that waits for another answer.
+    fn bring_to(&mut self, key: &(TenantId, InstanceId), mut letters: VecDeque<Letter>) {
+        while let Some(letter) = letters.pop_front() {
+            if self.is_recalled(key, &letter) {
+                letters.push_front(letter);
+                self.absent.insert(key.clone(), letters);
+                return;
+            }
+            match self.instances.find(&key.0, &key.1) {
+                Some(slot) => self.arrive(slot, letter),
+                None if matches!(letter.errand.trigger, Trigger::Create(_)) => {
+                    self.conceive(&key.0, key.1.clone(), letter);
+                }
+                None => self.unknown_instance(&key.0, key.1.clone(), letter),
+            }
+        }
+    }
+
+    /// Takes in an instance that the store has: on its next event, or after a truncation.
+    pub(crate) fn install(&mut self, snapshot: Snapshot) {
+        let slot = self.take_in(snapshot);
+        self.fire_due(slot);
+        self.redeliver_deferred(slot);
+    }
+
+    /// The same at a start. What is due waits for the next look at the clock, when all instances
+    /// are there that it may concern.
+    pub(crate) fn load(&mut self, snapshot: Snapshot) {
+        let slot = self.take_in(snapshot);
+        let instance = self.instances.expect_mut(slot);
+        let waiting = instance.snapshot.timers.iter().filter(|timer| !timer.fired);
+        instance.alarm = waiting.map(|timer| timer.due).min();
+        if let Some(due) = instance.alarm {
+            self.timers.set(due, slot);
+        }
+        self.redeliver_deferred(slot);
+        self.passivate_read(slot);
+    }
+
+    fn take_in(&mut self, mut snapshot: Snapshot) -> Slot {
+        if let Some(passive) = self.instances.find_any(snapshot.tenant(), &snapshot.id) {
+            self.instances.forget(passive);
+        }
         if let Some(known) = self.components.same_version(&snapshot.deployment) {
             snapshot.deployment = known;
         }
@@ -309,8 +348,7 @@ impl Engine {
             self.busy(slot).blocked_until = Some(at);
             self.timers.set(at, slot);
         }
-        self.fire_due(slot);
-        self.redeliver_deferred(slot);
+        slot
     }
 
     /// Lets an instance leave memory that has ended, owes nothing, and is stored as it is.

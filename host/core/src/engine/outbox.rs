@@ -129,7 +129,9 @@ impl Engine {
     pub(crate) fn append_about(&mut self, slot: Slot, body: Body, source: Source) -> AppendSeq {
         let tenant = self.instances.expect(slot).snapshot.tenant().clone();
         let seq = self.append(&tenant, body, source);
-        self.instances.expect_mut(slot).appended = seq;
+        let instance = self.instances.expect_mut(slot);
+        instance.appended = seq;
+        instance.spared = 0;
         seq
     }
 
@@ -160,7 +162,6 @@ impl Engine {
         let undone = self.undo(after, &void);
         self.schedule
             .retain(|work| !matches!(work, Work::Selection(selecting) if void(selecting.after)));
-        self.held.retain(|held| !void(held.after));
         self.select_without(&undone.touched);
         self.drop_void_letters(&void);
         for key in &undone.touched {
@@ -173,11 +174,8 @@ impl Engine {
             self.absent.entry(key.clone()).or_default();
         }
         self.returning.extend(undone.touched.iter().cloned());
-        if !undone.touched.is_empty() {
-            self.effects.push_back(Effect::Reload {
-                instances: undone.touched,
-            });
-        }
+        self.ask_for(undone.touched);
+        self.unwant(void);
         for (tenant, selected, origin, cause) in undone.selections.into_iter().rev() {
             self.select_again(&tenant, &selected, origin, cause);
         }
@@ -321,7 +319,7 @@ impl Engine {
     }
 
     /// Selections that are being handed out know instances that leave memory by their ids.
-    fn select_without(&mut self, leaving: &[(TenantId, InstanceId)]) {
+    pub(crate) fn select_without(&mut self, leaving: &[(TenantId, InstanceId)]) {
         let Self {
             schedule,
             instances,

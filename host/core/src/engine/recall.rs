@@ -108,9 +108,7 @@ impl Engine {
                     letters.push_front(letter);
                     self.absent.insert(place.clone(), letters);
                     if !waits_for_an_answer {
-                        self.effects.push_back(Effect::Reload {
-                            instances: vec![place.clone()],
-                        });
+                        self.ask_for([place.clone()]);
                     }
                     return;
                 }

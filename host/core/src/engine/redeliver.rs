@@ -4,7 +4,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     call::Event,
-    engine::{Engine, cascade::Held},
+    engine::{
+        Engine,
+        selection::{Held, Want},
+    },
     id::{InstanceId, Partition, PartitionCount, TenantId},
     instance::{After, Letter, Origin, Trigger},
     owed::{Debt, Undelivered, Unselected},
@@ -76,7 +79,7 @@ impl Engine {
             partitions,
             chosen: chosen.into_iter().collect(),
         };
-        self.select(Held {
+        self.want(Want::Select(Box::new(Held {
             tenant,
             selector,
             mail: Mail {
@@ -87,7 +90,7 @@ impl Engine {
             origin: Origin::Inside,
             after: After::Nothing,
             rest: Some(Box::new(rest)),
-        });
+        })));
     }
 }
 

@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::{
-    engine::{cascade::Selecting, instances::Slot},
+    engine::{instances::Slot, selection::Selecting},
     id::TenantId,
 };
 

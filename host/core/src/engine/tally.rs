@@ -5,8 +5,8 @@ use crate::{
     effect::{Refused, Reply, Tally},
     engine::{
         Engine,
-        cascade::Held,
         repeats::{Key, fingerprint},
+        selection::{Held, Want},
     },
     id::TenantId,
     input::{Broadcast, Ticket},
@@ -76,14 +76,14 @@ impl Engine {
             cause,
             sent_at: None,
         };
-        self.select(Held {
+        self.want(Want::Select(Box::new(Held {
             tenant: tenant.clone(),
             selector,
             mail,
             origin: Origin::Tally(number),
             after: After::Nothing,
             rest: None,
-        });
+        })));
     }
 
     /// So many instances were chosen; none = too many.

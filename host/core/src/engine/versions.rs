@@ -1,6 +1,6 @@
 //! Components and their versions: which is active, what fits, and how instances move.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 use hashbrown::{Equivalent, HashMap};
@@ -11,7 +11,7 @@ use crate::{
         Definition, Machine, MatchingRule, OnLive, Operator, StateIdx, TransitionIdx,
         TransitionKind,
     },
-    effect::{Breaker, Count, Effect, Fit, Migrated, Refused, Reply},
+    effect::{Breaker, Effect, Migrated, Refused, Reply},
     engine::{
         Engine,
         instances::Slot,
@@ -68,6 +68,14 @@ impl Components {
         component: &ComponentName,
     ) -> Option<&Arc<Deployment>> {
         self.component(tenant, component)?.active.as_ref()
+    }
+
+    /// The components of a tenant, sorted.
+    pub(crate) fn names(&self, tenant: &TenantId) -> Vec<&ComponentName> {
+        let ours = self.by_name.keys().filter(|key| key.0 == *tenant);
+        let mut names: Vec<&ComponentName> = ours.map(|key| &key.1).collect();
+        names.sort();
+        names
     }
 
     /// The id of the one instance of a machine, if it is a singleton; `machine` none = the entry
@@ -256,75 +264,6 @@ impl Engine {
         }
     }
 
-    /// How the live instances here would fit another version.
-    pub(crate) fn preview(&self, with: &Deployment) -> Vec<Fit> {
-        let mut fits: BTreeMap<(Version, MachineName, StateName), Fit> = BTreeMap::new();
-        for slot in self
-            .instances
-            .of_component(&with.tenant, &with.definition.name)
-        {
-            let snapshot = &self.instances.expect(slot).snapshot;
-            let (version, machine) = (
-                snapshot.deployment.definition.version.clone(),
-                snapshot.machine().name.clone(),
-            );
-            let state = snapshot.state().name.clone();
-            let key = (version.clone(), machine.clone(), state.clone());
-            let entry = fits.entry(key).or_insert_with(|| Fit {
-                version,
-                machine,
-                state,
-                instances: 0,
-                misfits: 0,
-                reason: None,
-            });
-            entry.instances += 1;
-            if let Err(reason) = fit(snapshot, &with.definition, None) {
-                entry.misfits += 1;
-                entry.reason.get_or_insert(reason);
-            }
-        }
-        fits.into_values().collect()
-    }
-
-    /// How many live instances there are here of each kind.
-    pub(crate) fn census(&self, tenant: &TenantId, only: Option<&ComponentName>) -> Vec<Count> {
-        let mut counts: BTreeMap<(ComponentName, Version, MachineName, StateName), u64> =
-            BTreeMap::new();
-        let mut names: Vec<&ComponentName> = self
-            .components
-            .by_name
-            .keys()
-            .filter(|key| key.0 == *tenant)
-            .map(|key| &key.1)
-            .collect();
-        names.sort();
-        for name in names
-            .into_iter()
-            .filter(|name| only.is_none_or(|only| only == *name))
-        {
-            for slot in self.instances.of_component(tenant, name) {
-                let snapshot = &self.instances.expect(slot).snapshot;
-                let version = snapshot.deployment.definition.version.clone();
-                let key = (
-                    name.clone(),
-                    version,
-                    snapshot.machine().name.clone(),
-                    snapshot.state().name.clone(),
-                );
-                *counts.entry(key).or_default() += 1;
-            }
-        }
-        let count = |((component, version, machine, state), instances)| Count {
-            component,
-            version,
-            machine,
-            state,
-            instances,
-        };
-        counts.into_iter().map(count).collect()
-    }
-
     /// How the breakers of a component's versions stand.
     pub(crate) fn breakers_of(&self, tenant: &TenantId, component: &ComponentName) -> Vec<Breaker> {
         let versions = self.components.component(tenant, component);
@@ -358,22 +297,7 @@ impl Engine {
         {
             return unknown(&migrate.from);
         }
-        let on_version = |slot: &Slot| {
-            self.instances
-                .expect(*slot)
-                .snapshot
-                .deployment
-                .definition
-                .version
-                == migrate.from
-        };
-        let slots: Vec<Slot> = self
-            .instances
-            .of_component(tenant, &migrate.component)
-            .into_iter()
-            .filter(on_version)
-            .take(migrate.limit)
-            .collect();
+        let slots: Vec<Slot> = self.movable(tenant, migrate).take(migrate.limit).collect();
         let mut outcomes = Vec::new();
         for slot in slots {
             let instance = self.instances.expect(slot);
@@ -395,6 +319,19 @@ impl Engine {
             outcomes.push(Migrated { instance: id, held });
         }
         Reply::Migrated(outcomes)
+    }
+
+    /// The instances in memory that are to move.
+    pub(crate) fn movable(
+        &self,
+        tenant: &TenantId,
+        migrate: &Migrate,
+    ) -> impl Iterator<Item = Slot> {
+        let slots = self.instances.of_component(tenant, &migrate.component);
+        slots.into_iter().filter(|slot| {
+            let snapshot = &self.instances.expect(*slot).snapshot;
+            snapshot.deployment.definition.version == migrate.from
+        })
     }
 
     /// Whether a selector names something that is here.
@@ -437,23 +374,6 @@ impl Engine {
         };
         !component.versions.iter().any(uses)
     }
-
-    /// How many live instances of a selector's machine and state there are.
-    pub(crate) fn count_members(&self, tenant: &TenantId, selector: &Selector) -> u64 {
-        let Some(machine) = &selector.machine else {
-            return 0;
-        };
-        let Some(pool) = self.instances.pool(tenant, &selector.component, machine) else {
-            return 0;
-        };
-        let in_state = |slot: &&Slot| {
-            selector
-                .state
-                .as_ref()
-                .is_none_or(|state| self.instances.expect(**slot).snapshot.state().name == *state)
-        };
-        pool.members.iter().filter(in_state).count() as u64
-    }
 }
 
 /// The state that an instance would have on another version, or why it does not fit.
@@ -466,19 +386,13 @@ pub fn fit(
     definition: &Definition,
     renamed: Option<&[(StateName, StateName)]>,
 ) -> Result<StateIdx, Arc<str>> {
-    let machine_name = &snapshot.machine().name;
-    let (_, machine) = definition
-        .find(machine_name.as_str())
-        .ok_or_else(|| format!("machine `{machine_name}` is gone"))?;
     let old = &snapshot.state().name;
     let name = renamed
         .unwrap_or_default()
         .iter()
         .find(|(from, _)| from == old)
         .map_or(old, |(_, to)| to);
-    let state = machine
-        .find_state(name.as_str())
-        .ok_or_else(|| format!("state `{name}` is gone"))?;
+    let (machine, state) = place(&snapshot.machine().name, name, definition)?;
     if let Some(schema) = &machine.schema
         && let Err(violations) = schema.check(&snapshot.context)
     {
@@ -486,6 +400,21 @@ pub fn fit(
         return Err(format!("its context breaks the schema: {}", fields.join("; ")).into());
     }
     Ok(state)
+}
+
+/// A machine and a state of it in another version, or what is gone.
+pub(crate) fn place<'d>(
+    machine: &MachineName,
+    state: &StateName,
+    definition: &'d Definition,
+) -> Result<(&'d Machine, StateIdx), Arc<str>> {
+    let (_, found) = definition
+        .find(machine.as_str())
+        .ok_or_else(|| format!("machine `{machine}` is gone"))?;
+    let state = found
+        .find_state(state.as_str())
+        .ok_or_else(|| format!("state `{state}` is gone"))?;
+    Ok((found, state))
 }
 
 /// Puts an instance on another version. Of the timers of its state, the same (event, delay) keeps

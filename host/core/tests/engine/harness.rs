@@ -45,7 +45,11 @@ pub(crate) struct Host {
 impl Host {
     /// A host on which these components run.
     pub(crate) fn new(definitions: &[&str]) -> Self {
-        Self::with_limits(definitions, Limits::default())
+        let limits = Limits {
+            passivate_after: None,
+            ..Limits::default()
+        };
+        Self::with_limits(definitions, limits)
     }
 
     pub(crate) fn with_limits(definitions: &[&str], limits: Limits) -> Self {
@@ -66,10 +70,7 @@ impl Host {
             replies: HashMap::new(),
             tickets: 0,
         };
-        host.input(Input::Load {
-            partition: Partition(0),
-            instances: Vec::new(),
-        });
+        host.input(Input::Own(vec![Partition(0)]));
         for definition in definitions {
             host.deploy(definition);
             host.activate(definition, OnLive::NextEvent);

@@ -5,6 +5,7 @@ mod cascades;
 mod differences;
 mod faults;
 mod harness;
+mod passivation;
 mod repeats;
 mod selection;
 mod tenants;

@@ -6,6 +6,7 @@ use xcomponent_core::{
     definition::OnLive,
     input::Input,
     owed::{Owed, Placement, TakenIn},
+    record::Snapshot,
     sabotage::{Sabotage, sabotage},
 };
 
@@ -31,7 +32,7 @@ impl World {
         self.waiting.clear();
         let count = self.shards.len();
         for shard in &mut self.shards {
-            *shard = Shard::new(&mut self.chance, self.partitions, count);
+            *shard = Shard::new(&mut self.chance, &self.plan, self.partitions, count);
             if self.plan.bug == Some(Bug::ForgetIndex) {
                 sabotage(&mut shard.engine, Sabotage::ForgetIndex);
             }
@@ -44,21 +45,18 @@ impl World {
         self.deploy();
         let (now, placement) = (self.now, self.placement());
         for number in 0..self.shards.len() {
-            for partition in placement.owned_by(number) {
-                let live = self.log.live();
-                let here = live.filter(|found| self.partitions.partition(&found.id) == partition);
-                let mut instances: Vec<_> = here.cloned().collect();
-                if self.has(Bug::FireTwice) {
-                    instances
-                        .iter_mut()
-                        .for_each(|found| self.log.rewind(found));
-                }
-                let load = Input::Load {
-                    partition,
-                    instances,
-                };
-                self.shards[number].engine.handle(load, now);
+            let here = |found: &&Snapshot| placement.shard_of(&found.id) == number;
+            let mut instances: Vec<_> = self.log.live().filter(here).cloned().collect();
+            if self.has(Bug::FireTwice) {
+                instances
+                    .iter_mut()
+                    .for_each(|found| self.log.rewind(found));
             }
+            let own = Input::Own(placement.owned_by(number).collect());
+            self.shards[number].engine.handle(own, now);
+            self.shards[number]
+                .engine
+                .handle(Input::Load(instances), now);
         }
         let debts = if self.has(Bug::DropCascade) {
             Vec::new()

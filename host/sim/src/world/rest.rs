@@ -41,8 +41,9 @@ impl World {
                 return Err(format!("s{number} owes {debt} and waits for {undurable}"));
             }
         }
-        let live = self.shards.iter().map(|shard| shard.engine.live()).sum();
-        property::at_rest(&self.model, self.now, live)
+        let engines = self.shards.iter().map(|shard| &shard.engine);
+        let known = engines.map(|engine| engine.live() + engine.passive()).sum();
+        property::at_rest(&self.model, self.now, known)
     }
 
     fn drain(&mut self) -> Result<(), String> {

@@ -25,9 +25,25 @@ pub(super) struct Limits {
     /// How long answers to repeated ids are remembered, as in `7d`.
     #[arg(long, value_name = "SPAN", value_parser = span::parse)]
     dedup_retention: Option<Duration>,
+    /// How long nothing happens to an instance before it leaves memory, as in `10m`; it comes back
+    /// with its next event or deadline. `never` keeps all in memory.
+    #[arg(long, value_name = "SPAN", value_parser = parse_idle, default_value = "10m")]
+    passivate_after: Idle,
     /// History that is kept in memory, in MiB; finished instances go first.
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     history: Option<u32>,
+}
+
+/// After how long an instance leaves memory; none = never.
+#[derive(Clone, Copy, Debug)]
+struct Idle(Option<Duration>);
+
+fn parse_idle(text: &str) -> Result<Idle, String> {
+    if text == "never" {
+        return Ok(Idle(None));
+    }
+    let span = span::parse(text).map_err(|problem| format!("{problem}; or `never`"))?;
+    Ok(Idle(Some(span)))
 }
 
 impl Limits {
@@ -48,6 +64,7 @@ impl Limits {
         if let Some(retention) = self.dedup_retention {
             config.limits.dedup_retention = retention;
         }
+        config.limits.passivate_after = self.passivate_after.0;
         if let Some(mib) = self.history {
             config.history_bytes_max = (mib as usize) << 20;
         }

@@ -8,7 +8,7 @@ use std::{
 use hashbrown::HashMap;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, types::Value};
 use xcomponent_core::{
-    id::{EventId, InstanceId, Partition, PartitionCount, TenantId},
+    id::{EventId, InstanceId, TenantId},
     owed::Owed,
     record::{Body, Handled, Snapshot},
 };
@@ -187,16 +187,12 @@ impl Sqlite {
         }
     }
 
-    /// What goes on, or is an entry point, of these partitions.
+    /// What goes on, or is an entry point.
     pub(super) fn load_live(
         &self,
-        count: PartitionCount,
-        wanted: &[Partition],
-    ) -> Result<Vec<(Partition, Vec<Snapshot>)>> {
-        let mut loaded: BTreeMap<u16, Vec<Snapshot>> = wanted
-            .iter()
-            .map(|partition| (partition.0, Vec::new()))
-            .collect();
+        wanted: &dyn Fn(&InstanceId) -> bool,
+        take: &mut dyn FnMut(Snapshot),
+    ) -> Result<()> {
         self.ask(|connection| {
             let question = format!(
                 "{SELECT_INSTANCES} INDEXED BY instances_live
@@ -206,21 +202,16 @@ impl Sqlite {
             let stale = self.stale();
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                let id = InstanceId::from_stored(row::text(row, row::ID)?);
-                let Some(instances) = loaded.get_mut(&count.partition(&id).0) else {
+                if !wanted(&InstanceId::from_stored(row::text(row, row::ID)?)) {
                     continue;
-                };
+                }
                 let snapshot = self.newest(&stale, row, connection)?;
                 if snapshot.is_live() {
-                    instances.push(snapshot);
+                    take(snapshot);
                 }
             }
             Ok(())
-        })?;
-        Ok(loaded
-            .into_iter()
-            .map(|(partition, instances)| (Partition(partition), instances))
-            .collect())
+        })
     }
 
     /// One instance.

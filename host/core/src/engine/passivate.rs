@@ -1,0 +1,162 @@
+//! Instances that nothing happens to leave memory; the store has them. Their next event or deadline
+//! brings them back, as an event for any instance that is not in memory does.
+//!
+//! A hand goes around over all that are in memory. What it costs is bounded by the instances there
+//! are, not by the events they get.
+
+use crate::{
+    engine::{Engine, instances::Slot, timers::Timers},
+    id::{InstanceId, TenantId},
+    record::{Snapshot, Status},
+    time::{Duration, Timestamp},
+};
+
+/// Instances that the hand looks at before other work gets its turn.
+const LOOKED_AT_MAX: usize = 256;
+
+/// Rounds of the hand in the time after which an instance may leave.
+const ROUNDS: u8 = 4;
+
+/// Instances that the store is asked for at the same time because of their deadlines.
+const SUMMONED_MAX: usize = 10_000;
+
+/// What is known of instances that come and go.
+#[derive(Debug, Default)]
+pub(crate) struct Passivation {
+    /// Where the hand is.
+    hand: usize,
+    /// When it goes around again; zero = it has not begun.
+    next_round: Timestamp,
+    /// Deadlines of passive instances.
+    pub(crate) timers: Timers,
+}
+
+impl Engine {
+    /// When there is something to do here.
+    pub(crate) fn next_passivation(&self) -> Option<Timestamp> {
+        let is_round = self.limits.passivate_after.is_some() && self.live() > 0;
+        let round = is_round.then_some(self.passivation.next_round);
+        let deadline = self.passivation.timers.next().filter(|_| self.may_summon());
+        round.into_iter().chain(deadline).min()
+    }
+
+    /// Lets a few instances leave memory whose time has come.
+    pub(crate) fn passivate_idle(&mut self) {
+        let Some(after) = self.limits.passivate_after else {
+            return;
+        };
+        if self.passivation.next_round == Timestamp(0) {
+            self.passivation.next_round = self.now.after(period(after));
+        }
+        if self.now < self.passivation.next_round {
+            return;
+        }
+        let from = self.passivation.hand;
+        let mut idle: Vec<Slot> = self.instances.slots_from(from, LOOKED_AT_MAX).collect();
+        self.passivation.hand = from + LOOKED_AT_MAX;
+        if self.passivation.hand >= self.instances.capacity() {
+            self.passivation.hand = 0;
+            self.passivation.next_round = self.now.after(period(after));
+        }
+        idle.retain(|slot| self.pass(*slot) && self.can_spare(*slot, after));
+        if idle.is_empty() {
+            return;
+        }
+        let leaving: Vec<(TenantId, InstanceId)> =
+            idle.iter().map(|slot| self.key(*slot)).collect();
+        self.select_without(&leaving);
+        for slot in idle {
+            if let Some(passive) = self.passivate(slot) {
+                self.survey_also(passive);
+            }
+        }
+    }
+
+    /// Lets an instance leave at once that was idle already when it was read.
+    pub(crate) fn passivate_read(&mut self, slot: Slot) {
+        let Some(after) = self.limits.passivate_after else {
+            return;
+        };
+        let updated = self.instances.expect(slot).snapshot.updated;
+        if updated.after(after) <= self.now && self.can_spare(slot, after) {
+            self.passivate(slot);
+        }
+    }
+
+    /// Whether the store has an instance as it is, and nothing is going on with it.
+    pub(crate) fn may_leave(&self, slot: Slot) -> bool {
+        let instance = self.instances.expect(slot);
+        let Snapshot {
+            status,
+            seq,
+            entry_point,
+            extra,
+            ..
+        } = &instance.snapshot;
+        let retries = extra.as_ref().is_some_and(|extra| extra.retry.is_some());
+        *status == Status::Active
+            && *seq > 0
+            && !entry_point
+            && !retries
+            && instance.busy.is_none()
+            && instance.appended <= self.outbox.durable()
+    }
+
+    /// The hand passes an instance; whether it did so for as long before and nothing happened.
+    fn pass(&mut self, slot: Slot) -> bool {
+        let spared = &mut self.instances.expect_mut(slot).spared;
+        *spared = spared.saturating_add(1);
+        *spared > ROUNDS
+    }
+
+    /// Whether an instance may leave and no deadline of it is near.
+    fn can_spare(&self, slot: Slot, after: Duration) -> bool {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let due = snapshot.timers.iter().map(|timer| timer.due).min();
+        due.is_none_or(|due| due > self.now.after(after)) && self.may_leave(slot)
+    }
+
+    /// Lets an instance leave memory that may.
+    pub(crate) fn passivate(&mut self, slot: Slot) -> Option<Slot> {
+        let timers = &self.instances.expect(slot).snapshot.timers;
+        let due = timers.iter().map(|timer| timer.due).min();
+        let passive = self.instances.passivate(slot)?;
+        if let Some(due) = due {
+            self.passivation.timers.set(due, passive);
+        }
+        Some(passive)
+    }
+
+    /// Asks for passive instances whose deadlines have come.
+    pub(crate) fn summon_due(&mut self) {
+        let mut due = Vec::new();
+        while self.asked.len() + due.len() < SUMMONED_MAX
+            && let Some(slot) = self.passivation.timers.pop_due(self.now)
+        {
+            due.push(slot);
+        }
+        self.summon(due);
+    }
+
+    fn may_summon(&self) -> bool {
+        self.asked.len() < SUMMONED_MAX
+    }
+
+    /// Asks the store for passive instances, and says who they are.
+    pub(crate) fn summon(&mut self, slots: Vec<Slot>) -> Vec<InstanceId> {
+        let still = |slot: &Slot| self.instances.kind(*slot).is_some();
+        let slots = slots.into_iter().filter(still);
+        let keys: Vec<_> = slots.map(|slot| self.key(slot)).collect();
+        self.ask_for(keys.iter().cloned());
+        keys.into_iter().map(|(_, id)| id).collect()
+    }
+
+    fn key(&self, slot: Slot) -> (TenantId, InstanceId) {
+        let (tenant, id) = self.instances.name(slot);
+        (tenant.clone(), id.clone())
+    }
+}
+
+fn period(after: Duration) -> Duration {
+    Duration((after.0 / u64::from(ROUNDS)).max(1))
+}
