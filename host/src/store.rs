@@ -5,10 +5,15 @@
 //! them from an asynchronous task does so on a thread that may wait. Everything but the log's own
 //! bookkeeping is asked on behalf of one tenant.
 
-pub mod memory;
 pub mod query;
+
+pub mod memory;
 pub mod sqlite;
+
+mod deployments;
+mod ledger;
 mod stored;
+mod table;
 
 use std::{fmt, sync::Arc};
 
