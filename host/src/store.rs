@@ -8,6 +8,7 @@
 pub mod query;
 
 pub mod memory;
+pub mod postgres;
 pub mod sqlite;
 
 mod deployments;
@@ -59,6 +60,10 @@ pub enum Error {
     /// It is not known whether the change was made: ask for the last position.
     #[error("the store did not say whether it committed")]
     Unknown(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// It will never take this, however often it is asked: some of it is too large, or breaks a rule
+    /// of the database. Nothing was changed.
+    #[error("the store cannot hold this")]
+    Unstorable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What it has cannot be read: somebody else wrote it, or the disk lied.
     #[error("what the store has cannot be read")]
     Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -165,6 +165,11 @@ impl Ledger {
         self.versions.clear();
     }
 
+    /// Whether the end of an instance's journal is known.
+    pub(super) fn knows(&self, key: &Key) -> bool {
+        self.tips.contains_key(key)
+    }
+
     /// Notes what the database has of an instance.
     pub(super) fn learn(&mut self, key: Key, known: Known, stale: &Stale) {
         let newest = stale.get(known.number);

@@ -173,6 +173,9 @@ impl From<rusqlite::Error> for Error {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged(Box::new(error))
             }
+            Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+                Self::Unstorable(Box::new(error))
+            }
             _ => Self::Unavailable(Some(Box::new(error))),
         }
     }

@@ -11,14 +11,45 @@ mod taken_in;
 use std::borrow::Cow;
 
 pub(super) use self::{
-    event::{Found, Links, SELECT_EVENTS, event_cells, read_event},
+    event::{EVENT_COLUMNS, Found, Links, SELECT_EVENTS, event_cells, read_event},
     instance::{
-        ID, NUMBER, SELECT_INSTANCES, instance_cells, read_instance, read_kind, state_cells,
+        ID, INSTANCE_COLUMNS, NUMBER, SELECT_INSTANCES, STATE_COLUMNS, instance_cells,
+        read_instance, read_kind, state_cells,
     },
     letter::{LetterChanges, Wanted, letter_cells, place, read_letter},
     taken_in::{read_taken_in, taken_in_text},
 };
 use super::{Result, stored::Unreadable};
+
+/// A column: its name, and what stands in it where it is not empty.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Column {
+    pub(super) name: &'static str,
+    pub(super) holds: Holds,
+}
+
+/// What stands in a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    Numbers,
+    Flags,
+    Texts,
+}
+
+const fn number(name: &'static str) -> Column {
+    let holds = Holds::Numbers;
+    Column { name, holds }
+}
+
+const fn flag(name: &'static str) -> Column {
+    let holds = Holds::Flags;
+    Column { name, holds }
+}
+
+const fn text(name: &'static str) -> Column {
+    let holds = Holds::Texts;
+    Column { name, holds }
+}
 
 /// What is written into one column of one row. Texts are borrowed wherever they stand in the record.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use xcomponent_core::{
 };
 
 use super::{
-    Cell, Columns,
+    Cell, Column, Columns,
     instance::{extra_text, read_instance, state_of, timers_text},
-    unsigned,
+    number, text, unsigned,
 };
 use crate::store::{
     Entry, Position, Result,
@@ -23,6 +23,36 @@ use crate::store::{
         StoredReason, StoredSelected, Unreadable, of_text, to_text, word,
     },
 };
+
+/// The columns of `events`, in the order of [`event_cells`].
+pub(in crate::store) const EVENT_COLUMNS: [Column; 26] = [
+    number("position"),
+    number("tenant"),
+    number("at"),
+    text("kind"),
+    number("instance"),
+    number("before"),
+    number("version"),
+    number("seq"),
+    text("event_id"),
+    text("event"),
+    text("payload"),
+    number("event_at"),
+    text("from_state"),
+    text("to_state"),
+    text("status"),
+    text("context"),
+    number("entry"),
+    number("entered"),
+    number("updated"),
+    number("fuel"),
+    number("attempts"),
+    text("root"),
+    text("timers_json"),
+    text("extra_json"),
+    text("cause_json"),
+    text("detail_json"),
+];
 
 /// Reads rows of `events`: first the instance as it was then, as [`super::SELECT_INSTANCES`] does.
 pub(in crate::store) const SELECT_EVENTS: &str =
@@ -42,8 +72,11 @@ pub(in crate::store) struct Links {
     pub(in crate::store) version: Option<i64>,
 }
 
-/// A record as a row: the columns of the table, in their order.
-pub(in crate::store) fn event_cells<'r>(links: &Links, record: &'r Record) -> [Cell<'r>; 26] {
+/// A record as a row.
+pub(in crate::store) fn event_cells<'r>(
+    links: &Links,
+    record: &'r Record,
+) -> [Cell<'r>; EVENT_COLUMNS.len()] {
     let after = record.body.snapshot();
     let handled = match &record.body {
         Body::Handled(handled) => Some(&**handled),

@@ -11,12 +11,34 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::{Cell, Columns};
+use super::{Cell, Column, Columns, flag, number, text};
 use crate::store::{
     Result,
     query::InstanceCount,
     stored::{Read, StoredExtra, StoredParent, StoredTimer, Unreadable, of_text, to_text, word},
 };
+
+/// The columns of `instances`, in the order of [`instance_cells`]; the number comes before them.
+pub(in crate::store) const INSTANCE_COLUMNS: [Column; 18] = [
+    number("tenant"),
+    text("id"),
+    number("created"),
+    number("origin"),
+    flag("entry_point"),
+    text("parent_json"),
+    number("version"),
+    text("machine"),
+    text("state"),
+    text("status"),
+    text("context"),
+    number("seq"),
+    number("entry"),
+    number("updated"),
+    number("entered"),
+    text("timers_json"),
+    text("extra_json"),
+    number("last"),
+];
 
 /// Reads rows of `instances`: how the instance is, and its number in [`NUMBER`].
 pub(in crate::store) const SELECT_INSTANCES: &str =
@@ -31,13 +53,16 @@ pub(in crate::store) const ID: usize = 0;
 /// Column of the instance's number there.
 pub(in crate::store) const NUMBER: usize = 16;
 
+/// How many of them change with the instance: the last ones, from `version` on.
+pub(in crate::store) const STATE_COLUMNS: usize = 12;
+
 /// A new instance as a row.
 pub(in crate::store) fn instance_cells(
     tenant: i64,
     version: i64,
     snapshot: &Snapshot,
     last: u64,
-) -> [Cell<'_>; 18] {
+) -> [Cell<'_>; INSTANCE_COLUMNS.len()] {
     let parent = snapshot.parent.as_deref().map(StoredParent::of);
     let [
         version,
@@ -80,7 +105,7 @@ pub(in crate::store) fn state_cells(
     version: i64,
     snapshot: &Snapshot,
     last: u64,
-) -> [Cell<'_>; 12] {
+) -> [Cell<'_>; STATE_COLUMNS] {
     [
         version.into(),
         snapshot.machine().name.as_str().into(),
