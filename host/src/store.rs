@@ -5,10 +5,16 @@
 //! them from an asynchronous task does so on a thread that may wait. Everything but the log's own
 //! bookkeeping is asked on behalf of one tenant.
 
-pub mod memory;
 pub mod query;
+
+pub mod memory;
+pub mod postgres;
 pub mod sqlite;
+
+mod deployments;
+mod ledger;
 mod stored;
+mod table;
 
 use std::{fmt, sync::Arc};
 
@@ -52,6 +58,10 @@ pub enum Error {
     /// It is not known whether the change was made: ask for the last position.
     #[error("the store did not say whether it committed")]
     Unknown(#[source] Option<Box<dyn std::error::Error + Send + Sync>>),
+    /// It will never take this, however often it is asked: some of it is too large, or breaks a rule
+    /// of the database. Nothing was changed.
+    #[error("the store cannot hold this")]
+    Unstorable(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// What it has cannot be read: somebody else wrote it, or the disk lied.
     #[error("what the store has cannot be read")]
     Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -169,6 +169,7 @@ fn versions_stand_in_the_workspace_only() {
         "host",
         "host/core",
         "host/pack",
+        "host/servers",
         "host/sim",
         "host/xtask",
         "guest-sdk",
@@ -230,6 +231,7 @@ fn the_docs_name_every_folder_at_the_top() {
         "examples/",
         "host/core/",
         "host/pack/",
+        "host/servers/",
         "host/sim/",
         "host/xtask/",
     ];

@@ -6,16 +6,14 @@
 //!
 //! An event costs one row at the end of `events`. Its instance's row in `instances` is written
 //! every [`Config::snapshot_interval`] events only; what is newer is kept here as well, since
-//! readers want to know how an instance is, not how it was ([`stale`]). What a host that starts
+//! readers want to know how an instance is, not how it was ([`Stale`]). What a host that starts
 //! must look at of `events` is bounded: rows that lag far behind are written before their turn.
 
-mod deployments;
 mod file;
 mod letters;
 mod owed;
 mod read;
 mod row;
-mod stale;
 mod versions;
 mod writer;
 
@@ -32,9 +30,11 @@ use xcomponent_core::{
     record::{Handled, Snapshot},
 };
 
-use self::{deployments::Deployments, file::Lock, stale::Stale, writer::Writer};
+use self::{file::Lock, writer::Writer};
 use super::{
     Entry, Error, EventAt, Position, Result, Store,
+    deployments::Deployments,
+    ledger::Stale,
     query::{
         ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
         RecordFilter, Tail,
@@ -171,6 +171,9 @@ impl From<rusqlite::Error> for Error {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged(Box::new(error))
             }
+            Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
+                Self::Unstorable(Box::new(error))
+            }
             _ => Self::Unavailable(Some(Box::new(error))),
         }
     }
@@ -199,7 +202,7 @@ impl Store for Sqlite {
     }
 
     fn owed(&self) -> Result<Owed> {
-        Ok(self.writer().owed.clone())
+        Ok(self.writer().ledger.owed.clone())
     }
 
     fn last_position(&self) -> Result<Position> {

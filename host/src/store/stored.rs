@@ -46,6 +46,9 @@ pub(super) enum Unreadable {
         /// Which.
         name: String,
     },
+    /// A column that is never empty is.
+    #[error("column {0} of a row is empty")]
+    Empty(usize),
     /// A version that was never saved.
     #[error("there is no version number {0}")]
     Version(i64),

@@ -20,7 +20,7 @@ fn open(path: &Path) -> Sqlite {
 }
 
 /// Everything a reader can see, as text.
-fn seen(store: &dyn Store, tenant: &TenantId) -> String {
+pub(crate) fn seen(store: &dyn Store, tenant: &TenantId) -> String {
     let page = PageRequest::first(100);
     let instances = store.instances(tenant, &InstanceFilter::default(), page);
     let instances = instances.unwrap().items;
@@ -202,12 +202,7 @@ fn the_questions_of_the_documentation_are_answered() {
     shard.enter(&order, "pay-1", "PAY", "Paid");
     let letter = shard.letter("late-1", Some("ORD-1"));
     shard.commit(Body::Parked(letter));
-    let page = include_str!("../../TABLES.md");
-    let questions: Vec<&str> = page
-        .split("```sql\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().unwrap())
-        .collect();
+    let questions = questions("SQLite");
     assert_eq!(questions.len(), 10);
     let database = Connection::open(&path).unwrap();
     let answered = questions.iter().filter(|question| {
@@ -219,4 +214,18 @@ fn the_questions_of_the_documentation_are_answered() {
     });
     // All but those about refusals and log lines, of which there are none.
     assert_eq!(answered.count(), 8);
+}
+
+/// The questions of the documentation as one kind of database understands them.
+pub(crate) fn questions(database: &str) -> Vec<&'static str> {
+    let page = include_str!("../../TABLES.md");
+    let blocks = page.split("```sql").skip(1);
+    let (all, own) = ("\n", format!(" {database}\n"));
+    let question = |block: &'static str| {
+        let question = block
+            .strip_prefix(all)
+            .or_else(|| block.strip_prefix(&*own));
+        question.map(|rest| rest.split("```").next().unwrap())
+    };
+    blocks.filter_map(question).collect()
 }

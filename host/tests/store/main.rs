@@ -14,6 +14,7 @@ mod durable;
 mod instances;
 mod letters;
 mod log;
+mod postgres;
 mod sample;
 mod versions;
 mod worst;
@@ -21,10 +22,19 @@ mod worst;
 use tempfile::TempDir;
 use xcomponent_host::store::{self, Store, memory::Memory, sqlite::Sqlite};
 
-/// An empty store, and the folder it is in.
+/// An empty store, and what it is kept in.
 struct Fixture {
     store: Box<dyn Store>,
-    _folder: Option<TempDir>,
+    _keeper: Keeper,
+}
+
+/// What a store is kept in; gone after it.
+enum Keeper {
+    Memory,
+    Folder(#[expect(dead_code, reason = "removed when it is dropped")] TempDir),
+    Server(
+        #[expect(dead_code, reason = "stopped when it is dropped")] xcomponent_servers::Postgres,
+    ),
 }
 
 /// Runs the suite for a store that `$new` makes empty.
@@ -74,11 +84,12 @@ macro_rules! suite {
 
 suite!(memory, crate::memory_store);
 suite!(sqlite, crate::sqlite_store);
+suite!(postgresql, crate::postgres_store);
 
 fn memory_store() -> Fixture {
     Fixture {
         store: Box::new(Memory::new(store::memory::Config::default())),
-        _folder: None,
+        _keeper: Keeper::Memory,
     }
 }
 
@@ -88,6 +99,15 @@ fn sqlite_store() -> Fixture {
     let store = Sqlite::open(&path, store::sqlite::Config::default()).unwrap();
     Fixture {
         store: Box::new(store),
-        _folder: Some(folder),
+        _keeper: Keeper::Folder(folder),
+    }
+}
+
+fn postgres_store() -> Fixture {
+    let server = postgres::server();
+    let store = postgres::open(&server.url("postgres"));
+    Fixture {
+        store: Box::new(store),
+        _keeper: Keeper::Server(server),
     }
 }

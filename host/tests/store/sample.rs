@@ -248,10 +248,15 @@ impl<'s> Shard<'s> {
 
     /// Commits everything that happens in there as one batch.
     pub(crate) fn at_once(&mut self, happen: impl FnOnce(&mut Self)) {
+        let entries = self.kept_back(happen);
+        self.store.commit(&entries, &nobody()).unwrap();
+    }
+
+    /// What happens in there, not committed yet.
+    pub(crate) fn kept_back(&mut self, happen: impl FnOnce(&mut Self)) -> Vec<Entry> {
         self.kept_back = Some(Vec::new());
         happen(self);
-        let entries = self.kept_back.take().unwrap();
-        self.store.commit(&entries, &nobody()).unwrap();
+        self.kept_back.take().unwrap()
     }
 
     /// Leaves positions empty, as a truncation does.
@@ -261,7 +266,7 @@ impl<'s> Shard<'s> {
 }
 
 /// How far shards are that take nothing in.
-fn nobody() -> TakenIn {
+pub(crate) fn nobody() -> TakenIn {
     let placement = Placement {
         partitions: PartitionCount::DEFAULT,
         shards: 1,

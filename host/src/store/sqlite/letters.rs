@@ -1,21 +1,16 @@
 //! Parked events.
 
-use std::sync::Arc;
-
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, params, params_from_iter};
 use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
-    record::{Body, DeadLetter, Record},
+    record::Record,
 };
 
-use super::{
-    row::{signed, text, unsigned},
-    writer::tenant_number,
-};
+use super::writer::tenant_number;
 use crate::store::{
-    Position, Result,
+    Result,
     query::{Found, Letter, LetterFilter, Page, PageRequest},
-    stored::{StoredLetter, of_text, to_text},
+    table::{LetterChanges, Wanted, letter_cells, place, read_letter, signed, unsigned},
 };
 
 /// Takes over what a record parks, settles or gives up.
@@ -25,44 +20,17 @@ pub(super) fn note(
     position: u64,
     record: &Record,
 ) -> Result<()> {
-    match &record.body {
-        Body::Handled(handled) => {
-            if let Some(id) = &handled.settles {
-                settle(connection, tenant, id, Some(&handled.after.id))?;
-            }
-            if let Some(letter) = &handled.parked {
-                park(connection, tenant, position, letter)?;
-            }
-        }
-        Body::Parked(letter) => park(connection, tenant, position, letter)?,
-        Body::Discarded(discarded) => {
-            settle(
-                connection,
-                tenant,
-                &discarded.id,
-                discarded.instance.as_ref(),
-            )?;
-        }
-        Body::Selected(_) | Body::Departed(_) | Body::Moved(_) => {}
+    let changes = LetterChanges::of(record);
+    if let Some((id, instance)) = changes.settled {
+        settle(connection, tenant, id, instance)?;
     }
-    Ok(())
-}
-
-fn park(connection: &Connection, tenant: i64, position: u64, letter: &DeadLetter) -> Result<()> {
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![
-            signed(position),
-            tenant,
-            letter.event.id.to_string(),
-            place(letter.instance.as_ref()),
-            letter.component.as_str(),
-            letter.machine.as_ref().map(|machine| machine.as_str()),
-            letter.why.code(),
-            to_text(&StoredLetter::of(letter)),
-        ])?;
+    if let Some(letter) = changes.parked {
+        connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO dead_letters VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params_from_iter(letter_cells(position, tenant, letter)))?;
+    }
     Ok(())
 }
 
@@ -100,7 +68,7 @@ pub(super) fn find(
     )?;
     let instance = instance.map(|instance| place(Some(instance)));
     let mut rows = statement.query(params![number, id.to_string(), instance])?;
-    rows.next()?.map(|row| read(row, tenant)).transpose()
+    rows.next()?.map(|row| read_letter(row, tenant)).transpose()
 }
 
 /// A page of parked events, the last first.
@@ -131,7 +99,7 @@ pub(super) fn list(
                 .saturating_add(1),
         ])?;
         while let Some(row) = rows.next()? {
-            let letter = read(row, tenant)?;
+            let letter = read_letter(row, tenant)?;
             found.take(letter.position.0, || letter);
         }
     }
@@ -166,35 +134,3 @@ pub(super) fn count(
 const MATCHING: &str = "FROM dead_letters
     WHERE tenant = ?1 AND (?2 IS NULL OR component = ?2) AND (?3 IS NULL OR machine = ?3)
       AND (?4 IS NULL OR instance = ?4) AND (?5 IS NULL OR code = ?5)";
-
-/// A filter as SQL has it.
-struct Wanted<'f> {
-    component: Option<&'f str>,
-    machine: Option<&'f str>,
-    instance: Option<String>,
-    code: Option<&'f str>,
-}
-
-impl<'f> Wanted<'f> {
-    fn of(filter: &'f LetterFilter) -> Self {
-        Self {
-            component: filter.component.as_ref().map(|name| name.as_str()),
-            machine: filter.machine.as_ref().map(|name| name.as_str()),
-            instance: filter.instance.as_ref().map(ToString::to_string),
-            code: filter.code.as_deref(),
-        }
-    }
-}
-
-fn read(row: &Row<'_>, tenant: &TenantId) -> Result<Letter> {
-    let letter = of_text::<StoredLetter>(text(row, 1)?)?.read(tenant)?;
-    Ok(Letter {
-        position: Position(unsigned(row.get(0)?)),
-        letter: Arc::new(letter),
-    })
-}
-
-/// What stands for an instance; empty where none was chosen.
-fn place(instance: Option<&InstanceId>) -> String {
-    instance.map(ToString::to_string).unwrap_or_default()
-}

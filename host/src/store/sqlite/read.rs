@@ -13,20 +13,16 @@ use xcomponent_core::{
     record::{Body, Handled, Snapshot},
 };
 
-use super::{
-    Sqlite,
-    deployments::Deployments,
-    owed,
-    row::{
-        self, EventRow, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_event, read_instance, signed,
-        unsigned,
-    },
-    stale::{Newest, Stale},
-    writer::tenant_number,
-};
+use super::{Sqlite, owed, versions::deployment, writer::tenant_number};
 use crate::store::{
     Entry, EventAt, Position, Result,
+    deployments::Deployments,
+    ledger::Stale,
     query::{Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail},
+    table::{
+        self, Columns, ID, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance, read_kind,
+        signed, unsigned,
+    },
 };
 
 /// Rows that are looked at while nothing can be noted.
@@ -68,7 +64,7 @@ pub(super) fn records(
         if tail.entries.len() == limit {
             return Ok(tail);
         }
-        let EventRow { entry, .. } = read_event(row, connection, deployments)?;
+        let table::Found { entry, .. } = read_event(row, connection, deployments)?;
         tail.through = entry.position;
         if filter.passes(&entry.record) {
             tail.entries.push(entry);
@@ -134,6 +130,15 @@ pub(super) fn trace(
     Ok(trace)
 }
 
+/// Reads a row of `events`.
+fn read_event(
+    row: &Row<'_>,
+    connection: &Connection,
+    deployments: &Deployments,
+) -> Result<table::Found> {
+    table::read_event(row, |number| deployment(connection, deployments, number))
+}
+
 impl Sqlite {
     /// Reads the end of the journal as if it were written now: which instances are newer than
     /// their rows, and what is owed.
@@ -142,7 +147,7 @@ impl Sqlite {
         self.ask(|connection| {
             let taken_in = owed::read(connection)?;
             if let Some(taken_in) = &taken_in {
-                writer.owed = Owed::new(taken_in.clone());
+                writer.ledger.owed = Owed::new(taken_in.clone());
             }
             let question = format!(
                 "{SELECT_EVENTS} WHERE e.position >=
@@ -157,7 +162,7 @@ impl Sqlite {
             while let Some(row) = rows.next()? {
                 let event = read_event(row, connection, &self.deployments)?;
                 let position = event.entry.position.0;
-                writer.owed.note(position, &event.entry.record);
+                writer.ledger.owed.note(position, &event.entry.record);
                 if let Some(number) = event.instance {
                     let last: i64 = last_of.query_row([number], |row| row.get(0))?;
                     if position > unsigned(last) {
@@ -166,11 +171,13 @@ impl Sqlite {
                 }
             }
             if let Some(taken_in) = &taken_in {
-                writer.owed.taken_in(taken_in);
+                writer.ledger.owed.taken_in(taken_in);
             }
-            writer.last = last_position(connection)?.0;
-            let last = writer.last;
-            writer.owed.ends_at(last);
+            let highest: Option<i64> = connection
+                .prepare_cached("SELECT max(instance) FROM instances")?
+                .query_row([], |row| row.get(0))?;
+            let last = last_position(connection)?.0;
+            writer.ledger.begin(last, highest.unwrap_or_default());
             Ok(())
         })
     }
@@ -183,7 +190,9 @@ impl Sqlite {
     fn newest(&self, stale: &Stale, row: &Row<'_>, connection: &Connection) -> Result<Snapshot> {
         match stale.get(row.get(NUMBER)?) {
             Some(newest) => Ok(newest.snapshot().clone()),
-            None => read_instance(row, connection, &self.deployments),
+            None => read_instance(row, |number| {
+                deployment(connection, &self.deployments, number)
+            }),
         }
     }
 
@@ -202,7 +211,7 @@ impl Sqlite {
             let stale = self.stale();
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                if !wanted(&InstanceId::from_stored(row::text(row, row::ID)?)) {
+                if !wanted(&InstanceId::from_stored(row.text(ID)?)) {
                     continue;
                 }
                 let snapshot = self.newest(&stale, row, connection)?;
@@ -343,9 +352,9 @@ impl Sqlite {
             let mut rows = all.query([number])?;
             while let Some(row) = rows.next()? {
                 let stored = kind(row)?;
-                let deployment = self.deployments.get(connection, stored.0)?;
+                let deployment = deployment(connection, &self.deployments, stored.0)?;
                 let behind = behind.get(&stored).copied().unwrap_or_default();
-                let kind = row::read_kind(&deployment, &stored.1, &stored.2, &stored.3)?;
+                let kind = read_kind(&deployment, &stored.1, &stored.2, &stored.3)?;
                 *counts.entry(kind).or_default() += unsigned(row.get(4)?) - behind;
             }
             Ok(())
@@ -411,8 +420,7 @@ impl Sqlite {
             })
             .optional()?;
         Ok(found.map(|(number, last)| {
-            let newest = stale.get(number);
-            let newest = newest.map(|Newest { last, .. }| *last);
+            let newest = stale.get(number).map(|newest| newest.last);
             (number, newest.unwrap_or_else(|| unsigned(last)))
         }))
     }

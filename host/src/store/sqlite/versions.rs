@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use xcomponent_core::{
+    call::Deployment,
     definition::OnLive,
     id::{ComponentName, Digest, TenantId, Version},
     time::Timestamp,
 };
 
-use super::{
-    row::{signed, text, unsigned},
-    writer::{Writer, tenant_number},
+use super::writer::{Writer, tenant_number};
+use crate::store::{
+    Error, Result,
+    deployments::{Deployments, StoredVersion},
+    query::ComponentVersion,
+    stored::word,
+    table::{Columns, signed},
 };
-use crate::store::{Error, Result, query::ComponentVersion, stored::word};
 
 impl Writer {
     /// Keeps a version and its artifact.
@@ -107,7 +111,7 @@ impl Writer {
         component: &ComponentName,
         version: &Version,
     ) -> Result<()> {
-        self.forget_versions();
+        self.ledger.forget_versions();
         self.change(|connection| {
             let number = number_of(connection, tenant, component, version)?;
             connection.execute(
@@ -167,15 +171,15 @@ pub(super) fn list(
     while let Some(row) = rows.next()? {
         versions.push(ComponentVersion {
             tenant: tenant.clone(),
-            component: ComponentName::new(text(row, 0)?),
-            version: Version::new(text(row, 1)?),
+            component: ComponentName::new(row.text(0)?),
+            version: Version::new(row.text(1)?),
             digest: Digest(row.get(2)?),
-            size: unsigned(row.get(3)?),
-            definition: text(row, 4)?.into(),
-            uploaded: Timestamp(unsigned(row.get(5)?)),
+            size: row.bits(3)?,
+            definition: row.text(4)?.into(),
+            uploaded: Timestamp(row.bits(5)?),
             active: row.get(6)?,
-            on_live: word(text(row, 7)?, OnLive::parse, "way to treat live instances")?,
-            activation: unsigned(row.get(8)?),
+            on_live: word(row.text(7)?, OnLive::parse, "way to treat live instances")?,
+            activation: row.bits(8)?,
         });
     }
     Ok(versions)
@@ -188,4 +192,28 @@ pub(super) fn artifact(connection: &Connection, digest: Digest) -> Result<Option
         .query_row([digest.0], |row| row.get(0))
         .optional()?;
     Ok(content.map(Arc::from))
+}
+
+/// The version with this number, as the engines know it.
+pub(super) fn deployment(
+    connection: &Connection,
+    deployments: &Deployments,
+    number: i64,
+) -> Result<Arc<Deployment>> {
+    deployments.get(number, |number| {
+        let row = connection
+            .prepare_cached(
+                "SELECT t.name, v.definition, v.digest
+                 FROM versions v JOIN tenants t USING (tenant) WHERE v.version = ?1",
+            )?
+            .query_row([number], |row| {
+                Ok(StoredVersion {
+                    tenant: row.get(0)?,
+                    definition: row.get(1)?,
+                    digest: row.get(2)?,
+                })
+            })
+            .optional()?;
+        Ok(row)
+    })
 }

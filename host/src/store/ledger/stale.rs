@@ -5,9 +5,11 @@ use std::collections::BTreeSet;
 use hashbrown::HashMap;
 use xcomponent_core::record::{Body, Snapshot};
 
+use super::DueRow;
+
 /// Instances whose row is older than their last record, by the number of the row.
 #[derive(Debug, Default)]
-pub(super) struct Stale {
+pub(in crate::store) struct Stale {
     newest: HashMap<i64, Newest, foldhash::fast::RandomState>,
     /// By the first record that the row misses.
     by_age: BTreeSet<(u64, i64)>,
@@ -15,18 +17,18 @@ pub(super) struct Stale {
 
 /// The newest state of an instance.
 #[derive(Clone, Debug)]
-pub(super) struct Newest {
+pub(in crate::store) struct Newest {
     /// Its last record.
     body: Body,
     /// Where that is.
-    pub(super) last: u64,
+    pub(in crate::store) last: u64,
     /// The first record that the row misses.
-    pub(super) since: u64,
+    since: u64,
 }
 
 impl Newest {
     /// The instance as it is.
-    pub(super) fn snapshot(&self) -> &Snapshot {
+    pub(in crate::store) fn snapshot(&self) -> &Snapshot {
         self.body
             .snapshot()
             .expect("only records about an instance are noted")
@@ -35,27 +37,36 @@ impl Newest {
 
 impl Stale {
     /// What is newer than an instance's row.
-    pub(super) fn get(&self, number: i64) -> Option<&Newest> {
+    pub(in crate::store) fn get(&self, number: i64) -> Option<&Newest> {
         self.newest.get(&number)
     }
 
+    /// The row of an instance as it should be, if it is behind.
+    pub(in crate::store) fn row(&self, number: i64) -> Option<DueRow<'_>> {
+        self.get(number).map(|newest| DueRow {
+            number,
+            snapshot: newest.snapshot(),
+            last: newest.last,
+        })
+    }
+
     /// All of them.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, &Newest)> {
+    pub(in crate::store) fn iter(&self) -> impl Iterator<Item = (i64, &Newest)> {
         self.newest.iter().map(|(number, newest)| (*number, newest))
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::store) fn len(&self) -> usize {
         self.newest.len()
     }
 
     /// Those whose rows are the furthest behind come first.
-    pub(super) fn oldest(&self) -> impl Iterator<Item = (u64, i64)> {
+    pub(in crate::store) fn oldest(&self) -> impl Iterator<Item = (u64, i64)> {
         self.by_age.iter().copied()
     }
 
     /// Notes the last record of an instance; `first` is the first of those that are new.
-    pub(super) fn note(&mut self, number: i64, first: u64, last: u64, body: Body) {
+    pub(in crate::store) fn note(&mut self, number: i64, first: u64, last: u64, body: Body) {
         let newest = self.newest.entry(number).or_insert_with(|| Newest {
             body: body.clone(),
             last,
@@ -65,10 +76,10 @@ impl Stale {
         self.by_age.insert((newest.since, number));
     }
 
-    /// Notes that an instance's row is up to date.
-    pub(super) fn written(&mut self, number: i64) {
-        if let Some(newest) = self.newest.remove(&number) {
-            self.by_age.remove(&(newest.since, number));
-        }
+    /// Notes that an instance's row is up to date, and says what it was behind of.
+    pub(in crate::store) fn written(&mut self, number: i64) -> Option<Newest> {
+        let newest = self.newest.remove(&number)?;
+        self.by_age.remove(&(newest.since, number));
+        Some(newest)
     }
 }

@@ -1,0 +1,305 @@
+//! The shared store: tables in a schema of a PostgreSQL database, version 15 or later.
+//!
+//! One session writes; while it lives it holds a lock on the schema, so that a second host is kept
+//! away, and one whose session was lost cannot commit any more. A few others read. What
+//! the tables hold, and which rows of them are behind, is the same as in the embedded store
+//! ([`super::sqlite`]).
+//!
+//! A batch is one transaction: a small one a single statement, a large one copied. A connection that
+//! is lost on the way leaves the outcome open; it is settled by the last position, which is asked
+//! only by who has the lock again, so that no commit of before can still be on its way.
+
+mod config;
+mod database;
+mod letters;
+mod link;
+mod months;
+mod pool;
+mod read;
+mod row;
+mod session;
+mod versions;
+mod writer;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use xcomponent_core::{
+    definition::OnLive,
+    id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
+    owed::{Owed, TakenIn},
+    record::{Handled, Snapshot},
+};
+
+pub use self::config::{Config, InvalidTarget, Target};
+use self::{pool::Pool, writer::Writer};
+use super::{
+    Entry, Error, EventAt, Position, Result, Store,
+    deployments::Deployments,
+    ledger::Stale,
+    query::{
+        ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
+        RecordFilter, Tail,
+    },
+};
+
+/// Why a database was not opened. It is as it was before. Databases are named without passwords.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The server cannot be reached, or does not let this host in.
+    #[error("`{database}` cannot be reached")]
+    Connect {
+        /// Which.
+        database: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server is too old.
+    #[error("the server is PostgreSQL {0}; 15 or later is needed")]
+    Server(String),
+    /// The server follows another, and may not be written to.
+    #[error("`{0}` is a replica, which cannot be written to: name the server that it follows")]
+    Replica(String),
+    /// Another session has it.
+    #[error("`{0}` is in use by another host")]
+    InUse(String),
+    /// The schema has tables of somebody else.
+    #[error("`{0}` has tables of another program: name another schema with `?schema=NAME`")]
+    Foreign(String),
+    /// A newer program wrote it.
+    #[error(
+        "`{database}` was written by a newer version of this program (schema {found}, this one \
+         knows schemas up to {known}): use that version, or another database"
+    )]
+    Newer {
+        /// Which.
+        database: String,
+        /// Its schema.
+        found: i64,
+        /// The newest known one.
+        known: i64,
+    },
+    /// It cannot be set up or asked.
+    #[error("`{database}` cannot be used")]
+    Database {
+        /// Which.
+        database: String,
+        /// Why.
+        source: tokio_postgres::Error,
+    },
+    /// The end of its journal cannot be read.
+    #[error("the journal in `{database}` cannot be read")]
+    Journal {
+        /// Which.
+        database: String,
+        /// Why.
+        source: Error,
+    },
+}
+
+impl OpenError {
+    fn database(target: &Target, source: tokio_postgres::Error) -> Self {
+        Self::Database {
+            database: target.to_string(),
+            source,
+        }
+    }
+}
+
+/// Keeps everything in a database.
+pub struct Postgres {
+    readers: Pool,
+    replica: Option<Pool>,
+    writer: Mutex<Writer>,
+    stale: RwLock<Stale>,
+    deployments: Deployments,
+}
+
+impl Postgres {
+    /// Opens a database, or fills an empty one; brings one of an older version up to date.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be reached, is in use, newer, or not a database of this program.
+    pub fn open(config: &Config) -> Result<Self, OpenError> {
+        let writer = Writer::open(config)?;
+        let pool = |target: &Target| Pool::new(target.clone(), database::reader(target));
+        let store = Self {
+            readers: pool(&config.primary),
+            replica: config.replica.as_ref().map(pool),
+            writer: Mutex::new(writer),
+            stale: RwLock::default(),
+            deployments: Deployments::default(),
+        };
+        store.recover().map_err(|source| OpenError::Journal {
+            database: config.primary.to_string(),
+            source,
+        })?;
+        Ok(store)
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl From<tokio_postgres::Error> for Error {
+    fn from(error: tokio_postgres::Error) -> Self {
+        let code = error.code().map(tokio_postgres::error::SqlState::code);
+        match code.and_then(|code| code.get(..2)) {
+            // Data exception, integrity constraint violation, program limit exceeded.
+            Some("22" | "23" | "54") => Self::Unstorable(Box::new(error)),
+            // A page or an index that is not what was written.
+            Some("XX") if matches!(code, Some("XX001" | "XX002")) => Self::Damaged(Box::new(error)),
+            _ => Self::Unavailable(Some(Box::new(error))),
+        }
+    }
+}
+
+impl Store for Postgres {
+    fn commit(&self, entries: &[Entry], taken_in: &TakenIn) -> Result<()> {
+        self.writer().commit(entries, taken_in, &self.stale)
+    }
+
+    fn tidy(&self) -> Result<bool> {
+        self.writer().tidy(&self.stale)
+    }
+
+    fn probe(&self) -> Result<()> {
+        self.writer().change(&self.stale, |session| {
+            Ok(session.batch("UPDATE marks SET position = position")?)
+        })
+    }
+
+    fn owed(&self) -> Result<Owed> {
+        Ok(self.writer().ledger.owed.clone())
+    }
+
+    fn last_position(&self) -> Result<Position> {
+        self.writer().last_position(&self.stale)
+    }
+
+    fn load(
+        &self,
+        wanted: &dyn Fn(&InstanceId) -> bool,
+        take: &mut dyn FnMut(Snapshot),
+    ) -> Result<()> {
+        self.load_live(wanted, take)
+    }
+
+    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
+        self.find(asked)
+    }
+
+    fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
+        asked.iter().map(|at| self.recall_one(at)).collect()
+    }
+
+    fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
+        Ok(self.find(&[(tenant.clone(), id.clone())])?.pop())
+    }
+
+    fn instances(
+        &self,
+        tenant: &TenantId,
+        filter: &InstanceFilter,
+        page: PageRequest,
+    ) -> Result<Page<Snapshot>> {
+        self.list(tenant, filter, page)
+    }
+
+    fn instance_counts(
+        &self,
+        tenant: &TenantId,
+        filter: &InstanceFilter,
+    ) -> Result<Vec<InstanceCount>> {
+        self.count(tenant, filter)
+    }
+
+    fn history(
+        &self,
+        tenant: &TenantId,
+        instance: &InstanceId,
+        page: PageRequest,
+    ) -> Result<Page<Entry>> {
+        self.history_of(tenant, instance, page)
+    }
+
+    fn records(
+        &self,
+        tenant: &TenantId,
+        filter: &RecordFilter,
+        after: Position,
+        limit: usize,
+    ) -> Result<Tail> {
+        self.stretch(tenant, filter, after, limit)
+    }
+
+    fn trace(&self, tenant: &TenantId, roots: &[EventId], limit: usize) -> Result<Vec<Entry>> {
+        self.trace_of(tenant, roots, limit)
+    }
+
+    fn dead_letter(
+        &self,
+        tenant: &TenantId,
+        id: &EventId,
+        instance: Option<&InstanceId>,
+    ) -> Result<Option<Letter>> {
+        self.letter(tenant, id, instance)
+    }
+
+    fn dead_letters(
+        &self,
+        tenant: &TenantId,
+        filter: &LetterFilter,
+        page: PageRequest,
+    ) -> Result<Page<Letter>> {
+        self.letters(tenant, filter, page)
+    }
+
+    fn dead_letter_count(&self, tenant: &TenantId, filter: &LetterFilter) -> Result<u64> {
+        self.count_letters(tenant, filter)
+    }
+
+    fn save_version(&self, version: &ComponentVersion, artifact: Arc<[u8]>) -> Result<()> {
+        self.writer().change(&self.stale, |session| {
+            versions::save(session, version, &artifact)
+        })
+    }
+
+    fn activate_version(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+        on_live: OnLive,
+    ) -> Result<()> {
+        self.writer().change(&self.stale, |session| {
+            versions::activate(session, tenant, component, version, on_live)
+        })
+    }
+
+    fn delete_version(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+    ) -> Result<()> {
+        let mut writer = self.writer();
+        writer.ledger.forget_versions();
+        writer.change(&self.stale, |session| {
+            versions::delete(session, tenant, component, version)
+        })
+    }
+
+    fn versions(
+        &self,
+        tenant: &TenantId,
+        component: Option<&ComponentName>,
+    ) -> Result<Vec<ComponentVersion>> {
+        self.list_versions(tenant, component)
+    }
+
+    fn artifact(&self, digest: Digest) -> Result<Option<Arc<[u8]>>> {
+        self.find_artifact(digest)
+    }
+}

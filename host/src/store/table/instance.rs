@@ -1,0 +1,211 @@
+//! Rows of `instances`.
+
+use std::sync::Arc;
+
+use xcomponent_core::{
+    call::Deployment,
+    definition::{MachineIdx, StateIdx},
+    id::{InstanceId, MachineName, StateName},
+    json::Json,
+    record::{Extra, Parent, Snapshot, Status, Timer},
+    time::Timestamp,
+};
+
+use super::{Cell, Column, Columns, flag, number, text};
+use crate::store::{
+    Result,
+    query::InstanceCount,
+    stored::{Read, StoredExtra, StoredParent, StoredTimer, Unreadable, of_text, to_text, word},
+};
+
+/// The columns of `instances`, in the order of [`instance_cells`]; the number comes before them.
+pub(in crate::store) const INSTANCE_COLUMNS: [Column; 18] = [
+    number("tenant"),
+    text("id"),
+    number("created"),
+    number("origin"),
+    flag("entry_point"),
+    text("parent_json"),
+    number("version"),
+    text("machine"),
+    text("state"),
+    text("status"),
+    text("context"),
+    number("seq"),
+    number("entry"),
+    number("updated"),
+    number("entered"),
+    text("timers_json"),
+    text("extra_json"),
+    number("last"),
+];
+
+/// Reads rows of `instances`: how the instance is, and its number in [`NUMBER`].
+pub(in crate::store) const SELECT_INSTANCES: &str =
+    "SELECT i.id, i.version, i.machine, i.state, i.status, i.context, i.seq, i.entry, i.created,
+       i.updated, i.entered, i.origin, i.entry_point, i.parent_json, i.timers_json, i.extra_json,
+       i.instance
+     FROM instances i";
+
+/// Column of the id in what [`SELECT_INSTANCES`] reads.
+pub(in crate::store) const ID: usize = 0;
+
+/// Column of the instance's number there.
+pub(in crate::store) const NUMBER: usize = 16;
+
+/// How many of them change with the instance: the last ones, from `version` on.
+pub(in crate::store) const STATE_COLUMNS: usize = 12;
+
+/// A new instance as a row.
+pub(in crate::store) fn instance_cells(
+    tenant: i64,
+    version: i64,
+    snapshot: &Snapshot,
+    last: u64,
+) -> [Cell<'_>; INSTANCE_COLUMNS.len()] {
+    let parent = snapshot.parent.as_deref().map(StoredParent::of);
+    let [
+        version,
+        machine,
+        state,
+        status,
+        context,
+        seq,
+        entry,
+        updated,
+        entered,
+        timers,
+        extra,
+        last,
+    ] = state_cells(version, snapshot, last);
+    [
+        tenant.into(),
+        snapshot.id.to_string().into(),
+        snapshot.created.0.into(),
+        snapshot.origin.into(),
+        snapshot.entry_point.into(),
+        parent.as_ref().map(to_text).into(),
+        version,
+        machine,
+        state,
+        status,
+        context,
+        seq,
+        entry,
+        updated,
+        entered,
+        timers,
+        extra,
+        last,
+    ]
+}
+
+/// How an instance is, as the part of its row that changes.
+pub(in crate::store) fn state_cells(
+    version: i64,
+    snapshot: &Snapshot,
+    last: u64,
+) -> [Cell<'_>; STATE_COLUMNS] {
+    [
+        version.into(),
+        snapshot.machine().name.as_str().into(),
+        snapshot.state().name.as_str().into(),
+        snapshot.status.as_str().into(),
+        snapshot.context.as_str().into(),
+        snapshot.seq.into(),
+        snapshot.entry.into(),
+        snapshot.updated.0.into(),
+        snapshot.entered.0.into(),
+        timers_text(&snapshot.timers).into(),
+        extra_text(snapshot.extra.as_deref()).into(),
+        last.into(),
+    ]
+}
+
+pub(super) fn timers_text(timers: &[Timer]) -> Option<String> {
+    let stored = || timers.iter().map(StoredTimer::of).collect::<Vec<_>>();
+    (!timers.is_empty()).then(|| to_text(&stored()))
+}
+
+pub(super) fn extra_text(extra: Option<&Extra>) -> Option<String> {
+    extra.map(|extra| to_text(&StoredExtra::of(extra)))
+}
+
+/// Reads how an instance is, from the columns that both kinds of rows begin with; `deployment`
+/// finds a version by its number.
+pub(in crate::store) fn read_instance(
+    row: &impl Columns,
+    deployment: impl FnOnce(i64) -> Result<Arc<Deployment>>,
+) -> Result<Snapshot> {
+    let deployment = deployment(row.integer(1)?)?;
+    let machine = machine_of(&deployment, row.text(2)?)?;
+    Ok(Snapshot {
+        id: InstanceId::from_stored(row.text(ID)?),
+        machine,
+        state: state_of(&deployment, machine, row.text(3)?)?,
+        status: word(row.text(4)?, Status::parse, "status")?,
+        context: Json::from_trusted(row.text(5)?),
+        seq: row.bits(6)?,
+        entry: row.bits(7)?,
+        created: Timestamp(row.bits(8)?),
+        updated: Timestamp(row.bits(9)?),
+        entered: Timestamp(row.bits(10)?),
+        origin: row.bits(11)?,
+        entry_point: row.flag(12)?,
+        parent: read_parent(row.optional_text(13)?)?,
+        timers: read_timers(row.optional_text(14)?)?.into(),
+        extra: read_extra(row.optional_text(15)?)?,
+        deployment,
+    })
+}
+
+/// Reads a kind of instances.
+pub(in crate::store) fn read_kind(
+    deployment: &Deployment,
+    machine: &str,
+    state: &str,
+    status: &str,
+) -> Read<InstanceCount> {
+    Ok(InstanceCount {
+        component: deployment.definition.name.clone(),
+        version: deployment.definition.version.clone(),
+        machine: MachineName::new(machine),
+        state: StateName::new(state),
+        status: word(status, Status::parse, "status")?,
+        instances: 0,
+    })
+}
+
+fn read_parent(stored: Option<&str>) -> Read<Option<Box<Parent>>> {
+    let parent = stored.map(of_text::<StoredParent>).transpose()?;
+    Ok(parent.map(|parent| Box::new(parent.read())))
+}
+
+fn read_timers(stored: Option<&str>) -> Read<Vec<Timer>> {
+    let timers = stored.map(of_text::<Vec<StoredTimer>>).transpose()?;
+    let timers = timers.unwrap_or_default().into_iter();
+    timers.map(StoredTimer::read).collect()
+}
+
+fn read_extra(stored: Option<&str>) -> Read<Option<Box<Extra>>> {
+    let extra = stored.map(of_text::<StoredExtra>).transpose()?;
+    Ok(extra.map(|extra| Box::new(extra.read())))
+}
+
+fn machine_of(deployment: &Deployment, name: &str) -> Read<MachineIdx> {
+    let found = deployment.definition.find(name).map(|(machine, _)| machine);
+    found.ok_or_else(|| missing(deployment, "machine", name))
+}
+
+pub(super) fn state_of(deployment: &Deployment, machine: MachineIdx, name: &str) -> Read<StateIdx> {
+    let found = deployment.definition.machine(machine).find_state(name);
+    found.ok_or_else(|| missing(deployment, "state", name))
+}
+
+fn missing(deployment: &Deployment, what: &'static str, name: &str) -> Unreadable {
+    Unreadable::Name {
+        version: deployment.definition.version.to_string(),
+        what,
+        name: name.to_owned(),
+    }
+}
