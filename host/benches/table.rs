@@ -21,6 +21,8 @@ mod idle;
 mod load;
 #[path = "table/neighbour.rs"]
 mod neighbour;
+#[path = "table/postgres.rs"]
+mod postgres;
 #[path = "table/report.rs"]
 mod report;
 #[path = "table/start.rs"]
@@ -139,6 +141,10 @@ const GROUPS: &[Group] = &[
     Group {
         rows: &[at_least("durable_sqlite", 150_000.0, "/s")],
         measure: durable::sqlite,
+    },
+    Group {
+        rows: &[at_least("durable_pg", 30_000.0, "/s")],
+        measure: postgres::durable,
     },
     Group {
         rows: &[

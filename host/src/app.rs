@@ -17,6 +17,7 @@ use crate::{
     store::{
         Store,
         memory::{self, Memory},
+        postgres::{self, Postgres},
         sqlite::{self, Sqlite},
     },
     tenancy::{self, Registry},
@@ -28,9 +29,12 @@ pub const GRACE: Duration = Duration::from_secs(20);
 /// Why a host does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The database was not opened.
+    /// The embedded database was not opened.
     #[error(transparent)]
-    Store(#[from] sqlite::OpenError),
+    Sqlite(#[from] sqlite::OpenError),
+    /// The PostgreSQL database was not opened.
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
     /// There are no sandboxes.
     #[error(transparent)]
     Sandbox(#[from] sandbox::StartError),
@@ -67,6 +71,14 @@ impl Host {
                 let open = move || Sqlite::open(&path, sqlite::Config { snapshot_interval });
                 Arc::new(on_own_thread(open).await?)
             }
+            StoreConfig::Postgres { primary, replica } => {
+                let store = postgres::Config {
+                    replica,
+                    snapshot_interval: config.snapshot_interval,
+                    ..postgres::Config::new(primary)
+                };
+                Arc::new(on_own_thread(move || Postgres::open(&store)).await?)
+            }
         };
         Self::start_on(config, store).await
     }
@@ -78,7 +90,8 @@ impl Host {
     /// If something does not start.
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         let sandboxes = Sandboxes::new(config.sandbox.clone())?;
-        let prepared = driver::prepare(config.driver(), store, sandboxes.clone())?;
+        let (driver, guests) = (config.driver(), sandboxes.clone());
+        let prepared = on_own_thread(move || driver::prepare(driver, store, guests)).await?;
         let installer = Arc::new(sandboxes.clone());
         let registry = Registry::new(prepared.handle().clone(), installer, config.leniency);
         let tenant = TenantId::default_tenant();

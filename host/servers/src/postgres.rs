@@ -140,6 +140,7 @@ impl Postgres {
             .stderr(log)
             .spawn()
             .context("starting PostgreSQL")?;
+        let pid = process.id().to_string();
         self.process = Some(process);
         let status = self.data().join("postmaster.pid");
         wait_for("the start of PostgreSQL", START, || {
@@ -150,9 +151,10 @@ impl Postgres {
                 let log = fs::read_to_string(self.folder.path().join("log"));
                 bail!("PostgreSQL ended with {ended}: {}", log.unwrap_or_default());
             }
-            // Its eighth line says how it is.
+            // Its first line says whose it is (one that was killed leaves it), its eighth how it is.
             let status = fs::read_to_string(&status).unwrap_or_default();
-            let is_ready = status.lines().nth(7).map(str::trim) == Some("ready");
+            let mut lines = status.lines().map(str::trim);
+            let is_ready = lines.next() == Some(&pid) && lines.nth(6) == Some("ready");
             Ok(is_ready.then_some(()))
         })
     }

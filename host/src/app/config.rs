@@ -11,7 +11,7 @@ use crate::{
         clock::{Clock, SystemClock},
     },
     sandbox,
-    store::sqlite,
+    store::{postgres, sqlite},
     tenancy::Leniency,
 };
 
@@ -22,6 +22,13 @@ pub enum StoreConfig {
     Memory,
     /// In an embedded database, in this file.
     Sqlite(PathBuf),
+    /// In a PostgreSQL database.
+    Postgres {
+        /// Where everything is written.
+        primary: postgres::Target,
+        /// A server that follows it, for questions of people.
+        replica: Option<postgres::Target>,
+    },
 }
 
 /// What a host is started with.

@@ -1,6 +1,7 @@
 //! `xcomponent serve`: a host with components, until it is told to end.
 
 mod limits;
+mod store;
 
 use std::{
     net::{IpAddr, SocketAddr, ToSocketAddrs},
@@ -22,7 +23,7 @@ use xcomponent_core::{
     id::{ComponentName, TenantId},
 };
 
-use self::limits::Limits;
+use self::{limits::Limits, store::Store};
 use super::{
     Failure, Result, Verdict, loading, log,
     printer::Printer,
@@ -69,13 +70,6 @@ pub(super) struct Serve {
         default_value = "xcomponent-data"
     )]
     data: PathBuf,
-    /// Where components, instances and their history are kept: `sqlite:PATH`, or `memory`, which is
-    /// gone when the host ends; `host.db` in the data folder where absent.
-    #[arg(long, value_name = "STORE", value_parser = parse_store)]
-    store: Option<StoreConfig>,
-    /// Records of an instance after which its row in the database is written.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    snapshot_interval: u64,
     /// Suspends components and instances that fault too often.
     #[arg(long, value_enum, default_value_t = Breaker::On)]
     breaker: Breaker,
@@ -92,6 +86,8 @@ pub(super) struct Serve {
     /// How the host's log looks, on standard error. `RUST_LOG` says how much of it.
     #[arg(long, value_enum, default_value_t = log::Format::Text)]
     log: log::Format,
+    #[command(flatten)]
+    store: Store,
     #[command(flatten)]
     limits: Limits,
 }
@@ -167,6 +163,7 @@ impl Serve {
 
     /// Opens the port, and says how the host behind it is set up.
     async fn listen(&self, address: SocketAddr) -> Result<(TcpListener, Config)> {
+        let store = self.store.config(&self.data)?;
         let listener = app::listen(address).await;
         let listener = listener.with_context(|| format!("listening on {address}"))?;
         let bound = listener.local_addr().context("asking for the port")?;
@@ -191,24 +188,12 @@ impl Serve {
         }
         self.limits.apply(&mut config);
         config.limits.breaker = self.breaker == Breaker::On;
-        config.snapshot_interval = self.snapshot_interval;
-        config.store = match &self.store {
-            Some(store) => store.clone(),
-            None => StoreConfig::Sqlite(self.data.join("host.db")),
-        };
+        config.snapshot_interval = self.store.snapshot_interval;
+        config.store = store;
         let own_cache = || self.data.join("cache");
         let uses_data = config.store != StoreConfig::Memory;
         config.sandbox.cache_dir = self.cache.clone().or_else(|| uses_data.then(own_cache));
         Ok((listener, config))
-    }
-}
-
-/// Reads where to keep things.
-fn parse_store(text: &str) -> std::result::Result<StoreConfig, String> {
-    match text.split_once(':') {
-        None if text == "memory" => Ok(StoreConfig::Memory),
-        Some(("sqlite", path)) if !path.is_empty() => Ok(StoreConfig::Sqlite(path.into())),
-        _ => Err("expected `memory` or `sqlite:PATH`".to_owned()),
     }
 }
 

@@ -78,3 +78,25 @@ fn a_port_that_is_taken_is_named() {
     let message = format!("listening on 127.0.0.1:{port}");
     assert!(refused.stderr.contains(&message), "{refused:?}");
 }
+
+#[test]
+fn a_database_is_named_without_its_password() {
+    let serve = |url: &str| xcomponent(["serve", "--port", "0", "--store", url]);
+    let refused = serve("postgres://me:secret@127.0.0.1:1/orders");
+    assert_ne!(refused.code, 0);
+    let shown = &refused.stderr;
+    let reason = "`postgres://127.0.0.1:1/orders?schema=xcomponent` cannot be reached";
+    assert!(
+        shown.contains(reason) && !shown.contains("secret"),
+        "{shown}"
+    );
+    for url in [
+        "postgres://me:secret@localhost:port/orders",
+        "postgres://me:secret@localhost/orders?sslmode=require",
+        "mysql://me:secret@localhost/orders",
+    ] {
+        let refused = serve(url);
+        assert_eq!(refused.code, 2);
+        assert!(!refused.stderr.contains("secret"), "{}", refused.stderr);
+    }
+}

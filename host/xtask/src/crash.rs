@@ -2,6 +2,7 @@
 //! compares what it kept with what it acknowledged.
 
 mod client;
+mod disk;
 mod host;
 mod verdict;
 
@@ -17,8 +18,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use xcomponent_servers::{Durability, Postgres};
 
-use self::{client::Client, host::Host};
+use self::{
+    client::{Client, Record},
+    host::Host,
+    verdict::Verdict,
+};
 use crate::command::{build, built, say, step, target};
 
 /// Clients that send at the same time, each one event after the other to each of its instances.
@@ -33,25 +39,41 @@ const DRAIN: Duration = Duration::from_secs(60);
 /// Kills a host that works, and checks that nothing acknowledged was lost or done twice.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Crash {
-    /// How often the host is killed.
+    /// How often something is killed.
     #[arg(long, default_value_t = 20)]
     kills: usize,
     /// From which the moments of the kills come.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// What the host keeps its state in. PostgreSQL is killed and started again as well.
+    #[arg(long, value_enum, default_value_t = Store::Sqlite)]
+    store: Store,
+    /// Fills the disk instead of killing anything, and makes room again; needs root.
+    #[arg(long)]
+    full_disk: bool,
     /// A release build of the host, which is there already.
     #[arg(long)]
     release: bool,
 }
 
+/// What the host keeps its state in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Store {
+    Sqlite,
+    Postgres,
+}
+
 impl Crash {
-    /// As often as there is time for in CI.
-    pub(crate) fn check() -> Self {
-        Self {
-            kills: 10,
+    /// As often as there is time for in CI, on both kinds of store.
+    pub(crate) fn checks() -> [Self; 2] {
+        let check = |store, kills| Self {
+            kills,
             seed: 1,
+            store,
+            full_disk: false,
             release: false,
-        }
+        };
+        [check(Store::Sqlite, 10), check(Store::Postgres, 6)]
     }
 
     pub(crate) fn run(&self) -> Result<()> {
@@ -61,62 +83,109 @@ impl Crash {
             step("host", &mut build("xcomponent"))?;
             built("xcomponent")
         };
-        say("── crashes");
         let folder = target().join("crash");
         // An earlier run may have left it.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
         fs::write(folder.join("ledger.yaml"), LEDGER).context("writing the definition")?;
-        say(&self.kill_and_compare(&program, &folder)?);
+        if self.full_disk {
+            ensure!(
+                self.store == Store::Sqlite,
+                "the disk that is filled is the host's own: `--full-disk` goes with SQLite"
+            );
+            say("── a full disk");
+            say(&disk::fill_and_compare(&program, &folder)?);
+            return Ok(());
+        }
+        say("── crashes");
+        let server = match self.store {
+            Store::Sqlite => None,
+            Store::Postgres => Some(Postgres::start(Durability::Full)?),
+        };
+        say(&self.kill_and_compare(&program, &folder, server)?);
         Ok(())
     }
 
-    fn kill_and_compare(&self, program: &Path, folder: &Path) -> Result<String> {
-        let mut host = Host::start(program, folder, 0)?;
-        let url: Arc<str> = host.url().into();
-        let stop = Arc::new(AtomicBool::new(false));
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|number| {
-                let (url, stop) = (Arc::clone(&url), Arc::clone(&stop));
-                thread::spawn(move || Client::new(number, &url).run(&stop))
-            })
-            .collect();
+    fn kill_and_compare(
+        &self,
+        program: &Path,
+        folder: &Path,
+        mut server: Option<Postgres>,
+    ) -> Result<String> {
+        let store = match &server {
+            Some(server) => server.url("postgres"),
+            None => "sqlite:data/host.db".to_owned(),
+        };
+        let mut host = Host::start(program, folder, &store, 0)?;
+        let clients = Clients::start(host.url());
         let mut chance = Chance(self.seed);
-        let mut slowest = Duration::ZERO;
+        let (mut slowest, mut servers) = (Duration::ZERO, 0);
         for kill in 1..=self.kills {
             let life = LIFE_MS[0] + chance.next() % LIFE_MS[1];
             pause(Duration::from_millis(life));
-            let port = host.port();
-            host.kill()?;
-            let began = Instant::now();
-            host = Host::start(program, folder, port)?;
-            slowest = slowest.max(began.elapsed());
+            // The host, the server, or the one right after the other.
+            let victims = chance.next() % 3;
+            if let Some(server) = &mut server
+                && victims != 0
+            {
+                servers += 1;
+                server.kill()?;
+                server.restart()?;
+            }
+            if server.is_none() || victims != 1 {
+                let port = host.port();
+                host.kill()?;
+                let began = Instant::now();
+                host = Host::start(program, folder, &store, port)?;
+                slowest = slowest.max(began.elapsed());
+            }
             if kill % 10 == 0 {
                 say(&format!("   {kill} of {} kills", self.kills));
             }
         }
-        stop.store(true, Ordering::Release);
+        let verdict = clients.stop_and_compare(host.url())?;
+        Ok(format!(
+            "{} kills ({servers} of the server): {verdict}; slowest start {} ms",
+            self.kills,
+            slowest.as_millis()
+        ))
+    }
+}
+
+/// Clients at work.
+struct Clients {
+    stop: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<Result<Record>>>,
+}
+
+impl Clients {
+    fn start(url: &str) -> Self {
+        let (url, stop): (Arc<str>, _) = (url.into(), Arc::new(AtomicBool::new(false)));
+        let start = |number| {
+            let (url, stop) = (Arc::clone(&url), Arc::clone(&stop));
+            thread::spawn(move || Client::new(number, &url).run(&stop))
+        };
+        Self {
+            threads: (0..CLIENTS).map(start).collect(),
+            stop,
+        }
+    }
+
+    /// Lets them finish, and compares what they were told with what a host kept.
+    fn stop_and_compare(self, url: &str) -> Result<Verdict> {
+        self.stop.store(true, Ordering::Release);
         let mut records = Vec::new();
-        for client in clients {
-            let record = client.join();
+        for thread in self.threads {
+            let record = thread.join();
             records.push(record.map_err(|_| anyhow::anyhow!("a client panicked"))??);
         }
-        let verdict = verdict::compare(&url, &records, DRAIN)?;
+        let verdict = verdict::compare(url, &records, DRAIN)?;
         ensure!(
             verdict.problems.is_empty(),
             "{}",
             verdict.problems.join("\n")
         );
-        Ok(format!(
-            "{} kills: {} events and {} creations acknowledged, {} cascades, {} timers; none lost, \
-             none twice; slowest start {} ms",
-            self.kills,
-            verdict.events,
-            verdict.creations,
-            verdict.cascades,
-            verdict.timers,
-            slowest.as_millis()
-        ))
+        Ok(verdict)
     }
 }
 

@@ -42,9 +42,13 @@ impl Test {
             "methods of the guests, natively",
             cargo(&["test", "--quiet"]).current_dir(&components),
         )?;
+        say("── servers for the tests");
+        xcomponent_servers::install()?;
         tests()?;
         sim::Sim::check().run()?;
-        crash::Crash::check().run()?;
+        for crash in crash::Crash::checks() {
+            crash.run()?;
+        }
         step("doc tests", &mut cargo(&["test", "--workspace", "--doc"]))?;
         let mut docs = cargo(&[
             "doc",

@@ -49,7 +49,7 @@ impl Config {
 /// A schema of a database on a server. Shown without its password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
-    pub(super) postgres: tokio_postgres::Config,
+    pub(super) postgres: Box<tokio_postgres::Config>,
     pub(super) schema: String,
 }
 
@@ -111,7 +111,7 @@ impl FromStr for Target {
             .keepalives_interval(interval)
             .keepalives_retries(retries);
         Ok(Self {
-            postgres,
+            postgres: Box::new(postgres),
             schema: schema.to_owned(),
         })
     }

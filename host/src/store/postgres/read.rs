@@ -323,21 +323,26 @@ impl Postgres {
             let rows = self.rows_for_people(question, &[&signed(after), &number])?;
             next = rows.first().and_then(|row| row.get(0));
         }
-        // Most pages are whole after one question; those with other records in between are not.
-        let depth = i64::try_from(page.bounded()).unwrap_or(i64::MAX);
-        let question = format!(
-            "WITH RECURSIVE back (position, before, depth) AS (
+        // One question for the places and one for what is there: a planner that knows little of
+        // the table would join the two by reading all of it. The limit of one is for it, too.
+        let places = "WITH RECURSIVE back (position, before, depth) AS (
                SELECT position, before, 0::bigint FROM events WHERE position = $1
                UNION ALL
                SELECT e.position, e.before, back.depth + 1
-               FROM back JOIN events e ON e.position = back.before WHERE back.depth < $2)
-             {SELECT_EVENTS} WHERE e.position IN (SELECT position FROM back)
-             ORDER BY e.position DESC"
-        );
+               FROM back, LATERAL (SELECT position, before FROM events
+                                   WHERE position = back.before LIMIT 1) AS e
+               WHERE back.depth < $2)
+             SELECT position FROM back";
+        let question =
+            format!("{SELECT_EVENTS} WHERE e.position = ANY($1) ORDER BY e.position DESC");
+        let depth = i64::try_from(page.bounded()).unwrap_or(i64::MAX);
+        // Most pages are whole at once; those with other records in between are not.
         while let Some(position) = next {
+            let places = self.rows_for_people(places, &[&position, &depth])?;
+            let places: Vec<i64> = places.iter().map(|row| row.get(0)).collect();
             // The rest may have been removed.
             next = None;
-            for row in self.rows_for_people(&question, &[&position, &depth])? {
+            for row in self.rows_for_people(&question, &[&places])? {
                 let event = self.event(&row)?;
                 next = event.before.map(signed);
                 let position = event.entry.position.0;

@@ -17,10 +17,12 @@ pub(super) struct Host {
 
 impl Host {
     /// Starts a host in a folder and waits until it serves; port 0 is any that is free.
-    pub(super) fn start(program: &Path, folder: &Path, port: u16) -> Result<Self> {
+    pub(super) fn start(program: &Path, folder: &Path, store: &str, port: u16) -> Result<Self> {
         let mut process = Command::new(program)
-            .args(["serve", "ledger.yaml", "--json", "--data", "data", "--port"])
-            .arg(port.to_string())
+            .args(["serve", "ledger.yaml", "--json", "--data", "data"])
+            .args(["--store", store, "--port", &port.to_string()])
+            // What goes wrong is what is wanted here.
+            .env("RUST_LOG", "off")
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -37,7 +39,8 @@ impl Host {
         ensure!(!line.is_empty(), "the host ended at its start");
         let ready: Value = serde_json::from_str(&line)
             .with_context(|| format!("the host's first line is no JSON: {line}"))?;
-        let url = ready["url"].as_str().context("the host has an address")?;
+        let url = ready["url"].as_str();
+        let url = url.with_context(|| format!("the host does not serve: {line}"))?;
         host.url = url.to_owned();
         Ok(host)
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,16 @@ pub(super) struct Verdict {
     pub(super) cascades: usize,
     pub(super) timers: usize,
     pub(super) problems: Vec<String>,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} events and {} creations acknowledged, {} cascades, {} timers; none lost, none twice",
+            self.events, self.creations, self.cascades, self.timers
+        )
+    }
 }
 
 /// Compares; what is on its way may take so long.
