@@ -21,6 +21,7 @@ mod machine;
 mod metrics;
 mod openapi;
 mod origin;
+mod prefer;
 mod record;
 mod seal;
 mod serve;
@@ -142,6 +143,7 @@ fn native() -> OpenApiRouter<State> {
         .routes(routes!(diagrams::of_instance))
         .routes(routes!(events::send))
         .routes(routes!(events::broadcast))
+        .routes(routes!(trace::of_event))
         .routes(routes!(bulk::send_all))
         .routes(routes!(stream::open))
         .routes(routes!(dead_letters::list))
