@@ -12,6 +12,7 @@ mod components;
 mod dead_letters;
 mod diagrams;
 mod docs;
+mod entrance;
 mod error;
 mod events;
 mod health;
@@ -39,7 +40,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use xcomponent_core::id::TenantId;
 
 use self::seal::Seal;
-pub use self::serve::serve;
+pub use self::{entrance::Entrance, serve::serve};
 use crate::{driver::Handle, tenancy::Registry};
 
 /// The API as a service.

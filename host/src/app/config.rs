@@ -7,7 +7,7 @@ use xcomponent_core::{id::PartitionCount, limits::Limits};
 use crate::{
     api,
     driver::{
-        self,
+        self, Progress,
         clock::{Clock, SystemClock},
     },
     sandbox,
@@ -54,6 +54,8 @@ pub struct Config {
     /// Names under which this host may be addressed besides loopback ones; without keys no other
     /// `Host` header is served.
     pub allowed_hosts: Vec<String>,
+    /// Told how far the host is while it starts.
+    pub progress: Progress,
     /// After how long without a record a stream says that it is still there.
     pub heartbeat: Duration,
 }
@@ -75,6 +77,7 @@ impl Default for Config {
             history_bytes_max: 4 << 30,
             public_address: None,
             allowed_hosts: Vec::new(),
+            progress: Progress::default(),
             heartbeat: Duration::from_secs(15),
         }
     }

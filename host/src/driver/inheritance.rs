@@ -6,6 +6,7 @@ use xcomponent_core::{
     record::Snapshot,
 };
 
+use super::progress::Progress;
 use crate::store::{Result, Store};
 
 /// What one shard gets.
@@ -18,7 +19,12 @@ pub(super) struct Will {
 }
 
 /// Reads what there is.
-pub(super) fn read(placement: Placement, store: &dyn Store, owed: &Owed) -> Result<Vec<Will>> {
+pub(super) fn read(
+    placement: Placement,
+    store: &dyn Store,
+    owed: &Owed,
+    progress: &Progress,
+) -> Result<Vec<Will>> {
     let mut wills: Vec<Will> = std::iter::repeat_with(Will::default)
         .take(placement.shards)
         .collect();
@@ -27,9 +33,11 @@ pub(super) fn read(placement: Placement, store: &dyn Store, owed: &Owed) -> Resu
         .collect();
     for (partition, instances) in store.load(placement.partitions, &all)? {
         let will = &mut wills[placement.owner(partition)];
+        progress.add_instances(instances.len());
         will.instances.push((partition, instances));
     }
     for debt in owed.debts() {
+        progress.add_deliveries(1);
         for (shard, debt) in debt.addressed(placement) {
             wills[shard].debts.push(debt);
         }

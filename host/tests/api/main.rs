@@ -22,5 +22,6 @@ mod operators;
 mod prefer;
 mod reload;
 mod served;
+mod starting;
 mod stream;
 mod versions;

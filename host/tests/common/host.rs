@@ -89,6 +89,12 @@ impl TestHost {
         host
     }
 
+    /// Ends it, so that nothing holds its store any more.
+    pub(crate) async fn shutdown(self) {
+        drop(self.router);
+        assert!(self.host.shutdown(PATIENCE).await, "nothing is cut off");
+    }
+
     /// Asks, as a client on this machine would.
     pub(crate) async fn ask(&self, mut request: Request<Body>) -> Answer {
         let headers = request.headers_mut();

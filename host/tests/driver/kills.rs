@@ -17,7 +17,7 @@ use xcomponent_core::{
     time::Timestamp,
 };
 use xcomponent_host::{
-    driver::{self, Config, Handle, Joiner, clock::ManualClock},
+    driver::{self, Config, Handle, Joiner, Progress, clock::ManualClock},
     store::{
         Store,
         query::{ComponentVersion, InstanceFilter, PageRequest},
@@ -115,7 +115,7 @@ impl Life {
                 .handle()
                 .activate(&deployment.tenant, name, version, OnLive::NextEvent);
         activated.await;
-        let (handle, joiner) = prepared.inherit().unwrap();
+        let (handle, joiner) = prepared.inherit(&Progress::default()).unwrap();
         Self {
             handle,
             joiner,
