@@ -41,7 +41,7 @@ use xcomponent_core::id::TenantId;
 
 use self::seal::Seal;
 pub use self::{entrance::Entrance, serve::serve};
-use crate::{driver::Handle, tenancy::Registry};
+use crate::{driver::Handle, key::Key, tenancy::Registry};
 
 /// The API as a service.
 pub type Router = AxumRouter;
@@ -78,15 +78,15 @@ struct Shared {
 }
 
 impl State {
-    /// Connects the API to what it asks.
-    pub fn new(handle: Handle, registry: Registry, config: Config) -> Self {
+    /// Connects the API to what it asks; positions and cursors are shown under that key.
+    pub fn new(handle: Handle, registry: Registry, seal: Key, config: Config) -> Self {
         Self {
             shared: Arc::new(Shared {
                 handle,
                 registry,
                 config,
                 tenant: TenantId::default_tenant(),
-                seal: Seal::new(),
+                seal: Seal::new(seal),
                 streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
                 stopping: watch::Sender::new(false),
             }),

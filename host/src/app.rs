@@ -13,6 +13,7 @@ pub use self::config::{Config, StoreConfig};
 use crate::{
     api::{self, Entrance},
     driver::{self, Handle, Joiner, Progress},
+    key::{self, Key},
     sandbox::{self, Sandboxes},
     store::{
         Store,
@@ -37,6 +38,12 @@ pub enum StartError {
     /// The driver did not start.
     #[error(transparent)]
     Driver(#[from] driver::StartError),
+    /// There is no key under which positions are shown.
+    #[error(transparent)]
+    Key(#[from] key::Error),
+    /// The operating system gives no randomness.
+    #[error("no key can be made")]
+    Random(#[source] io::Error),
     /// The components that were there cannot be loaded.
     #[error("the components of the last run cannot be loaded")]
     Restore(#[source] tenancy::Error),
@@ -77,6 +84,10 @@ impl Host {
     ///
     /// If something does not start.
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let seal = match config.seal_key.clone() {
+            Some(path) => on_own_thread(move || Key::kept_in(&path)).await?,
+            None => Key::random().map_err(StartError::Random)?,
+        };
         let sandboxes = Sandboxes::new(config.sandbox.clone())?;
         let (setup, guests) = (config.driver(), sandboxes.clone());
         let prepared = on_own_thread(move || driver::prepare(setup, store, guests)).await?;
@@ -89,7 +100,7 @@ impl Host {
             .map_err(StartError::Restore)?;
         let progress = config.progress.clone();
         let (handle, joiner) = on_own_thread(move || prepared.inherit(&progress)).await?;
-        let state = api::State::new(handle.clone(), registry.clone(), config.api());
+        let state = api::State::new(handle.clone(), registry.clone(), seal, config.api());
         Ok(Self {
             handle,
             registry,

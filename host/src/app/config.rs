@@ -45,6 +45,9 @@ pub struct Config {
     pub leniency: Leniency,
     /// Where instances and their history are kept.
     pub store: StoreConfig,
+    /// File with the key under which callers are shown positions and cursors, made if it is not
+    /// there: what they were given stays good as long as it is kept. None = a key for this process.
+    pub seal_key: Option<PathBuf>,
     /// Records of an instance after which a store on a disk keeps its newest state.
     pub snapshot_interval: u64,
     /// Bytes of history the memory store keeps; finished instances go first.
@@ -73,6 +76,7 @@ impl Default for Config {
             sandbox: sandbox::Config::default(),
             leniency: Leniency::default(),
             store: StoreConfig::Memory,
+            seal_key: None,
             snapshot_interval: sqlite::Config::default().snapshot_interval,
             history_bytes_max: 4 << 30,
             public_address: None,

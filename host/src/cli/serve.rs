@@ -62,7 +62,8 @@ pub(super) struct Serve {
     /// Engines, each with a thread of its own; one per core where absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     shards: Option<u16>,
-    /// Folder in which the host keeps what must outlive it: its database, and compiled components.
+    /// Folder in which the host keeps what must outlive it: its database, the key of the positions
+    /// that callers were given, and compiled components.
     #[arg(
         long,
         value_name = "FOLDER",
@@ -214,6 +215,8 @@ impl Serve {
         };
         let own_cache = || self.data.join("cache");
         let uses_data = config.store != StoreConfig::Memory;
+        // Positions in memory begin anew with each start, and so does what they are shown under.
+        config.seal_key = uses_data.then(|| self.data.join("seal.key"));
         config.sandbox.cache_dir = self.cache.clone().or_else(|| uses_data.then(own_cache));
         Ok((listener, config))
     }

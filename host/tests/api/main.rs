@@ -21,6 +21,7 @@ mod instances;
 mod operators;
 mod prefer;
 mod reload;
+mod restart;
 mod served;
 mod starting;
 mod stream;

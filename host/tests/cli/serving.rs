@@ -1,10 +1,10 @@
 //! `serve`.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener};
 
 use serde_json::json;
 
-use crate::harness::{Serving, guest, xcomponent};
+use crate::harness::{Serving, command, guest, scratch, xcomponent};
 
 #[test]
 fn a_host_serves_what_is_named_until_it_is_told_to_end() {
@@ -77,4 +77,34 @@ fn a_port_that_is_taken_is_named() {
     assert_eq!(refused.code, 1);
     let message = format!("listening on 127.0.0.1:{port}");
     assert!(refused.stderr.contains(&message), "{refused:?}");
+}
+
+#[test]
+fn what_one_host_kept_the_next_one_has() {
+    let data = scratch("kept");
+    let serving = Serving::start_in(&data, ["shop.yaml"]);
+    let order = json!({"id": "o", "context": {"orderId": "O-1"}});
+    serving.create("Shop", "Order", &order);
+    assert!(serving.end().0.success());
+    assert!(data.join("seal.key").exists());
+    let serving = Serving::start_in(&data, [] as [&str; 0]);
+    let sent = serving.ask(["send", "o", "PAY"]).done();
+    assert_eq!(sent.stdout, "transitioned  Created → Paid\n");
+}
+
+#[test]
+fn a_damaged_key_is_named() {
+    let data = scratch("damaged-key");
+    fs::write(data.join("seal.key"), "short").unwrap();
+    let refused = command()
+        .args(["serve", "--port", "0", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        said.contains("seal.key` is damaged: it has 5 bytes, expected 32"),
+        "{said}"
+    );
 }
