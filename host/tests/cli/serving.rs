@@ -108,3 +108,35 @@ fn a_damaged_key_is_named() {
         "{said}"
     );
 }
+
+#[test]
+fn a_definition_that_was_changed_wants_another_version() {
+    let folder = scratch("changed");
+    let (data, path) = (folder.join("data"), folder.join("shop.yaml"));
+    let yaml = fs::read_to_string("tests/cli/files/shop.yaml").unwrap();
+    fs::write(&path, &yaml).unwrap();
+    assert!(Serving::start_in(&data, [&path]).end().0.success());
+    assert!(Serving::start_in(&data, [&path]).end().0.success());
+
+    let changed = yaml.replace("default: 10", "default: 20");
+    fs::write(&path, &changed).unwrap();
+    let refused = command()
+        .args(["serve", "--port", "0", "--data"])
+        .args([&data, &path])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    let path_text = path.display();
+    let why = format!(
+        "error: {path_text} is not accepted: \
+         the host has version `1.0.0` of `Shop` with other content (there "
+    );
+    assert!(said.contains(&why), "{said}");
+    let what_to_do = format!("); raise `version:` in {path_text}\n");
+    assert!(said.ends_with(&what_to_do), "{said}");
+
+    fs::write(&path, changed.replace("1.0.0", "1.0.1")).unwrap();
+    let serving = Serving::start_in(&data, [&path]);
+    assert_eq!(serving.ready["components"][0]["version"], "1.0.1");
+}
