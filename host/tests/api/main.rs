@@ -26,3 +26,4 @@ mod served;
 mod starting;
 mod stream;
 mod versions;
+mod zero;
