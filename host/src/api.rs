@@ -12,6 +12,7 @@ mod components;
 mod dead_letters;
 mod diagrams;
 mod docs;
+mod entrance;
 mod error;
 mod events;
 mod health;
@@ -21,6 +22,7 @@ mod machine;
 mod metrics;
 mod openapi;
 mod origin;
+mod prefer;
 mod record;
 mod seal;
 mod serve;
@@ -38,8 +40,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use xcomponent_core::id::TenantId;
 
 use self::seal::Seal;
-pub use self::serve::serve;
-use crate::{driver::Handle, tenancy::Registry};
+pub use self::{entrance::Entrance, serve::serve};
+use crate::{driver::Handle, key::Key, tenancy::Registry};
 
 /// The API as a service.
 pub type Router = AxumRouter;
@@ -76,15 +78,15 @@ struct Shared {
 }
 
 impl State {
-    /// Connects the API to what it asks.
-    pub fn new(handle: Handle, registry: Registry, config: Config) -> Self {
+    /// Connects the API to what it asks; positions and cursors are shown under that key.
+    pub fn new(handle: Handle, registry: Registry, seal: Key, config: Config) -> Self {
         Self {
             shared: Arc::new(Shared {
                 handle,
                 registry,
                 config,
                 tenant: TenantId::default_tenant(),
-                seal: Seal::new(),
+                seal: Seal::new(seal),
                 streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
                 stopping: watch::Sender::new(false),
             }),
@@ -142,6 +144,7 @@ fn native() -> OpenApiRouter<State> {
         .routes(routes!(diagrams::of_instance))
         .routes(routes!(events::send))
         .routes(routes!(events::broadcast))
+        .routes(routes!(trace::of_event))
         .routes(routes!(bulk::send_all))
         .routes(routes!(stream::open))
         .routes(routes!(dead_letters::list))

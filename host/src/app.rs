@@ -6,13 +6,14 @@ pub mod simulation;
 
 use std::{future::Future, io, net::SocketAddr, panic::resume_unwind, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 use xcomponent_core::id::TenantId;
 
 pub use self::config::{Config, StoreConfig};
 use crate::{
-    api,
-    driver::{self, Handle, Joiner},
+    api::{self, Entrance},
+    driver::{self, Handle, Joiner, Progress},
+    key::{self, Key},
     sandbox::{self, Sandboxes},
     store::{
         Store,
@@ -41,6 +42,12 @@ pub enum StartError {
     /// The driver did not start.
     #[error(transparent)]
     Driver(#[from] driver::StartError),
+    /// There is no key under which positions are shown.
+    #[error(transparent)]
+    Key(#[from] key::Error),
+    /// The operating system gives no randomness.
+    #[error("no key can be made")]
+    Random(#[source] io::Error),
     /// The components that were there cannot be loaded.
     #[error("the components of the last run cannot be loaded")]
     Restore(#[source] tenancy::Error),
@@ -89,18 +96,23 @@ impl Host {
     ///
     /// If something does not start.
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let seal = match config.seal_key.clone() {
+            Some(path) => on_own_thread(move || Key::kept_in(&path)).await?,
+            None => Key::random().map_err(StartError::Random)?,
+        };
         let sandboxes = Sandboxes::new(config.sandbox.clone())?;
-        let (driver, guests) = (config.driver(), sandboxes.clone());
-        let prepared = on_own_thread(move || driver::prepare(driver, store, guests)).await?;
+        let (setup, guests) = (config.driver(), sandboxes.clone());
+        let prepared = on_own_thread(move || driver::prepare(setup, store, guests)).await?;
         let installer = Arc::new(sandboxes.clone());
         let registry = Registry::new(prepared.handle().clone(), installer, config.leniency);
         let tenant = TenantId::default_tenant();
         registry
-            .restore(&tenant)
+            .restore(&tenant, &config.progress)
             .await
             .map_err(StartError::Restore)?;
-        let (handle, joiner) = on_own_thread(|| prepared.inherit()).await?;
-        let state = api::State::new(handle.clone(), registry.clone(), config.api());
+        let progress = config.progress.clone();
+        let (handle, joiner) = on_own_thread(move || prepared.inherit(&progress)).await?;
+        let state = api::State::new(handle.clone(), registry.clone(), seal, config.api());
         Ok(Self {
             handle,
             registry,
@@ -140,9 +152,8 @@ impl Host {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        let served = api::serve(listener, self.state.clone(), stop).await;
-        self.shutdown(GRACE).await;
-        served
+        let reception = Reception::open(listener, Progress::default(), stop);
+        reception.lead_to(self).await
     }
 
     /// Accepts nothing more, lets finish what is in flight, and ends; true if nothing was cut off.
@@ -153,9 +164,52 @@ impl Host {
     }
 }
 
+/// A port that is answered from its first moment, also while the host behind it still starts.
+/// Dropped, it is closed.
+pub struct Reception {
+    entrance: Entrance,
+    served: JoinHandle<io::Result<()>>,
+}
+
+impl Reception {
+    /// Begins to answer: `/healthz` well, `/readyz` with the progress, everything else with the
+    /// request to come again. Ends when `stop` is there, and lets finish what is in flight.
+    pub fn open(
+        listener: TcpListener,
+        progress: Progress,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
+        let entrance = Entrance::new(progress);
+        let served = tokio::spawn(api::serve(listener, entrance.clone(), stop));
+        Self { entrance, served }
+    }
+
+    /// Lets everybody through to the host, from this moment on. What it gives waits until it is
+    /// time to stop, then ends the host; it fails if the listener does.
+    pub fn lead_to(mut self, host: Host) -> impl Future<Output = io::Result<()>> + Send {
+        self.entrance.open(host.state.clone());
+        async move {
+            let served = finished(&mut self.served).await;
+            host.shutdown(GRACE).await;
+            served
+        }
+    }
+}
+
+impl Drop for Reception {
+    fn drop(&mut self) {
+        self.served.abort();
+    }
+}
+
 /// Does something that blocks.
 async fn on_own_thread<T: Send + 'static>(blocks: impl FnOnce() -> T + Send + 'static) -> T {
-    let done = tokio::task::spawn_blocking(blocks).await;
+    finished(&mut tokio::task::spawn_blocking(blocks)).await
+}
+
+/// What a task gives that nobody cancels; its panic goes on here.
+async fn finished<T>(task: &mut JoinHandle<T>) -> T {
+    let done = task.await;
     done.unwrap_or_else(|panic| resume_unwind(panic.into_panic()))
 }
 

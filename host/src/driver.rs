@@ -27,6 +27,7 @@ mod intake;
 mod leases;
 mod log;
 mod outbox;
+mod progress;
 mod queries;
 mod shard;
 mod shared;
@@ -52,6 +53,7 @@ use xcomponent_core::{
 use self::{clock::Clock, guests::Guests, shard::Shard, shared::Shared};
 pub use self::{
     handle::Handle,
+    progress::Progress,
     stream::Subscription,
     waiter::{Pending, PendingBatch},
 };
@@ -101,7 +103,7 @@ pub fn start<G: Guests>(
     store: Arc<dyn Store>,
     guests: G,
 ) -> Result<(Handle, Joiner), StartError> {
-    prepare(config, store, guests)?.inherit()
+    prepare(config, store, guests)?.inherit(&Progress::default())
 }
 
 /// Starts the engines without anything in them, so that they can be told what versions there are
@@ -189,7 +191,7 @@ impl Prepared {
     /// # Errors
     ///
     /// If the store cannot be read.
-    pub fn inherit(self) -> Result<(Handle, Joiner), StartError> {
+    pub fn inherit(self, progress: &Progress) -> Result<(Handle, Joiner), StartError> {
         let Self {
             handle,
             joiner,
@@ -198,7 +200,7 @@ impl Prepared {
         } = self;
         let shared = &handle.shared;
         let (placement, store) = (shared.placement, &*shared.store);
-        inheritance::hand_over(placement, &shared.posts, store, &owed, last)
+        inheritance::hand_over(placement, &shared.posts, store, &owed, last, progress)
             .map_err(StartError::Store)?;
         Ok((handle, joiner))
     }

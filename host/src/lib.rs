@@ -4,6 +4,7 @@ pub mod api;
 pub mod app;
 pub mod cli;
 pub mod driver;
+pub mod key;
 pub mod sandbox;
 pub mod source;
 pub mod store;

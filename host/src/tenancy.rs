@@ -126,7 +126,10 @@ pub enum Error {
         found: ComponentName,
     },
     /// The label names another artifact.
-    #[error("version `{version}` of `{component}` exists with another artifact")]
+    #[error(
+        "version `{version}` of `{component}` exists with another artifact; \
+         raise `version` in the definition"
+    )]
     VersionExists {
         /// Of which component.
         component: ComponentName,

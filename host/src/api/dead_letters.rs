@@ -201,9 +201,20 @@ pub(super) async fn replay(
     let letter = find(&state, &caller, &id, &which).await?;
     let request = replaying(&letter.letter);
     match state.handle().request(&caller.tenant, request).await {
-        Reply::Discarded => Ok(events::accepted()),
+        Reply::Discarded => {
+            let sent = JsonAnswer(SentAgain {
+                disposition: "accepted",
+            });
+            Ok((StatusCode::ACCEPTED, sent).into_response())
+        }
         reply => events::answer(&state, reply),
     }
+}
+
+/// What is answered where a replay has no outcome of its own.
+#[derive(Serialize)]
+struct SentAgain {
+    disposition: &'static str,
 }
 
 /// How a replay of many ended.

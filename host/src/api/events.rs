@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 use xcomponent_core::{
@@ -23,8 +23,12 @@ use super::{
     body::{self, Body},
     caller::Caller,
     error::{ApiError, Problem, Result},
+    prefer::{Accepted, Prefer},
     wire::{BroadcastTally, Handled},
 };
+
+/// Why there is an id to tell.
+const NAMED: &str = "an event whose sender does not wait is given an id";
 
 /// An event for one instance.
 #[derive(Deserialize, ToSchema)]
@@ -45,18 +49,33 @@ pub(super) struct NewEvent {
     expected_state: Option<String>,
 }
 
+/// What is answered with 202.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(
+    dead_code,
+    clippy::large_enum_variant,
+    reason = "it only describes what is written elsewhere"
+)]
+pub(super) enum NotSettled {
+    /// It will be tried again.
+    Handled(Handled),
+    /// It was taken in, and is not durable yet.
+    Accepted(Accepted),
+}
+
 /// Sends an event to an instance, and answers when what became of it is durable.
 #[utoipa::path(
     post, path = "/v1/instances/{id}/events", tag = "events",
     params(
         ("id" = String, Path, description = "The instance"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same key gives the same answer"),
-        ("Prefer" = Option<String>, Header, description = "`respond-async` answers before the commit"),
+        ("Prefer" = Option<String>, Header, description = "`respond-async` answers before the commit; with `wait=5` only if that takes longer than 5 s"),
     ),
     request_body = NewEvent,
     responses(
         (status = 200, description = "Transitioned, ignored or deferred", body = Handled),
-        (status = 202, description = "It faulted and will be tried again, or the caller did not want to wait", body = Handled),
+        (status = 202, description = "It faulted and will be tried again; or the caller did not want to wait: it was taken in, and is not durable yet", body = NotSettled),
         (status = 409, description = "Wrong state, or the instance is finished", body = Problem),
         (status = 422, description = "A method or the schema refused it, or it was dead-lettered", body = Problem),
         (status = "4XX", description = "It was not handled", body = Problem),
@@ -67,27 +86,27 @@ pub(super) async fn send(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(instance): Path<String>,
+    prefer: Prefer,
     headers: HeaderMap,
     Body(new): Body<NewEvent>,
 ) -> Result<Response> {
+    let id = prefer.event_id(&state, event_key(&headers, new.id.as_deref())?);
     let send = SendEvent {
         instance: body::instance_id(&instance)?,
         component: None,
         event: EventName::new(body::name(&new.event, "event")?),
         payload: body::object(new.payload.as_deref(), "payload")?,
-        id: event_key(&headers, new.id.as_deref())?,
+        id: id.clone(),
         expected_state: body::state(new.expected_state.as_deref(), "expected_state")?,
         sent_at: None,
         trace_parent: trace_parent(&headers),
     };
-    let pending = state.handle().submit(&caller.tenant, Request::Send(send));
-    if prefers_async(&headers) {
-        let mut response = accepted();
-        let applied = HeaderValue::from_static("respond-async");
-        response.headers_mut().insert("preference-applied", applied);
-        return Ok(response);
-    }
-    answer(&state, pending.await)
+    let Some(reply) = prefer.ask(&state, &caller, Request::Send(send)).await? else {
+        let id = id.expect(NAMED);
+        let trace = format!("/v1/instances/{instance}/trace?event={id}");
+        return Ok(prefer.accepted(Accepted::event(&id, trace)));
+    };
+    answer(&state, reply)
 }
 
 /// What an event's sender reads.
@@ -180,27 +199,6 @@ pub(super) fn trace_parent(headers: &HeaderMap) -> Option<Arc<str>> {
     is_legal.then(|| text.into())
 }
 
-fn prefers_async(headers: &HeaderMap) -> bool {
-    let prefer = headers.get("prefer").and_then(|value| value.to_str().ok());
-    prefer.is_some_and(|prefer| {
-        prefer
-            .split(',')
-            .any(|one| one.trim().eq_ignore_ascii_case("respond-async"))
-    })
-}
-
-/// 202 without a word on what became of it.
-pub(super) fn accepted() -> Response {
-    #[derive(Serialize)]
-    struct Accepted {
-        disposition: &'static str,
-    }
-    let body = Accepted {
-        disposition: "accepted",
-    };
-    (StatusCode::ACCEPTED, JsonAnswer(body)).into_response()
-}
-
 fn mark_replayed(response: &mut Response, replayed: bool) {
     if replayed {
         let value = HeaderValue::from_static("true");
@@ -230,10 +228,16 @@ pub(super) struct NewBroadcast {
 /// transitions have any, else all.
 #[utoipa::path(
     post, path = "/v1/components/{component}/machines/{machine}/events", tag = "events",
-    params(("component" = String, Path, description = "The component"), ("machine" = String, Path, description = "The machine")),
+    params(
+        ("component" = String, Path, description = "The component"),
+        ("machine" = String, Path, description = "The machine"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key gives the same answer"),
+        ("Prefer" = Option<String>, Header, description = "`respond-async` answers before the commit; with `wait=5` only if that takes longer than 5 s"),
+    ),
     request_body = NewBroadcast,
     responses(
         (status = 200, description = "How it ended", body = BroadcastTally),
+        (status = 202, description = "The caller did not want to wait: it was taken in, and is not durable yet", body = Accepted),
         (status = "4XX", description = "It was not sent", body = Problem),
     )
 )]
@@ -241,23 +245,34 @@ pub(super) async fn broadcast(
     Shared(state): Shared<State>,
     caller: Caller,
     Path((component, machine)): Path<(String, String)>,
+    prefer: Prefer,
     headers: HeaderMap,
     Body(new): Body<NewBroadcast>,
 ) -> Result<Response> {
+    let (component, machine) = (ComponentName::new(component), MachineName::new(machine));
+    if prefer.is_async() {
+        state.expect_machine(&caller, &component, &machine, |_| Ok(()))?;
+    }
     let selector = Selector {
-        component: ComponentName::new(component),
-        machine: Some(MachineName::new(machine)),
+        component,
+        machine: Some(machine),
         state: body::state(new.state.as_deref(), "state")?,
         by: SelectBy::MachineRules,
     };
+    let id = prefer.event_id(&state, event_key(&headers, new.id.as_deref())?);
     let request = state.handle().broadcast(
         Arc::new(selector),
         EventName::new(body::name(&new.event, "event")?),
         body::object(new.payload.as_deref(), "payload")?,
-        event_key(&headers, new.id.as_deref())?,
+        id.clone(),
         trace_parent(&headers),
     );
-    match state.handle().request(&caller.tenant, request).await {
+    let Some(reply) = prefer.ask(&state, &caller, request).await? else {
+        let id = id.expect(NAMED);
+        let trace = format!("/v1/events/{id}/trace");
+        return Ok(prefer.accepted(Accepted::event(&id, trace)));
+    };
+    match reply {
         Reply::Tally { tally, replayed } => {
             let mut response = JsonAnswer(BroadcastTally::from(tally)).into_response();
             mark_replayed(&mut response, replayed);

@@ -3,28 +3,65 @@
 use axum::{
     Json as JsonAnswer,
     extract::State as Shared,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::State;
+use crate::driver::Progress;
 
 /// How the host is.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// `ok` or `not_ready`.
+    /// `ok`, `recovering` or `not_ready`.
     status: &'static str,
     /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// How far it is, while it is recovering.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<Recovered>,
 }
 
-const OK: Health = Health {
-    status: "ok",
-    reason: None,
-};
+/// What a host that starts has of what the last one left behind.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Recovered {
+    /// Versions of components that there are; 0 until that is known.
+    components: usize,
+    /// Of these, compiled and loaded.
+    components_ready: usize,
+    /// Instances that were read.
+    instances: usize,
+    /// What was on its way, and is sent again.
+    deliveries: usize,
+}
+
+/// The process is there.
+pub(super) fn alive() -> JsonAnswer<Health> {
+    JsonAnswer(Health {
+        status: "ok",
+        ..Health::default()
+    })
+}
+
+/// It does not take work yet, and is so far.
+pub(super) fn recovering(progress: &Progress) -> Response {
+    let done = progress.read();
+    let health = Health {
+        status: "recovering",
+        reason: None,
+        progress: Some(Recovered {
+            components: done.components,
+            components_ready: done.components_ready,
+            instances: done.instances,
+            deliveries: done.deliveries,
+        }),
+    };
+    let soon = [(header::RETRY_AFTER, "1")];
+    (StatusCode::SERVICE_UNAVAILABLE, soon, JsonAnswer(health)).into_response()
+}
 
 /// Whether the process is there.
 #[utoipa::path(
@@ -32,7 +69,7 @@ const OK: Health = Health {
     responses((status = 200, description = "It is", body = Health))
 )]
 pub(super) async fn live() -> JsonAnswer<Health> {
-    std::future::ready(JsonAnswer(OK)).await
+    std::future::ready(alive()).await
 }
 
 /// Whether the host takes work.
@@ -40,7 +77,7 @@ pub(super) async fn live() -> JsonAnswer<Health> {
     get, path = "/readyz", tag = "operators",
     responses(
         (status = 200, description = "It does", body = Health),
-        (status = 503, description = "It is ending or broken, or cannot make anything durable", body = Health),
+        (status = 503, description = "It is recovering, ending or broken, or cannot make anything durable", body = Health),
     )
 )]
 pub(super) async fn ready(Shared(state): Shared<State>) -> Response {
@@ -50,14 +87,15 @@ pub(super) async fn ready(Shared(state): Shared<State>) -> Response {
         false => Some("the host is ending or has failed".to_owned()),
     };
     let answer = match problem {
-        None => (StatusCode::OK, JsonAnswer(OK)),
-        reason => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            JsonAnswer(Health {
+        None => alive().into_response(),
+        reason => {
+            let health = Health {
                 status: "not_ready",
                 reason,
-            }),
-        ),
+                progress: None,
+            };
+            (StatusCode::SERVICE_UNAVAILABLE, JsonAnswer(health)).into_response()
+        }
     };
-    std::future::ready(answer.into_response()).await
+    std::future::ready(answer).await
 }

@@ -4,13 +4,14 @@ use axum::{
     Json as JsonAnswer,
     extract::{Path, State as Shared},
     http::StatusCode,
+    response::{IntoResponse, Response},
 };
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use utoipa::ToSchema;
 use xcomponent_core::{
     definition::Operator,
-    effect::Reply,
+    effect::{Refused, Reply},
     id::{ComponentName, InstanceId, MachineName, StateName, Version, singleton_id},
     input::{Create, Request},
     json,
@@ -22,6 +23,7 @@ use super::{
     body::{self, Body, PageParams, Params},
     caller::Caller,
     error::{ApiError, Problem, Result},
+    prefer::{Accepted, Prefer},
     wire::{Instance, List},
 };
 use crate::driver::{InstanceFilter, Page, PageRequest, Where};
@@ -45,11 +47,16 @@ pub(super) struct NewInstance {
 /// Creates an instance.
 #[utoipa::path(
     post, path = "/v1/components/{component}/machines/{machine}/instances", tag = "instances",
-    params(("component" = String, Path, description = "Its component"), ("machine" = String, Path, description = "Its machine")),
+    params(
+        ("component" = String, Path, description = "Its component"),
+        ("machine" = String, Path, description = "Its machine"),
+        ("Prefer" = Option<String>, Header, description = "`respond-async` answers before the commit; with `wait=5` only if that takes longer than 5 s"),
+    ),
     request_body = NewInstance,
     responses(
         (status = 201, description = "The instance", body = Instance),
         (status = 200, description = "The instance that this id named before", body = Instance),
+        (status = 202, description = "The caller did not want to wait: it was taken in, and is not durable yet", body = Accepted),
         (status = "4XX", description = "It was not created", body = Problem),
     )
 )]
@@ -57,30 +64,43 @@ pub(super) async fn create(
     Shared(state): Shared<State>,
     caller: Caller,
     Path((component, machine)): Path<(String, String)>,
+    prefer: Prefer,
     Body(new): Body<NewInstance>,
-) -> Result<(StatusCode, JsonAnswer<Instance>)> {
+) -> Result<Response> {
     let context = body::object(new.context.as_deref(), "context")?;
     let (component, machine) = (ComponentName::new(component), MachineName::new(machine));
+    if prefer.is_async() {
+        state.expect_machine(&caller, &component, &machine, |machine| {
+            let Some(schema) = &machine.schema else {
+                return Ok(());
+            };
+            let context = schema.defaults(&context);
+            schema.check(&context).map_err(Refused::Schema)
+        })?;
+    }
     let own = new.id.as_deref().map(body::instance_id).transpose()?;
     let id = state.creation_id(&caller, &component, &machine, &context, own);
     let create = Create {
         component,
         machine,
         context,
-        id,
+        id: id.clone(),
         repeatable: new.id.is_some(),
         entry_point: false,
         trace_parent: None,
     };
-    let request = Request::Create(create);
-    match state.handle().request(&caller.tenant, request).await {
+    let asked = prefer.ask(&state, &caller, Request::Create(create)).await?;
+    let Some(reply) = asked else {
+        return Ok(prefer.accepted(Accepted::instance(&id)));
+    };
+    match reply {
         Reply::Created { instance, existing } => {
             let status = if existing {
                 StatusCode::OK
             } else {
                 StatusCode::CREATED
             };
-            Ok((status, JsonAnswer(Instance::of(&instance))))
+            Ok((status, JsonAnswer(Instance::of(&instance))).into_response())
         }
         Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now())),
         other => unreachable!("a creation is answered with an instance or refused: {other:?}"),

@@ -18,7 +18,8 @@ pub(super) fn document() -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(
             "Runs state machines packed as WebAssembly components. Errors are \
-             `application/problem+json`; answers about events leave after a durable commit.",
+             `application/problem+json`; answers about events leave after a durable commit, \
+             unless the caller says `Prefer: respond-async`: then they say so.",
         ))
         .license(Some(license.build()))
         .contact(Some(ContactBuilder::new().name(Some("xcomponent")).build()));

@@ -5,24 +5,23 @@
 //! that know the tenant. What one tenant was given means nothing to another, and what nobody was
 //! given is recognised.
 
-use std::{
-    fmt::Write as _,
-    hash::{BuildHasher, RandomState},
-};
+use std::fmt::Write as _;
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use xcomponent_core::id::TenantId;
 
 use super::error::{ApiError, Result};
-use crate::driver::{Cursor, Position};
+use crate::{
+    driver::{Cursor, Position},
+    key::Key,
+};
 
 const ROUNDS: u8 = 4;
 
-/// The key under which a host shows numbers. Each start makes a new one, as the log in memory
-/// begins anew too.
+/// Shows numbers under a key, which is as old as the log that they count.
 pub(super) struct Seal {
-    key: [u8; 32],
+    key: Key,
 }
 
 /// What a number is for. Part of what is enciphered, so that none is taken for another.
@@ -33,12 +32,8 @@ enum Purpose {
 }
 
 impl Seal {
-    /// A key from the operating system's randomness.
-    pub(super) fn new() -> Self {
-        let mut key = [0; 32];
-        for (number, part) in key.chunks_mut(8).enumerate() {
-            part.copy_from_slice(&RandomState::new().hash_one(number).to_le_bytes());
-        }
+    /// Shows numbers under this key.
+    pub(super) fn new(key: Key) -> Self {
         Self { key }
     }
 
@@ -96,8 +91,8 @@ impl Seal {
     }
 
     fn round(&self, tenant: &TenantId, round: u8, half: u64) -> u64 {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.key).expect("an HMAC takes a key of any length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(self.key.bytes())
+            .expect("an HMAC takes a key of any length");
         mac.update(&[round]);
         mac.update(&half.to_le_bytes());
         mac.update(tenant.as_str().as_bytes());
@@ -111,20 +106,25 @@ impl Seal {
 mod tests {
     use super::*;
 
+    fn seal() -> Seal {
+        Seal::new(Key::random().unwrap())
+    }
+
     #[test]
     fn a_position_comes_back_to_whom_it_was_given_and_to_nobody_else() {
-        let seal = Seal::new();
+        let seal = seal();
         let (ours, theirs) = (TenantId::new("a"), TenantId::new("b"));
         let text = seal.position(&ours, Position(7));
         assert_eq!(seal.read_position(&ours, &text).unwrap(), Position(7));
         assert!(seal.read_position(&theirs, &text).is_err());
         assert!(seal.read_cursor(&ours, &text).is_err());
-        assert!(Seal::new().read_position(&ours, &text).is_err());
+        let other = Seal::new(Key::random().unwrap());
+        assert!(other.read_position(&ours, &text).is_err());
     }
 
     #[test]
     fn what_nobody_was_given_is_no_position() {
-        let seal = Seal::new();
+        let seal = seal();
         let tenant = TenantId::default_tenant();
         for bad in [
             "",
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn neighbours_do_not_look_alike() {
-        let seal = Seal::new();
+        let seal = seal();
         let tenant = TenantId::default_tenant();
         let (one, two) = (
             seal.position(&tenant, Position(1)),

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use axum::serve::ListenerExt as _;
+use axum::{ServiceExt, extract::Request, serve::ListenerExt as _};
 use tokio::{net::TcpListener, sync::watch};
 
-use super::{State, router};
+use super::Entrance;
 
 /// How long requests that have begun may take after the signal to stop. What is still open then
 /// belongs to clients that do not read or do not send, and is cut off.
@@ -22,20 +22,21 @@ const ENDING_MAX: Duration = Duration::from_secs(10);
 /// If the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    state: State,
+    entrance: Entrance,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let listener = listener.tap_io(|stream| {
         // Without it small answers wait for the next packet; a socket that refuses is only slower.
         let _ = stream.set_nodelay(true);
     });
-    let stopping = state.shared.stopping.clone();
-    let stopped = stopping.subscribe();
+    let (stopping, stopped) = watch::channel(false);
+    let service = ServiceExt::<Request>::into_make_service(entrance.clone());
     let stop = async move {
         stop.await;
+        entrance.stop();
         stopping.send_replace(true);
     };
-    let served = axum::serve(listener, router(state)).with_graceful_shutdown(stop);
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop);
     tokio::select! {
         served = served.into_future() => served,
         () = overdue(stopped) => Ok(()),
@@ -43,7 +44,7 @@ pub async fn serve(
 }
 
 async fn overdue(mut stopped: watch::Receiver<bool>) {
-    // The sender lives in the state, as long as anything is served.
+    // The sender lives as long as what waits to stop.
     let _ = stopped.wait_for(|stopped| *stopped).await;
     tokio::time::sleep(ENDING_MAX).await;
 }

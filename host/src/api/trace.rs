@@ -1,4 +1,4 @@
-//! `/v1/instances/{id}/trace`: the cascades that an instance was part of, as trees.
+//! `…/trace`: the cascades that an instance was part of, or that an event began, as trees.
 
 use std::collections::{HashMap, HashSet};
 
@@ -116,6 +116,38 @@ pub(super) async fn trace(
     Ok(JsonAnswer(Trace {
         instance_id: id.to_string(),
         truncated: more || entries.len() == TRACE_MAX,
+        items: forest(&entries),
+    }))
+}
+
+/// What an event from outside led to.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EventTrace {
+    /// The event.
+    event_id: String,
+    /// Each instance that took it, in order; none where nothing of it is durable, or it reached
+    /// nobody.
+    items: Vec<TraceNode>,
+    /// Whether there is more than one answer holds.
+    truncated: bool,
+}
+
+/// What an event from outside led to, at all the instances that it reached.
+#[utoipa::path(
+    get, path = "/v1/events/{id}/trace", tag = "events",
+    params(("id" = String, Path, description = "The event's id")),
+    responses((status = 200, description = "A tree for each instance", body = EventTrace))
+)]
+pub(super) async fn of_event(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<JsonAnswer<EventTrace>> {
+    let id = body::event_id(&id)?;
+    let entries = state.handle().trace(&caller.tenant, &id).await?;
+    Ok(JsonAnswer(EventTrace {
+        event_id: id.to_string(),
+        truncated: entries.len() == TRACE_MAX,
         items: forest(&entries),
     }))
 }

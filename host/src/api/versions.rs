@@ -17,7 +17,7 @@ use xcomponent_core::{
 
 use super::{
     State,
-    body::{Body, OptionalBody, Params},
+    body::{self, Body, OptionalBody, Params},
     caller::Caller,
     error::{ApiError, Problem, Result},
     upload::switch,
@@ -187,14 +187,16 @@ pub(super) async fn migrate(
             format!("`limit` is at most {MIGRATED_MAX}"),
         ));
     }
-    let renamed = migration.states.into_iter();
+    // Why an instance is held names its states, and is kept.
+    let state_name = |text: &str| body::name(text, "states").map(StateName::new);
+    let renamed = migration.states.iter();
     let migrate = Migrate {
         component: ComponentName::new(component),
         from: Version::new(migration.from),
         to: Version::new(migration.to),
         states: renamed
-            .map(|(old, new)| (StateName::new(old), StateName::new(new)))
-            .collect(),
+            .map(|(old, new)| Ok((state_name(old)?, state_name(new)?)))
+            .collect::<Result<_>>()?,
         limit,
         dry_run: migration.dry_run,
     };

@@ -7,7 +7,7 @@ use xcomponent_core::{id::PartitionCount, limits::Limits};
 use crate::{
     api,
     driver::{
-        self,
+        self, Progress,
         clock::{Clock, SystemClock},
     },
     sandbox,
@@ -52,6 +52,9 @@ pub struct Config {
     pub leniency: Leniency,
     /// Where instances and their history are kept.
     pub store: StoreConfig,
+    /// File with the key under which callers are shown positions and cursors, made if it is not
+    /// there: what they were given stays good as long as it is kept. None = a key for this process.
+    pub seal_key: Option<PathBuf>,
     /// Records of an instance after which a store on a disk keeps its newest state.
     pub snapshot_interval: u64,
     /// Bytes of history the memory store keeps; finished instances go first.
@@ -61,6 +64,8 @@ pub struct Config {
     /// Names under which this host may be addressed besides loopback ones; without keys no other
     /// `Host` header is served.
     pub allowed_hosts: Vec<String>,
+    /// Told how far the host is while it starts.
+    pub progress: Progress,
     /// After how long without a record a stream says that it is still there.
     pub heartbeat: Duration,
 }
@@ -78,10 +83,12 @@ impl Default for Config {
             sandbox: sandbox::Config::default(),
             leniency: Leniency::default(),
             store: StoreConfig::Memory,
+            seal_key: None,
             snapshot_interval: sqlite::Config::default().snapshot_interval,
             history_bytes_max: 4 << 30,
             public_address: None,
             allowed_hosts: Vec::new(),
+            progress: Progress::default(),
             heartbeat: Duration::from_secs(15),
         }
     }

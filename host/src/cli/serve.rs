@@ -4,6 +4,7 @@ mod limits;
 mod store;
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
     time::Duration,
@@ -15,7 +16,7 @@ use serde_json::json;
 use tokio::{
     net::TcpListener,
     runtime::{self, Runtime},
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 use xcomponent_core::{
@@ -30,8 +31,8 @@ use super::{
     upload::{self, upload},
 };
 use crate::{
-    app::{self, Config, Host, StoreConfig},
-    tenancy::Leniency,
+    app::{self, Config, Host, Reception, StoreConfig},
+    tenancy::{Leniency, Registry, Uploaded},
 };
 
 /// How long the threads of a host that was told twice to end may take.
@@ -62,7 +63,8 @@ pub(super) struct Serve {
     /// Engines, each with a thread of its own; one per core where absent.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     shards: Option<u16>,
-    /// Folder in which the host keeps what must outlive it: its database, and compiled components.
+    /// Folder in which the host keeps what must outlive it: its database, the key of the positions
+    /// that callers were given, and compiled components.
     #[arg(
         long,
         value_name = "FOLDER",
@@ -107,41 +109,56 @@ impl Serve {
         let served = runtime.block_on(async {
             let (listener, config) = self.listen(address).await?;
             let url = url(&self.host, address, &listener)?;
+            let (stop, mut stopped) = watch::channel(false);
+            let reception = Reception::open(listener, config.progress.clone(), async move {
+                // An error means that nobody will ever say so any more, which is the same.
+                let _ = stopped.wait_for(|stopped| *stopped).await;
+            });
             let leniency = config.leniency;
+            let starting = printer.progress(format_args!("starting; {url}/readyz tells how far"));
             let host = Host::start(config).await.context("starting the host")?;
+            drop(starting);
             let uploaded = upload(&host, components, leniency, printer).await?;
+            // From here on a signal lets finish what is in flight; before, nothing is.
+            let signals = Signals::await_them().context("waiting for signals")?;
+            let registry = host.registry().clone();
+            let serving = reception.lead_to(host);
+            self.announce(&url, &uploaded, &registry, printer);
             if address.ip().is_unspecified() && self.allowed_host.is_empty() {
                 printer.note("note: callers elsewhere need a name given with `--allowed-host`");
             }
-            if printer.is_json() {
-                let components = uploaded.iter().zip(&self.components);
-                printer.json(&json!({
-                    "url": url,
-                    "api": format!("{url}/v1"),
-                    "docs": format!("{url}/docs"),
-                    "components": components.map(|(one, path)| upload::to_json(one, path)).collect::<Vec<_>>(),
-                }));
-            } else {
-                for (one, path) in uploaded.iter().zip(&self.components) {
-                    let path = path.display().to_string();
-                    printer.line(upload::describe(&one.deployment, &path));
-                }
-                let is_new = |name: &ComponentName| {
-                    let mut given = uploaded.iter();
-                    given.any(|one| one.deployment.definition.name == *name)
-                };
-                for (name, loaded) in host.registry().list(&TenantId::default_tenant()) {
-                    if !is_new(&name) {
-                        printer.line(upload::describe(&loaded.active, "the last run"));
-                    }
-                }
-                printer.line(format_args!("API   {url}/v1"));
-                printer.line(format_args!("docs  {url}/docs"));
-            }
-            serve_until_told(host, listener, printer).await
+            serve_until_told(serving, signals, &stop, printer).await
         });
         runtime.shutdown_timeout(HURRY);
         served
+    }
+
+    /// Says what is served, and where: from here on it is.
+    fn announce(&self, url: &str, uploaded: &[Uploaded], registry: &Registry, printer: &Printer) {
+        let given = uploaded.iter().zip(&self.components);
+        if printer.is_json() {
+            return printer.json(&json!({
+                "url": url,
+                "api": format!("{url}/v1"),
+                "docs": format!("{url}/docs"),
+                "components": given.map(|(one, path)| upload::to_json(one, path)).collect::<Vec<_>>(),
+            }));
+        }
+        for (one, path) in given {
+            let path = path.display().to_string();
+            printer.line(upload::describe(&one.deployment, &path));
+        }
+        let is_new = |name: &ComponentName| {
+            let mut given = uploaded.iter();
+            given.any(|one| one.deployment.definition.name == *name)
+        };
+        for (name, loaded) in registry.list(&TenantId::default_tenant()) {
+            if !is_new(&name) {
+                printer.line(upload::describe(&loaded.active, "the last run"));
+            }
+        }
+        printer.line(format_args!("API   {url}/v1"));
+        printer.line(format_args!("docs  {url}/docs"));
     }
 
     /// Where to listen. Without keys everybody who can reach the host may do everything.
@@ -192,40 +209,58 @@ impl Serve {
         config.store = store;
         let own_cache = || self.data.join("cache");
         let uses_data = config.store != StoreConfig::Memory;
+        // Positions in memory begin anew with each start, and so does what they are shown under.
+        config.seal_key = uses_data.then(|| self.data.join("seal.key"));
         config.sandbox.cache_dir = self.cache.clone().or_else(|| uses_data.then(own_cache));
         Ok((listener, config))
     }
 }
 
 /// A runtime with a thread per core.
-pub(super) fn multi_thread() -> std::io::Result<Runtime> {
+pub(super) fn multi_thread() -> io::Result<Runtime> {
     runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-/// Serves until a signal says to end; a second one leaves nothing time to finish.
-async fn serve_until_told(host: Host, listener: TcpListener, printer: &Printer) -> Result {
-    let mut interrupt = signal(SignalKind::interrupt()).context("waiting for signals")?;
-    let mut terminate = signal(SignalKind::terminate()).context("waiting for signals")?;
-    let mut told = async || {
+/// What tells a host to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From here on they do not end the process themselves.
+    fn await_them() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next of either.
+    async fn next(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-    };
-    let (stop, mut stopped) = watch::channel(false);
-    let serving = host.serve(listener, async move {
-        // An error means that nobody will ever say so any more, which is the same.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    });
+    }
+}
+
+/// Serves until a signal says to end; a second one leaves nothing time to finish.
+async fn serve_until_told(
+    serving: impl Future<Output = io::Result<()>>,
+    mut signals: Signals,
+    stop: &watch::Sender<bool>,
+    printer: &Printer,
+) -> Result {
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         served = &mut serving => served.context("serving")?,
-        () = told() => {
+        () = signals.next() => {
             printer.note("ending: letting finish what is in flight");
             stop.send_replace(true);
             tokio::select! {
                 served = &mut serving => served.context("serving")?,
-                () = told() => printer.note("ended at once"),
+                () = signals.next() => printer.note("ended at once"),
             }
         }
     }

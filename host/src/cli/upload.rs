@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use xcomponent_core::{
     call::Deployment,
     definition::{Finding, MethodKind},
-    id::TenantId,
+    id::{ComponentName, Digest, TenantId, Version},
 };
 
 use super::{Failure, findings, printer::Printer};
@@ -50,6 +51,10 @@ pub(super) async fn upload(
                 let (source, path) = (&component.definition, &component.definition_path);
                 return Err(findings::refuse(&findings, source, path, printer));
             }
+            Err(tenancy::Error::VersionExists {
+                component: of,
+                version,
+            }) => return Err(changed(host, &component, &of, &version).into()),
             answer => answer.with_context(|| format!("{name} is not accepted"))?,
         };
         show(&answer.report.findings, &component, printer);
@@ -62,6 +67,27 @@ pub(super) async fn upload(
         uploaded.push(answer);
     }
     Ok(uploaded)
+}
+
+/// A component was changed, and its version was not.
+fn changed(
+    host: &Host,
+    component: &Component,
+    name: &ComponentName,
+    version: &Version,
+) -> anyhow::Error {
+    let loaded = host.registry().get(&TenantId::default_tenant(), name);
+    let known = loaded.as_ref().and_then(|loaded| loaded.version(version));
+    let known = known.map_or_else(String::new, |known| known.artifact.to_string());
+    let given = Digest(Sha256::digest(&component.bytes).into()).to_string();
+    let (path, definition) = (
+        component.path.display(),
+        component.definition_path.display(),
+    );
+    anyhow!(
+        "{path} is not accepted: the host has version `{version}` of `{name}` with other content \
+         (there {known:.12}, here {given:.12}); raise `version:` in {definition}"
+    )
 }
 
 /// A line about a component that the host runs.

@@ -82,6 +82,20 @@ impl Handle {
         pending
     }
 
+    /// The same, where somebody else wants to know that it was taken in: every shard that it
+    /// concerns has it in its inbox.
+    ///
+    /// # Errors
+    ///
+    /// If one of them has no room. Others may have it, and know it again by its id.
+    pub fn admit(&self, tenant: &TenantId, request: Request) -> Result<Pending, Refused> {
+        let (waiter, pending) = Waiter::one();
+        match self.send(tenant, request, waiter) {
+            true => Ok(pending),
+            false => Err(self.busy()),
+        }
+    }
+
     /// Asks many things and waits for all answers, which are in the order of the requests.
     pub async fn request_batch(&self, tenant: &TenantId, requests: Vec<Request>) -> Vec<Reply> {
         if requests.len() <= BATCH_MAX {
@@ -111,7 +125,10 @@ impl Handle {
         for (line, request) in requests.into_iter().enumerate() {
             match self.owner(&request) {
                 Some(shard) => by_shard[shard].push((line, request)),
-                None => self.send(tenant, request, Waiter::line(&batch, line)),
+                // Whoever has no room says so in the line's answer.
+                None => {
+                    self.send(tenant, request, Waiter::line(&batch, line));
+                }
             }
         }
         for (shard, lines) in by_shard.into_iter().enumerate() {
@@ -128,7 +145,7 @@ impl Handle {
                 false => lines,
             };
             for (line, _) in rest {
-                Waiter::line(&batch, line).answer(self.busy());
+                Waiter::line(&batch, line).answer(Reply::Refused(self.busy()));
             }
         }
         pending
@@ -306,18 +323,18 @@ impl Handle {
         }
     }
 
-    fn send(&self, tenant: &TenantId, request: Request, waiter: Waiter) {
-        match self.owner(&request) {
-            Some(shard) => self.send_to(shard, tenant, request, waiter),
-            None => {
-                for (shard, part) in waiter.split(self.shards()).enumerate() {
-                    self.send_to(shard, tenant, request.clone(), part);
-                }
-            }
-        }
+    /// Hands a request to whom it concerns; false if one of them did not take it in.
+    fn send(&self, tenant: &TenantId, request: Request, waiter: Waiter) -> bool {
+        let Some(shard) = self.owner(&request) else {
+            let parts = waiter.split(self.shards()).enumerate();
+            return parts.fold(true, |all, (shard, part)| {
+                self.send_to(shard, tenant, request.clone(), part) && all
+            });
+        };
+        self.send_to(shard, tenant, request, waiter)
     }
 
-    fn send_to(&self, shard: usize, tenant: &TenantId, request: Request, waiter: Waiter) {
+    fn send_to(&self, shard: usize, tenant: &TenantId, request: Request, waiter: Waiter) -> bool {
         let message = Message::Request {
             tenant: tenant.clone(),
             request,
@@ -329,22 +346,24 @@ impl Handle {
                 .admit(message, self.shared.room(shard)),
             false => Some(message),
         };
-        if let Some(Message::Request { waiter, .. }) = refused {
-            waiter.answer(self.busy());
-        }
+        let Some(Message::Request { waiter, .. }) = refused else {
+            return true;
+        };
+        waiter.answer(Reply::Refused(self.busy()));
+        false
     }
 
     fn admits(&self) -> bool {
         self.shared.phase() == Phase::Running
     }
 
-    fn busy(&self) -> Reply {
+    fn busy(&self) -> Refused {
         let why = match self.shared.phase() {
             Phase::Running => "too much work is waiting",
             Phase::Closing | Phase::Ended => "the host is ending",
             Phase::Broken => "the host has failed",
         };
-        Reply::Refused(Refused::Busy(why.into()))
+        Refused::Busy(why.into())
     }
 
     /// The shard that a request concerns; none = all.

@@ -8,7 +8,7 @@ use xcomponent_core::{
     record::Snapshot,
 };
 
-use super::{inbox::Message, shared::Post};
+use super::{inbox::Message, progress::Progress, shared::Post};
 use crate::store::{Position, Result, Store};
 
 /// Instances that are handed over at once.
@@ -55,9 +55,11 @@ pub(super) fn hand_over(
     store: &dyn Store,
     owed: &Owed,
     last: Position,
+    progress: &Progress,
 ) -> Result<()> {
     let mut debts: Vec<Vec<Debt>> = vec![Vec::new(); posts.len()];
     for debt in owed.debts() {
+        progress.add_deliveries(1);
         for (shard, debt) in debt.addressed(placement) {
             debts[shard].push(debt);
         }
@@ -76,6 +78,7 @@ pub(super) fn hand_over(
         });
     }
     store.load(&|_| true, &mut |snapshot| {
+        progress.add_instances(1);
         let heir = &mut heirs[placement.shard_of(&snapshot.id)];
         heir.waiting.push(snapshot);
         if heir.waiting.len() == CHUNK {

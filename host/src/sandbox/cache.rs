@@ -1,8 +1,7 @@
 //! Compiled components on disk: files this host wrote and sealed itself.
 //!
 //! Machine code from elsewhere is never run. Each file begins with an HMAC-SHA256 over the
-//! component's digest, the engine it was made for and the code; the key lies beside it, readable by
-//! its owner alone. A file that does not fit its seal is as good as none.
+//! component's digest, the engine it was made for and the code; the key lies beside it. A file that does not fit its seal is as good as none.
 
 use std::{
     fs, io,
@@ -16,7 +15,8 @@ use sha2::Sha256;
 use tempfile::{NamedTempFile, TempDir};
 use xcomponent_core::id::Digest;
 
-const KEY_BYTES: usize = 32;
+use crate::key::Key;
+
 const SEAL_BYTES: usize = 32;
 const KEY_FILE: &str = "cache.key";
 const EXTENSION: &str = "native";
@@ -24,7 +24,7 @@ const EXTENSION: &str = "native";
 /// A folder of compiled components.
 pub(super) struct Cache {
     dir: PathBuf,
-    key: [u8; KEY_BYTES],
+    key: Key,
     compatibility: u64,
     bytes_max: u64,
     /// Removes the folder at the end, if it was made for this process.
@@ -47,7 +47,7 @@ impl Cache {
             }
         };
         fs::create_dir_all(&dir)?;
-        let key = read_or_make_key(&dir)?;
+        let key = Key::kept_in(&dir.join(KEY_FILE)).map_err(io::Error::other)?;
         Ok(Self {
             dir,
             key,
@@ -98,8 +98,8 @@ impl Cache {
     }
 
     fn seal(&self, artifact: &Digest, code: &[u8]) -> Hmac<Sha256> {
-        let mut seal =
-            Hmac::<Sha256>::new_from_slice(&self.key).expect("an HMAC takes a key of any length");
+        let mut seal = Hmac::<Sha256>::new_from_slice(self.key.bytes())
+            .expect("an HMAC takes a key of any length");
         seal.update(&artifact.0);
         seal.update(&self.compatibility.to_le_bytes());
         seal.update(code);
@@ -138,31 +138,6 @@ impl Cache {
         }
         Ok(())
     }
-}
-
-/// The key of the folder. The first of several processes that open a new folder makes it.
-fn read_or_make_key(dir: &Path) -> io::Result<[u8; KEY_BYTES]> {
-    let path = dir.join(KEY_FILE);
-    if !path.exists() {
-        // Temporary files are readable by their owner alone.
-        let mut file = NamedTempFile::new_in(dir)?;
-        file.write_all(&random_key()?)?;
-        match file.persist_noclobber(&path) {
-            Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(error.error);
-            }
-            _ => {}
-        }
-    }
-    let mut key = [0; KEY_BYTES];
-    fs::File::open(&path)?.read_exact(&mut key)?;
-    Ok(key)
-}
-
-fn random_key() -> io::Result<[u8; KEY_BYTES]> {
-    let mut key = [0; KEY_BYTES];
-    fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-    Ok(key)
 }
 
 #[cfg(test)]
@@ -205,18 +180,6 @@ mod tests {
         elsewhere.put(&ONE, b"code").unwrap();
         fs::copy(elsewhere.path(&ONE), cache.path(&ONE)).unwrap();
         assert_eq!(cache.get(&ONE).unwrap(), None);
-    }
-
-    #[test]
-    fn the_key_is_readable_by_its_owner_alone() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let dir = TempDir::new().unwrap();
-        Cache::open(Some(dir.path()), 7, 1_000).unwrap();
-        let mode = fs::metadata(dir.path().join(KEY_FILE))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use xcomponent_core::{
 };
 
 use super::{Error, Leniency, Result, SharedInstaller};
-use crate::driver::{ComponentVersion, Handle};
+use crate::driver::{ComponentVersion, Handle, Progress};
 
 /// All components of a host. Clones are handles to the same.
 #[derive(Clone)]
@@ -68,8 +68,9 @@ impl Registry {
     /// # Errors
     ///
     /// If the store cannot be read, or has a component that is not accepted any more.
-    pub async fn restore(&self, tenant: &TenantId) -> Result<()> {
+    pub async fn restore(&self, tenant: &TenantId, progress: &Progress) -> Result<()> {
         let mut versions = self.shared.handle.versions(tenant, None).await?;
+        progress.expect_components(versions.len());
         versions.sort_by_key(|version| version.activation);
         for version in versions {
             let deployment = self.prepare(&version).await?;
@@ -86,6 +87,7 @@ impl Registry {
                     .await;
             }
             self.remember(deployment, version.active);
+            progress.component_is_ready();
         }
         Ok(())
     }

@@ -287,42 +287,6 @@ async fn bodies_that_are_not_what_was_expected_are_refused() {
 }
 
 #[tokio::test]
-async fn u_0000_is_refused_in_every_text_and_the_next_event_goes_through() {
-    let before = Before::new().await;
-    let host = &before.host;
-    let event = format!("/v1/instances/{}/events", before.door);
-    let create = "/v1/components/Door/machines/Door/instances";
-    let broadcast = "/v1/components/Door/machines/Door/events";
-    for (path, body) in [
-        (&*event, r#"{"event":"OP\u0000EN"}"#),
-        (&event, r#"{"event":"OPEN","id":"a\u0000"}"#),
-        (&event, r#"{"event":"OPEN","expected_state":"\u0000"}"#),
-        (&event, r#"{"event":"OPEN","payload":{"a":"\u0000"}}"#),
-        (&event, r#"{"event":"OPEN","payload":{"\u0000":1}}"#),
-        (create, r#"{"context":{"room":"\u0000"}}"#),
-        (create, r#"{"context":{"room":"A"},"id":"\u0000"}"#),
-        (broadcast, r#"{"event":"\u0000"}"#),
-        (broadcast, r#"{"event":"OPEN","state":"\u0000"}"#),
-        (broadcast, r#"{"event":"OPEN","payload":{"a":["\u0000"]}}"#),
-    ] {
-        let status = host.post_text(path, body).await.status;
-        assert!(matches!(status.as_u16(), 400 | 422), "{status} for {body}");
-        if path != create {
-            let line = match path == broadcast {
-                true => body.replacen('{', r#"{"component":"Door","machine":"Door","#, 1),
-                false => body.replacen('{', &format!(r#"{{"instance":"{}","#, before.door), 1),
-            };
-            let answer = host.post_text("/v1/events", line.clone()).await;
-            let status = answer.lines()[0]["status"].clone();
-            assert!(status == 400 || status == 422, "{status} for {line}");
-        }
-    }
-    before.nothing_changed().await;
-    let opened = host.send(&before.door, "OPEN", &json!({})).await;
-    assert_eq!(opened.text("/disposition"), "transitioned");
-}
-
-#[tokio::test]
 async fn unknown_names_are_told_apart() {
     let before = Before::new().await;
     let host = &before.host;

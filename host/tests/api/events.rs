@@ -128,21 +128,6 @@ async fn an_event_for_another_state_is_refused() {
 }
 
 #[tokio::test]
-async fn who_does_not_want_to_wait_is_answered_at_once() {
-    let (host, id) = door().await;
-    let answer = send_with(
-        &host,
-        &id,
-        &json!({"event": "OPEN"}),
-        &[("prefer", "respond-async")],
-    )
-    .await;
-    assert_eq!(answer.status, 202);
-    assert_eq!(answer.headers["preference-applied"], "respond-async");
-    host.until_state(&id, "Open").await;
-}
-
-#[tokio::test]
 async fn a_method_may_refuse_and_a_guard_may_say_no() {
     let host = TestHost::with(&[
         ("OrderComponent", guest("order")),

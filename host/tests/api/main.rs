@@ -11,13 +11,19 @@ mod bulk;
 mod components;
 mod dead_letters;
 mod events;
+#[path = "../common/faulty.rs"]
+mod faulty;
 #[path = "../common/guests.rs"]
 mod guests;
 #[path = "../common/host.rs"]
 mod host;
 mod instances;
 mod operators;
+mod prefer;
 mod reload;
+mod restart;
 mod served;
+mod starting;
 mod stream;
 mod versions;
+mod zero;

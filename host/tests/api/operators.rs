@@ -74,6 +74,7 @@ async fn the_description_has_every_route() {
         ("/v1/instances/{id}/diagram", &["get"]),
         ("/v1/instances/{id}/events", &["post"]),
         ("/v1/events", &["post"]),
+        ("/v1/events/{id}/trace", &["get"]),
         ("/v1/stream", &["get"]),
         ("/v1/dead-letters", &["get"]),
         ("/v1/dead-letters/replay", &["post"]),

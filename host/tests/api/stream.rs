@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// A reader of Server-Sent Events.
-struct Events {
+pub(crate) struct Events {
     body: BodyDataStream,
     text: String,
 }
@@ -34,7 +34,7 @@ struct Event {
 }
 
 impl Events {
-    async fn open(host: &TestHost, query: &str) -> Self {
+    pub(crate) async fn open(host: &TestHost, query: &str) -> Self {
         let path = format!("/v1/stream?{query}");
         let mut request = request(Method::GET, &path, Body::empty());
         let accept = "text/event-stream".parse().unwrap();
@@ -75,7 +75,7 @@ impl Events {
     }
 
     /// The next record.
-    async fn record(&mut self) -> Value {
+    pub(crate) async fn record(&mut self) -> Value {
         loop {
             let Event { id, data } = self.any().await;
             if let Some(data) = data {

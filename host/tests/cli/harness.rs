@@ -144,11 +144,22 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Starts a host with these arguments, and waits until it is ready.
+    /// Starts a host that keeps nothing with these arguments, and waits until it is ready.
     pub(crate) fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Self {
-        let mut child = command()
-            .args(["serve", "--json", "--port", "0", "--store", "memory"])
-            .args(args)
+        Self::run(command().args(["serve", "--store", "memory"]).args(args))
+    }
+
+    /// The same of one that keeps everything in a folder.
+    pub(crate) fn start_in<S: AsRef<OsStr>>(
+        data: &Path,
+        args: impl IntoIterator<Item = S>,
+    ) -> Self {
+        Self::run(command().args(["serve", "--data"]).arg(data).args(args))
+    }
+
+    fn run(serve: &mut Command) -> Self {
+        let mut child = serve
+            .args(["--json", "--port", "0"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -1,10 +1,10 @@
 //! `serve`.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener};
 
 use serde_json::json;
 
-use crate::harness::{Serving, guest, xcomponent};
+use crate::harness::{Serving, command, guest, scratch, xcomponent};
 
 #[test]
 fn a_host_serves_what_is_named_until_it_is_told_to_end() {
@@ -99,4 +99,66 @@ fn a_database_is_named_without_its_password() {
         assert_eq!(refused.code, 2);
         assert!(!refused.stderr.contains("secret"), "{}", refused.stderr);
     }
+}
+
+#[test]
+fn what_one_host_kept_the_next_one_has() {
+    let data = scratch("kept");
+    let serving = Serving::start_in(&data, ["shop.yaml"]);
+    let order = json!({"id": "o", "context": {"orderId": "O-1"}});
+    serving.create("Shop", "Order", &order);
+    assert!(serving.end().0.success());
+    assert!(data.join("seal.key").exists());
+    let serving = Serving::start_in(&data, [] as [&str; 0]);
+    let sent = serving.ask(["send", "o", "PAY"]).done();
+    assert_eq!(sent.stdout, "transitioned  Created → Paid\n");
+}
+
+#[test]
+fn a_damaged_key_is_named() {
+    let data = scratch("damaged-key");
+    fs::write(data.join("seal.key"), "short").unwrap();
+    let refused = command()
+        .args(["serve", "--port", "0", "--data"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        said.contains("seal.key` is damaged: it has 5 bytes, expected 32"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_definition_that_was_changed_wants_another_version() {
+    let folder = scratch("changed");
+    let (data, path) = (folder.join("data"), folder.join("shop.yaml"));
+    let yaml = fs::read_to_string("tests/cli/files/shop.yaml").unwrap();
+    fs::write(&path, &yaml).unwrap();
+    assert!(Serving::start_in(&data, [&path]).end().0.success());
+    assert!(Serving::start_in(&data, [&path]).end().0.success());
+
+    let changed = yaml.replace("default: 10", "default: 20");
+    fs::write(&path, &changed).unwrap();
+    let refused = command()
+        .args(["serve", "--port", "0", "--data"])
+        .args([&data, &path])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    let path_text = path.display();
+    let why = format!(
+        "error: {path_text} is not accepted: \
+         the host has version `1.0.0` of `Shop` with other content (there "
+    );
+    assert!(said.contains(&why), "{said}");
+    let what_to_do = format!("); raise `version:` in {path_text}\n");
+    assert!(said.ends_with(&what_to_do), "{said}");
+
+    fs::write(&path, changed.replace("1.0.0", "1.0.1")).unwrap();
+    let serving = Serving::start_in(&data, [&path]);
+    assert_eq!(serving.ready["components"][0]["version"], "1.0.1");
 }

@@ -89,6 +89,12 @@ impl TestHost {
         host
     }
 
+    /// Ends it, so that nothing holds its store any more.
+    pub(crate) async fn shutdown(self) {
+        drop(self.router);
+        assert!(self.host.shutdown(PATIENCE).await, "nothing is cut off");
+    }
+
     /// Asks, as a client on this machine would.
     pub(crate) async fn ask(&self, mut request: Request<Body>) -> Answer {
         let headers = request.headers_mut();
@@ -166,22 +172,35 @@ impl TestHost {
         answer.json()
     }
 
-    /// Waits until an instance is in a state, looking again after each of its records.
+    /// Waits until an instance is in a state.
     pub(crate) async fn until_state(&self, id: &str, state: &str) -> Value {
+        self.until(id, |instance| instance["state"] == state).await
+    }
+
+    /// Waits until so many records are in an instance's history.
+    pub(crate) async fn until_records(&self, id: &str, records: usize) -> Value {
+        self.until(id, |instance| instance["seq"] == records).await
+    }
+
+    /// Waits until an instance is as it should be, looking again after each of its records.
+    async fn until(&self, id: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let filter = RecordFilter {
             instance: Some(InstanceId::parse(id).expect("a legal id")),
             ..RecordFilter::default()
         };
         let tenant = TenantId::default_tenant();
         let mut records = self.host.handle().subscribe(&tenant, filter, None);
+        let mut last = Value::Null;
         loop {
-            let instance = self.instance(id).await;
-            if instance["state"] == state {
-                return instance;
+            let answer = self.get(&format!("/v1/instances/{id}")).await;
+            if answer.status == StatusCode::OK {
+                last = answer.json();
+                if is_so(&last) {
+                    return last;
+                }
             }
             let more = tokio::time::timeout(PATIENCE, records.next()).await;
-            let more =
-                more.unwrap_or_else(|_| panic!("`{id}` never came to `{state}`: {instance}"));
+            let more = more.unwrap_or_else(|_| panic!("`{id}` stayed like this: {last}"));
             more.expect("the log reaches back");
         }
     }

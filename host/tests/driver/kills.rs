@@ -17,7 +17,7 @@ use xcomponent_core::{
     time::{Duration, Timestamp},
 };
 use xcomponent_host::{
-    driver::{self, Config, Handle, Joiner, clock::ManualClock},
+    driver::{self, Config, Handle, Joiner, Progress, clock::ManualClock},
     store::{
         Store,
         query::{InstanceFilter, PageRequest},
@@ -113,7 +113,7 @@ impl Life {
                 .handle()
                 .activate(&deployment.tenant, name, version, OnLive::NextEvent);
         activated.await;
-        let (handle, joiner) = prepared.inherit().unwrap();
+        let (handle, joiner) = prepared.inherit(&Progress::default()).unwrap();
         Self {
             handle,
             joiner,

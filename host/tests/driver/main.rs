@@ -9,6 +9,7 @@
 
 mod cascades;
 mod durability;
+#[path = "../common/faulty.rs"]
 mod faulty;
 mod guests;
 mod kills;

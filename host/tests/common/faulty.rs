@@ -1,5 +1,11 @@
 //! A store whose commits can be delayed and made to fail.
 
+#![allow(
+    dead_code,
+    clippy::unwrap_in_result,
+    reason = "helpers of tests are tests, and not every test needs every fault"
+)]
+
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard},
@@ -187,8 +193,10 @@ impl Store for Faulty {
     }
 
     fn probe(&self) -> Result<()> {
-        match self.control().failures.front() {
+        let control = self.control();
+        match control.failures.front() {
             Some(Some(_)) => Err(Error::Unavailable(None)),
+            Some(None) | None if control.refuses => Err(Error::Unavailable(None)),
             Some(None) | None => self.inner.probe(),
         }
     }
