@@ -24,8 +24,9 @@ const SETTLE_BACKOFF: [Duration; 2] = [Duration::from_millis(1), Duration::from_
 /// How long nothing comes before the store does what can wait.
 const TIDY_AFTER: Duration = Duration::from_millis(20);
 
-/// How long a store that failed is left alone before it is asked whether it works again.
-const PROBE_AFTER: Duration = Duration::from_secs(1);
+/// How long a store that failed is left alone before it is asked whether it works again: at first,
+/// and when it said no.
+const PROBE_AFTER: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 /// Runs until the log is closed and empty.
 pub(super) fn run(shared: &Arc<Shared>) {
@@ -43,6 +44,9 @@ pub(super) fn run(shared: &Arc<Shared>) {
                 is_broken = false;
                 patience = Some(Duration::ZERO);
                 shared.store_works();
+            } else {
+                patience = Some(PROBE_AFTER[1]);
+                shared.store_stays_away();
             }
             continue;
         };
@@ -58,13 +62,15 @@ pub(super) fn run(shared: &Arc<Shared>) {
                 }
             }
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "a batch of records was not committed"
-                );
+                // Once is enough to know, however many batches follow.
+                if !std::mem::replace(&mut is_broken, true) {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a batch of records was not committed"
+                    );
+                }
                 shared.commits.failed();
-                is_broken = true;
-                patience = Some(PROBE_AFTER);
+                patience = Some(PROBE_AFTER[0]);
                 shared.store_fails(&error);
                 void(shared, &batch);
             }

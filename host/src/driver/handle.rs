@@ -90,9 +90,10 @@ impl Handle {
     /// If one of them has no room. Others may have it, and know it again by its id.
     pub fn admit(&self, tenant: &TenantId, request: Request) -> Result<Pending, Refused> {
         let (waiter, pending) = Waiter::one();
+        let closed = self.closed_to(&request);
         match self.send(tenant, request, waiter) {
             true => Ok(pending),
-            false => Err(self.busy()),
+            false => Err(closed.unwrap_or_else(|| self.busy())),
         }
     }
 
@@ -123,6 +124,10 @@ impl Handle {
         let (batch, pending) = Batch::new(requests.len());
         let mut by_shard: Vec<Vec<(usize, Request)>> = vec![Vec::new(); self.shared.posts.len()];
         for (line, request) in requests.into_iter().enumerate() {
+            if let Some(refused) = self.closed_to(&request) {
+                Waiter::line(&batch, line).answer(Reply::Refused(refused));
+                continue;
+            }
             match self.owner(&request) {
                 Some(shard) => by_shard[shard].push((line, request)),
                 // Whoever has no room says so in the line's answer.
@@ -135,15 +140,9 @@ impl Handle {
             if lines.is_empty() {
                 continue;
             }
-            let rest = match self.admits() {
-                true => self.shared.posts[shard].inbox.admit_lines(
-                    tenant,
-                    lines,
-                    &batch,
-                    self.shared.room(shard),
-                ),
-                false => lines,
-            };
+            let room = self.shared.room(shard);
+            let inbox = &self.shared.posts[shard].inbox;
+            let rest = inbox.admit_lines(tenant, lines, &batch, room);
             for (line, _) in rest {
                 Waiter::line(&batch, line).answer(Reply::Refused(self.busy()));
             }
@@ -335,17 +334,17 @@ impl Handle {
     }
 
     fn send_to(&self, shard: usize, tenant: &TenantId, request: Request, waiter: Waiter) -> bool {
+        if let Some(refused) = self.closed_to(&request) {
+            waiter.answer(Reply::Refused(refused));
+            return false;
+        }
         let message = Message::Request {
             tenant: tenant.clone(),
             request,
             waiter,
         };
-        let refused = match self.admits() {
-            true => self.shared.posts[shard]
-                .inbox
-                .admit(message, self.shared.room(shard)),
-            false => Some(message),
-        };
+        let room = self.shared.room(shard);
+        let refused = self.shared.posts[shard].inbox.admit(message, room);
         let Some(Message::Request { waiter, .. }) = refused else {
             return true;
         };
@@ -355,6 +354,22 @@ impl Handle {
 
     fn admits(&self) -> bool {
         self.shared.phase() == Phase::Running
+    }
+
+    /// Why such a request is not let in, if it is not: the host ends, or the store is away and the
+    /// request would wait for it.
+    fn closed_to(&self, request: &Request) -> Option<Refused> {
+        if !self.admits() {
+            return Some(self.busy());
+        }
+        let only_looks = matches!(
+            request,
+            Request::Read { .. }
+                | Request::Preview { .. }
+                | Request::Census { .. }
+                | Request::Breakers { .. }
+        );
+        (!only_looks && self.shared.store_is_away()).then_some(Refused::NotCommitted)
     }
 
     fn busy(&self) -> Refused {

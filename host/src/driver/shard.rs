@@ -406,6 +406,8 @@ async fn read_until_answered<Q: Send + Sync + 'static, A: Send + 'static>(
         let read = tokio::task::spawn_blocking(move || question(&*store, &wanted)).await;
         match read {
             Ok(Ok(answer)) => break answer,
+            // Where it is known that it does not work, each of a thousand need not say so.
+            Ok(Err(_)) if shared.store_is_away() => {}
             Ok(Err(error)) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the store did not say what it was asked"

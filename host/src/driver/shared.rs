@@ -45,6 +45,8 @@ pub(super) struct Shared {
     phase: AtomicU8,
     /// Why the last commit failed, if it did.
     problem: Mutex<Option<Arc<str>>>,
+    /// The store failed, and did so again when it was asked whether it works.
+    is_away: AtomicBool,
     quiet: Mutex<()>,
     became_quiet: Condvar,
     unused: Mutex<Vec<(Arc<Deployment>, usize)>>,
@@ -98,6 +100,7 @@ impl Shared {
             ids: Ids::default(),
             phase: AtomicU8::new(Phase::Running as u8),
             problem: Mutex::default(),
+            is_away: AtomicBool::new(false),
             quiet: Mutex::default(),
             became_quiet: Condvar::new(),
             unused: Mutex::default(),
@@ -139,9 +142,20 @@ impl Shared {
         *self.problem() = Some(texts.join(": ").into());
     }
 
+    /// The store still does not commit: whoever comes now would wait for nothing.
+    pub(super) fn store_stays_away(&self) {
+        self.is_away.store(true, Ordering::Release);
+    }
+
+    /// Whether it is known that nothing can be committed at this moment.
+    pub(super) fn store_is_away(&self) -> bool {
+        self.is_away.load(Ordering::Acquire)
+    }
+
     /// The store commits again.
     pub(super) fn store_works(&self) {
         tracing::info!("the store works again");
+        self.is_away.store(false, Ordering::Release);
         *self.problem() = None;
     }
 

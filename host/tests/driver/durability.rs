@@ -71,6 +71,30 @@ async fn what_is_not_committed_did_not_happen_and_may_be_tried_again() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_is_away_events_are_refused_at_the_door_and_reads_are_answered() {
+    let world = World::start(ORDER, Setup::default()).await;
+    let order = world.create("Order", 0, "{}").await;
+    world.store.refuse_all();
+    assert!(is_not_committed(&soon(world.send(&order, "PAY")).await));
+    // Until somebody asked it once more it may only have stumbled.
+    let failures = || world.handle.gauges().commit.failures;
+    soon(async {
+        let mut before = 0;
+        while before < failures() {
+            before = failures();
+            assert!(is_not_committed(&world.send(&order, "PAY").await));
+        }
+    })
+    .await;
+    let before = failures();
+    for _ in 0..100 {
+        assert!(is_not_committed(&soon(world.send(&order, "PAY")).await));
+    }
+    assert_eq!(failures(), before);
+    assert_eq!(soon(world.state(&order)).await, "Created");
+}
+
 #[tokio::test]
 async fn a_creation_that_is_not_committed_leaves_nothing_behind() {
     let world = World::start(ORDER, Setup::default()).await;
