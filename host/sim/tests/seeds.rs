@@ -16,6 +16,15 @@ fn hundreds_of_seeds_are_as_they_should_be() {
 }
 
 #[test]
+fn seeds_that_found_something_are_as_they_should_be() {
+    for seed in [11_963, 23_209, 56_776] {
+        if let Err(failure) = run(&Plan::new(seed, 500)) {
+            panic!("{failure}");
+        }
+    }
+}
+
+#[test]
 fn long_runs_without_truncations_are_as_they_should_be() {
     for seed in 0..20 {
         let mut plan = Plan::new(seed, 2_000);

@@ -137,7 +137,7 @@ impl Engine {
                     if !self.still_selected(slot, &held.selector, &held.mail.event) =>
                 {
                     if self.may_leave(slot) {
-                        self.instances.passivate(slot);
+                        self.passivate(slot);
                     }
                 }
                 Want::Select(_) | Want::Migrate { .. } => survey.matched += 1,

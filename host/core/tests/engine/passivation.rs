@@ -116,6 +116,20 @@ fn one_that_no_index_finds_is_found_page_by_page_and_the_others_leave_again() {
 }
 
 #[test]
+fn one_that_was_only_looked_at_keeps_its_deadline() {
+    let mut host = host(&[SHOP], 3);
+    (0..5).for_each(|n| order(&mut host, &format!("O-{n}"), n));
+    host.wait(30_000);
+    let tally = host.broadcast("Shop", "Order", "BIG", json!({"least": 3}));
+    assert_eq!((tally.matched, tally.ignored), (2, 2));
+    assert_eq!(memory(&host), (2, 3));
+    host.wait(100_000);
+    for n in 0..5 {
+        assert_eq!(host.state(&format!("O-{n}")), "Late");
+    }
+}
+
+#[test]
 fn a_rule_that_came_later_finds_those_that_left_before() {
     let mut host = shop();
     (0..5).for_each(|n| order(&mut host, &format!("O-{n}"), n));
