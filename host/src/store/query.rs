@@ -1,6 +1,6 @@
 //! What can be asked of a store, and the shapes of its answers.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde_json::Value;
 use xcomponent_core::{
@@ -143,6 +143,11 @@ impl InstanceFilter {
             && same(&self.version, &kind.version)
     }
 
+    /// Whether the kind alone decides.
+    pub(super) fn is_about_kinds(&self) -> bool {
+        self.conditions.is_empty() && self.text.is_none()
+    }
+
     fn passes_content(&self, instance: &Snapshot) -> bool {
         let holds = |condition: &Where| {
             let value = instance.context.get(&condition.path);
@@ -194,6 +199,26 @@ impl InstanceCount {
             status: instance.status,
             instances: 0,
         }
+    }
+}
+
+/// Instances by kind, while they are counted.
+#[derive(Debug, Default)]
+pub(super) struct Counts(BTreeMap<InstanceCount, u64>);
+
+impl Counts {
+    /// So many more of a kind.
+    pub(super) fn add(&mut self, kind: InstanceCount, instances: u64) {
+        *self.0.entry(kind).or_default() += instances;
+    }
+
+    /// The kinds that pass and of which there are any.
+    pub(super) fn passing(self, filter: &InstanceFilter) -> Vec<InstanceCount> {
+        let counted = self.0.into_iter();
+        counted
+            .filter(|(kind, instances)| *instances > 0 && filter.passes_kind(kind))
+            .map(|(kind, instances)| InstanceCount { instances, ..kind })
+            .collect()
     }
 }
 

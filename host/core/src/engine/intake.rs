@@ -271,8 +271,8 @@ impl Engine {
         for key in &asked {
             self.asked.remove(key);
             self.returning.remove(key);
-            let known = self.instances.find_any(&key.0, &key.1);
-            if let Some(slot) = known.filter(|slot| slot.is_passive()) {
+            // A passive one that the store does not have is none.
+            if let Some(slot) = self.instances.find_any(&key.0, &key.1) {
                 self.instances.forget(slot);
             }
             if let Some(letters) = self.absent.remove(key) {

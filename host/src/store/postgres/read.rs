@@ -1,9 +1,6 @@
 //! Questions about instances and the journal.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLockReadGuard},
-};
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use hashbrown::HashMap;
 use tokio_postgres::Row;
@@ -17,7 +14,9 @@ use super::{Postgres, row::NONE, session::Values};
 use crate::store::{
     Entry, EventAt, Position, Result,
     ledger::Stale,
-    query::{Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail},
+    query::{
+        Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail,
+    },
     table::{
         self, Columns, ID, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance, read_kind,
         read_taken_in, signed, unsigned,
@@ -254,30 +253,20 @@ impl Postgres {
         tenant: &TenantId,
         filter: &InstanceFilter,
     ) -> Result<Vec<InstanceCount>> {
-        let mut counts: BTreeMap<InstanceCount, u64> = BTreeMap::new();
-        if filter.conditions.is_empty() && filter.text.is_none() {
+        let mut counts = Counts::default();
+        if filter.is_about_kinds() {
             self.count_kinds(tenant, &mut counts)?;
-            counts.retain(|kind, _| filter.passes_kind(kind));
         } else {
             self.walk(tenant, filter, None, |_, snapshot| {
-                *counts
-                    .entry(InstanceCount::none_like(&snapshot))
-                    .or_default() += 1;
+                counts.add(InstanceCount::none_like(&snapshot), 1);
                 true
             })?;
         }
-        let counts = counts.into_iter().filter(|(_, instances)| *instances > 0);
-        Ok(counts
-            .map(|(kind, instances)| InstanceCount { instances, ..kind })
-            .collect())
+        Ok(counts.passing(filter))
     }
 
     /// Counts rows, and puts those right that are behind.
-    fn count_kinds(
-        &self,
-        tenant: &TenantId,
-        counts: &mut BTreeMap<InstanceCount, u64>,
-    ) -> Result<()> {
+    fn count_kinds(&self, tenant: &TenantId, counts: &mut Counts) -> Result<()> {
         let stale = self.stale();
         let of_tenant = stale
             .iter()
@@ -285,9 +274,7 @@ impl Postgres {
         let mut numbers = Vec::new();
         for (number, newest) in of_tenant {
             numbers.push(number);
-            *counts
-                .entry(InstanceCount::none_like(newest.snapshot()))
-                .or_default() += 1;
+            counts.add(InstanceCount::none_like(newest.snapshot()), 1);
         }
         let rows = self.readers.rows(
             "SELECT i.version, i.machine, i.state, i.status, count(*) FROM instances i
@@ -301,7 +288,7 @@ impl Postgres {
         for row in rows {
             let deployment = self.deployment(row.integer(0)?)?;
             let kind = read_kind(&deployment, row.text(1)?, row.text(2)?, row.text(3)?)?;
-            *counts.entry(kind).or_default() += row.bits(4)?;
+            counts.add(kind, row.bits(4)?);
         }
         Ok(())
     }

@@ -1,9 +1,6 @@
 //! Questions about instances and the journal.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError, RwLockReadGuard},
-};
+use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use hashbrown::HashMap;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, types::Value};
@@ -18,7 +15,9 @@ use crate::store::{
     Entry, EventAt, Position, Result,
     deployments::Deployments,
     ledger::Stale,
-    query::{Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail},
+    query::{
+        Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail,
+    },
     table::{
         self, Columns, ID, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance, read_kind,
         signed, unsigned,
@@ -301,30 +300,20 @@ impl Sqlite {
         tenant: &TenantId,
         filter: &InstanceFilter,
     ) -> Result<Vec<InstanceCount>> {
-        let mut counts: BTreeMap<InstanceCount, u64> = BTreeMap::new();
-        if filter.conditions.is_empty() && filter.text.is_none() {
+        let mut counts = Counts::default();
+        if filter.is_about_kinds() {
             self.count_kinds(tenant, &mut counts)?;
-            counts.retain(|kind, _| filter.passes_kind(kind));
         } else {
             self.walk(tenant, filter, None, |_, snapshot| {
-                *counts
-                    .entry(InstanceCount::none_like(&snapshot))
-                    .or_default() += 1;
+                counts.add(InstanceCount::none_like(&snapshot), 1);
                 true
             })?;
         }
-        let counts = counts.into_iter().filter(|(_, instances)| *instances > 0);
-        Ok(counts
-            .map(|(kind, instances)| InstanceCount { instances, ..kind })
-            .collect())
+        Ok(counts.passing(filter))
     }
 
     /// Counts rows, and puts those right that are behind.
-    fn count_kinds(
-        &self,
-        tenant: &TenantId,
-        counts: &mut BTreeMap<InstanceCount, u64>,
-    ) -> Result<()> {
+    fn count_kinds(&self, tenant: &TenantId, counts: &mut Counts) -> Result<()> {
         self.ask(|connection| {
             let Some(number) = tenant_number(connection, tenant)? else {
                 return Ok(());
@@ -340,9 +329,7 @@ impl Sqlite {
             for (instance, newest) in stale.iter() {
                 if newest.snapshot().tenant() == tenant {
                     *behind.entry(one.query_row([instance], kind)?).or_default() += 1;
-                    *counts
-                        .entry(InstanceCount::none_like(newest.snapshot()))
-                        .or_default() += 1;
+                    counts.add(InstanceCount::none_like(newest.snapshot()), 1);
                 }
             }
             let mut all = connection.prepare_cached(
@@ -355,7 +342,7 @@ impl Sqlite {
                 let deployment = deployment(connection, &self.deployments, stored.0)?;
                 let behind = behind.get(&stored).copied().unwrap_or_default();
                 let kind = read_kind(&deployment, &stored.1, &stored.2, &stored.3)?;
-                *counts.entry(kind).or_default() += unsigned(row.get(4)?) - behind;
+                counts.add(kind, unsigned(row.get(4)?) - behind);
             }
             Ok(())
         })
