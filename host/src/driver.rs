@@ -31,6 +31,7 @@ mod progress;
 mod queries;
 mod shard;
 mod shared;
+mod shortening;
 mod stream;
 mod tickets;
 mod waiter;
@@ -57,7 +58,7 @@ pub use self::{
     stream::Subscription,
     waiter::{Pending, PendingBatch},
 };
-use crate::store::Store;
+use crate::store::{Store, retention::Retention};
 pub use crate::store::{
     Entry, Error, Position, Result,
     query::{
@@ -80,6 +81,8 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// Threads for calls that yield; at least one.
     pub slow_threads: usize,
+    /// How much history is kept.
+    pub retention: Retention,
 }
 
 /// Why the driver did not start.
@@ -154,7 +157,10 @@ pub fn prepare<G: Guests>(
         joiner.spawn(format!("shard-{number}"), move || shard.run())?;
     }
     let committing = Arc::clone(&shared);
-    joiner.spawn("committer".to_owned(), move || committer::run(&committing))?;
+    let retention = config.retention;
+    joiner.spawn("committer".to_owned(), move || {
+        committer::run(&committing, retention);
+    })?;
     let woken = Arc::downgrade(&shared);
     shared.clock.on_jump(Arc::new(move || {
         if let Some(shared) = woken.upgrade() {

@@ -9,6 +9,7 @@ pub mod query;
 
 pub mod memory;
 pub mod postgres;
+pub mod retention;
 pub mod sqlite;
 
 mod deployments;
@@ -29,6 +30,7 @@ use query::{
     ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
     RecordFilter, Tail,
 };
+use retention::Removable;
 
 /// A place in the log, from 1; 0 is before the first. Places grow, but some stay empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -117,6 +119,14 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// If it could not be done; then it will be later.
     fn tidy(&self) -> Result<bool>;
+
+    /// Removes a little of the history that is not kept any longer; whether there is more of it.
+    /// What is owed stays, and so does the last record of all.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be done; then it will be later.
+    fn shorten(&self, removable: &Removable) -> Result<bool>;
 
     /// Whether something could be written at this moment.
     ///

@@ -25,7 +25,10 @@ use xcomponent_host::{
         clock::SystemClock,
         guests::{Checkout, Guests, Progress},
     },
-    store::memory::{self, Memory},
+    store::{
+        memory::{self, Memory},
+        retention::Retention,
+    },
 };
 
 use crate::{
@@ -193,6 +196,7 @@ impl Across {
             seed: 1,
             clock: Arc::new(SystemClock::start()),
             slow_threads: 1,
+            retention: Retention::default(),
         };
         let store = Arc::new(Memory::new(memory::Config::default()));
         let (handle, joiner) = driver::start(config, store, Probe { asked: probe })?;

@@ -11,7 +11,7 @@ use crate::{
         clock::{Clock, SystemClock},
     },
     sandbox,
-    store::{postgres, sqlite},
+    store::{postgres, retention::Retention, sqlite},
     tenancy::Leniency,
 };
 
@@ -57,6 +57,8 @@ pub struct Config {
     pub seal_key: Option<PathBuf>,
     /// Records of an instance after which a store on a disk keeps its newest state.
     pub snapshot_interval: u64,
+    /// How much history is kept.
+    pub retention: Retention,
     /// Bytes of history the memory store keeps; finished instances go first.
     pub history_bytes_max: usize,
     /// Address and port that callers see, for `/api/runtimes`.
@@ -85,6 +87,7 @@ impl Default for Config {
             store: StoreConfig::Memory,
             seal_key: None,
             snapshot_interval: sqlite::Config::default().snapshot_interval,
+            retention: Retention::default(),
             history_bytes_max: 4 << 30,
             public_address: None,
             allowed_hosts: Vec::new(),
@@ -104,6 +107,7 @@ impl Config {
             seed: self.seed.unwrap_or_else(|| self.clock.now().0),
             clock: Arc::clone(&self.clock),
             slow_threads: self.slow_threads,
+            retention: self.retention,
         }
     }
 

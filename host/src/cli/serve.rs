@@ -1,6 +1,7 @@
 //! `xcomponent serve`: a host with components, until it is told to end.
 
 mod limits;
+mod retain;
 mod store;
 
 use std::{
@@ -206,6 +207,10 @@ impl Serve {
         self.limits.apply(&mut config);
         config.limits.breaker = self.breaker == Breaker::On;
         config.snapshot_interval = self.store.snapshot_interval;
+        if let Some(retention) = self.store.retain {
+            retain::check(retention, &config.limits)?;
+            config.retention = retention;
+        }
         config.store = store;
         let own_cache = || self.data.join("cache");
         let uses_data = config.store != StoreConfig::Memory;

@@ -14,8 +14,9 @@ use std::{
 use super::{
     log::Batch,
     shared::{Phase, Shared},
+    shortening::Shortening,
 };
-use crate::store::{Error, Position};
+use crate::store::{Error, Position, retention::Retention};
 
 /// Wait before the store is asked again for its last position: doubled from the first to the
 /// last.
@@ -29,16 +30,17 @@ const TIDY_AFTER: Duration = Duration::from_millis(20);
 const PROBE_AFTER: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 /// Runs until the log is closed and empty.
-pub(super) fn run(shared: &Arc<Shared>) {
+pub(super) fn run(shared: &Arc<Shared>, retention: Retention) {
     let guard = super::shard::Guard::new(Arc::clone(shared), "committer");
     let mut batch = Batch::empty(shared.placement);
     let mut is_broken = false;
-    let mut patience = None;
+    let mut shortening = Shortening::new(retention);
+    let mut patience = shortening.step(shared);
     while shared.log.take(&mut batch, patience) {
         let began = Instant::now();
         let Some(last) = batch.entries.last().map(|entry| entry.position) else {
             if !is_broken {
-                patience = tidy(shared);
+                patience = sooner(tidy(shared), shortening.step(shared));
             } else if shared.store.probe().is_ok() {
                 // Nobody may be sending because the host is not ready: it found out itself.
                 is_broken = false;
@@ -56,7 +58,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
                     .commits
                     .committed(batch.entries.len(), began.elapsed());
                 publish(shared, &batch, last);
-                patience = Some(TIDY_AFTER);
+                patience = sooner(Some(TIDY_AFTER), shortening.step(shared));
                 if std::mem::take(&mut is_broken) {
                     shared.store_works();
                 }
@@ -78,6 +80,11 @@ pub(super) fn run(shared: &Arc<Shared>) {
     }
     while tidy(shared).is_some() {}
     guard.ended();
+}
+
+/// The shorter of two waits, none = for ever.
+fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
 }
 
 /// Lets the store do what can wait, and says after how long there is more of it.

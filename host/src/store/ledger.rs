@@ -137,6 +137,12 @@ impl Ledger {
         self.owed.ends_at(last);
     }
 
+    /// How many positions a batch leaves out.
+    pub(super) fn skipped(&self, entries: &[Entry]) -> u64 {
+        let end = entries.last().map_or(self.last, |entry| entry.position.0);
+        end - self.last - entries.len() as u64
+    }
+
     /// The number of a tenant.
     pub(super) fn tenant(&self, tenant: &TenantId) -> Option<i64> {
         self.tenants.get(tenant).copied()

@@ -8,6 +8,7 @@
 mod instances;
 mod journal;
 mod letters;
+mod retention;
 mod versions;
 
 use std::{
@@ -35,6 +36,7 @@ use super::{
         ComponentVersion, Cursor, Found, InstanceCount, InstanceFilter, Letter, LetterFilter, Page,
         PageRequest, RecordFilter, Tail,
     },
+    retention::{Removable, shorten},
 };
 
 /// Things looked at, or records taken over, while the lock is held once.
@@ -239,6 +241,10 @@ impl Store for Memory {
 
     fn tidy(&self) -> Result<bool> {
         Ok(false)
+    }
+
+    fn shorten(&self, removable: &Removable) -> Result<bool> {
+        shorten(&mut *self.kept_mut(), removable)
     }
 
     fn probe(&self) -> Result<()> {

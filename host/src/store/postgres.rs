@@ -16,6 +16,7 @@ mod link;
 mod months;
 mod pool;
 mod read;
+mod retention;
 mod row;
 mod session;
 mod versions;
@@ -40,6 +41,7 @@ use super::{
         ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
         RecordFilter, Tail,
     },
+    retention::Removable,
 };
 
 /// Why a database was not opened. It is as it was before. Databases are named without passwords.
@@ -162,6 +164,10 @@ impl Store for Postgres {
 
     fn tidy(&self) -> Result<bool> {
         self.writer().tidy(&self.stale)
+    }
+
+    fn shorten(&self, removable: &Removable) -> Result<bool> {
+        self.writer().shorten(removable, &self.stale)
     }
 
     fn probe(&self) -> Result<()> {

@@ -13,6 +13,7 @@ mod file;
 mod letters;
 mod owed;
 mod read;
+mod retention;
 mod row;
 mod versions;
 mod writer;
@@ -39,6 +40,7 @@ use super::{
         ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
         RecordFilter, Tail,
     },
+    retention::Removable,
     stored::Unreadable,
 };
 
@@ -192,6 +194,10 @@ impl Store for Sqlite {
 
     fn tidy(&self) -> Result<bool> {
         self.writer().tidy(&self.stale)
+    }
+
+    fn shorten(&self, removable: &Removable) -> Result<bool> {
+        self.writer().shorten(removable)
     }
 
     fn probe(&self) -> Result<()> {

@@ -25,6 +25,7 @@ use xcomponent_host::store::{
         ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
         RecordFilter, Tail,
     },
+    retention::Removable,
 };
 
 /// What goes wrong with a commit.
@@ -190,6 +191,10 @@ impl Store for Faulty {
 
     fn tidy(&self) -> Result<bool> {
         self.inner.tidy()
+    }
+
+    fn shorten(&self, removable: &Removable) -> Result<bool> {
+        self.inner.shorten(removable)
     }
 
     fn probe(&self) -> Result<()> {

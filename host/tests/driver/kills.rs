@@ -21,6 +21,7 @@ use xcomponent_host::{
     store::{
         Store,
         query::{InstanceFilter, PageRequest},
+        retention::Retention,
         sqlite::{self, Sqlite},
     },
 };
@@ -103,6 +104,7 @@ impl Life {
             seed: 7,
             clock: Arc::new(ManualClock::start(Timestamp(1_000_000))),
             slow_threads: 1,
+            retention: Retention::default(),
         };
         let prepared =
             driver::prepare(config, Arc::clone(&store) as Arc<_>, Scripted::new(boast)).unwrap();

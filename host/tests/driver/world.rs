@@ -15,7 +15,7 @@ use xcomponent_core::{
 };
 use xcomponent_host::{
     driver::{self, ComponentVersion, Config, Handle, Joiner, clock::ManualClock},
-    store::Store,
+    store::{Store, retention::Retention},
 };
 
 use crate::{faulty::Faulty, script::Scripted};
@@ -71,6 +71,7 @@ impl World {
             seed: 7,
             clock: Arc::clone(&clock) as Arc<_>,
             slow_threads: 1,
+            retention: Retention::default(),
         };
         let (handle, joiner) = driver::start(config, Arc::clone(&store) as Arc<_>, guests.clone())
             .expect("a memory store can be read");

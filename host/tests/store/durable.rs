@@ -229,3 +229,44 @@ pub(crate) fn questions(database: &str) -> Vec<&'static str> {
     };
     blocks.filter_map(question).collect()
 }
+
+/// Something of everything: instances that go on and one that is over, of two versions, one whose
+/// row is behind, a parked event, one that was settled.
+pub(crate) fn a_small_life(store: &dyn Store) {
+    let mut shard = Shard::new(store);
+    let order = shard.create("O-1", r#"{"total":7,"who":"Zoë"}"#);
+    let done = shard.create("O-2", "{}");
+    shard.enter(&done, "e1", "SHIP", "Done");
+    shard.switch("2");
+    shard.create_entry_point("O-3");
+    shard.at_once(|shard| {
+        let order = shard.enter(&order, "e2", "PAY", "Paid");
+        shard.handle(order, "e3", "PAY", Disposition::Ignored);
+    });
+    let letter = shard.letter("e4", Some("O-1"));
+    shard.commit(Body::Parked(letter));
+}
+
+#[test]
+fn a_database_of_the_first_schema_is_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("schemas/sqlite_1.sql"))
+        .unwrap();
+    drop(old);
+    let store = open(&path);
+    is_a_small_life(&store);
+    drop(store);
+    is_a_small_life(&open(&path));
+}
+
+/// Whether a database of an older schema is like a new one to which the same happened, and goes on
+/// as it does.
+pub(crate) fn is_a_small_life(store: &dyn Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let new = open(&folder.path().join("host.db"));
+    a_small_life(&new);
+    let tenant = TenantId::default_tenant();
+    assert_eq!(seen(store, &tenant), seen(&new, &tenant));
+}

@@ -15,6 +15,7 @@ mod instances;
 mod letters;
 mod log;
 mod postgres;
+mod retention;
 mod sample;
 mod versions;
 mod worst;
@@ -72,6 +73,13 @@ macro_rules! suite {
                 a_history_is_read_page_by_page_the_last_first,
                 the_log_is_followed_from_any_position,
                 a_trace_has_everything_an_event_led_to;
+            retention:
+                what_is_older_goes_and_what_goes_on_stays,
+                the_last_record_of_all_stays,
+                beyond_a_number_finished_instances_go_first,
+                what_repeated_ids_are_answered_from_stays,
+                positions_without_a_record_do_not_count,
+                a_long_history_goes_in_small_steps;
             versions:
                 a_version_is_saved_once,
                 one_version_is_active_and_the_one_before_is_known,

@@ -20,7 +20,7 @@ use xcomponent_host::store::{
 use xcomponent_servers::{Durability, Postgres as Server};
 
 use crate::{
-    durable::{questions, seen},
+    durable::{is_a_small_life, questions, seen},
     sample::{Shard, id, nobody},
 };
 
@@ -163,9 +163,20 @@ fn a_schema_of_a_newer_program_is_refused() {
     sql.execute("INSERT INTO xcomponent.migrations VALUES (1000, now())");
     let message = refused(&url).to_string();
     assert!(
-        message.contains("schema 1000") && message.contains("up to 1"),
+        message.contains("schema 1000") && message.contains("up to 2"),
         "{message}"
     );
+}
+
+#[test]
+fn a_database_of_the_first_schema_is_brought_up_to_date() {
+    let server = server();
+    let url = server.url("postgres");
+    let sql = Sql::new(&url);
+    sql.execute(include_str!("schemas/postgres_1.sql"));
+    is_a_small_life(&open(&url));
+    let absent = "SELECT absent FROM xcomponent.retention";
+    assert_eq!(sql.number(absent), 0);
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub(crate) struct Shard<'s> {
     pub(crate) store: &'s dyn Store,
     pub(crate) deployment: Arc<Deployment>,
     position: u64,
+    now: Timestamp,
     /// What is kept back to be committed at once.
     kept_back: Option<Vec<Entry>>,
 }
@@ -71,6 +72,7 @@ impl<'s> Shard<'s> {
             store,
             deployment: deployment(tenant, "1"),
             position: store.last_position().unwrap().0,
+            now: Timestamp(2_000),
             kept_back: None,
         };
         shard.switch("1");
@@ -96,6 +98,11 @@ impl<'s> Shard<'s> {
         self.store
             .save_version(&saved, Arc::from(*b"wasm"))
             .unwrap();
+    }
+
+    /// The time is this from now on, in ms.
+    pub(crate) fn now(&mut self, ms: u64) {
+        self.now = Timestamp(ms);
     }
 
     /// Whose records these are.
@@ -235,7 +242,7 @@ impl<'s> Shard<'s> {
             position: Position(self.position),
             record: Record {
                 tenant: self.tenant().clone(),
-                at: Timestamp(2_000),
+                at: self.now,
                 body,
             },
         };

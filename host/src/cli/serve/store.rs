@@ -9,9 +9,11 @@ use std::{
 use anyhow::{Context, anyhow};
 use clap::Args;
 
+use super::retain;
 use crate::{
     app::StoreConfig,
     cli::{Failure, Result},
+    store::retention::Retention,
 };
 
 /// Where components, instances and their history are kept.
@@ -40,6 +42,10 @@ pub(super) struct Store {
     /// Records of an instance after which its row in the database is written.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(super) snapshot_interval: u64,
+    /// How much history is kept: an age as in `90d`, a number of records, or both as in
+    /// `90d,10000000`; beyond the number, finished instances go first. Where absent, all of it.
+    #[arg(long, value_name = "AGE,RECORDS", value_parser = retain::parse)]
+    pub(super) retain: Option<Retention>,
 }
 
 impl Store {

@@ -68,6 +68,11 @@ impl Journal {
         self.bytes
     }
 
+    /// How many records it has.
+    pub(super) fn kept(&self) -> usize {
+        self.kept
+    }
+
     /// The highest position of a record that was dropped.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped

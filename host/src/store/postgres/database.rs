@@ -16,7 +16,7 @@ use super::{
 };
 
 /// What leads from each schema to the next.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// The oldest server that is spoken to, as `server_version_num` has it.
 const SERVER_VERSION_MIN: i32 = 150_000;

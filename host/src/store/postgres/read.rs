@@ -10,9 +10,9 @@ use xcomponent_core::{
     record::{Body, Handled, Snapshot},
 };
 
-use super::{Postgres, row::NONE, session::Values};
+use super::{Postgres, retention::EXTENT, row::NONE, session::Values};
 use crate::store::{
-    Entry, EventAt, Position, Result,
+    Entry, Error, EventAt, Position, Result,
     ledger::Stale,
     query::{
         Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail,
@@ -374,9 +374,11 @@ impl Postgres {
              ORDER BY e.position"
         );
         let values: Values<'_> = &[&signed(after.0), &signed(through), &tenant.as_str()];
+        let mut is_whole = true;
         for row in self.readers.rows(&question, values)? {
-            if tail.entries.len() == limit {
-                return Ok(tail);
+            is_whole = tail.entries.len() < limit;
+            if !is_whole {
+                break;
             }
             let entry = self.event(&row)?.entry;
             tail.through = entry.position;
@@ -384,7 +386,16 @@ impl Postgres {
                 tail.entries.push(entry);
             }
         }
-        tail.through = Position(through.max(after.0));
+        if is_whole {
+            tail.through = Position(through.max(after.0));
+        }
+        // What was removed by now may have been missing before.
+        let extent = self.readers.row(EXTENT, NONE)?;
+        let complete_after = extent.map(|row| row.try_get(0)).transpose()?;
+        let complete_after = Position(complete_after.map_or(0, unsigned));
+        if after < complete_after {
+            return Err(Error::Gone { complete_after });
+        }
         Ok(tail)
     }
 

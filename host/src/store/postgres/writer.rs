@@ -15,6 +15,7 @@ use super::{
     database, letters,
     link::Link,
     months::Months,
+    retention::{Shortened, skipped},
     row::{
         COPY_EVENTS, EVENT_TYPES, N_INSTANCE_COLUMNS, NONE, Table, WRITE_BATCH, WRITE_INSTANCES,
         WRITE_MARKS, WRITE_TAKEN_IN,
@@ -24,6 +25,7 @@ use super::{
 use crate::store::{
     Entry, Error, Position, Result,
     ledger::{Draft, DueRow, Key, Known, Ledger, Stale},
+    retention::{Removable, shorten},
     table::{
         EVENT_COLUMNS, LetterChanges, Links, event_cells, instance_cells, signed, taken_in_text,
         unsigned,
@@ -64,6 +66,8 @@ struct Batch<'b> {
     settled_below: u64,
     /// How far the shards are, if that matters.
     taken_in: Option<&'b TakenIn>,
+    /// Positions that it leaves out.
+    skipped: u64,
 }
 
 /// Why a batch was not committed.
@@ -217,6 +221,7 @@ impl Writer {
             // What this batch settles is noted when it is committed: the mark is a little behind.
             settled_below: self.ledger.owed.settled_below(),
             taken_in: matters.then_some(taken_in),
+            skipped: self.ledger.skipped(entries),
         };
         self.write(&batch)
     }
@@ -298,7 +303,7 @@ impl Writer {
             changes.settled.is_some() || changes.parked.is_some()
         });
         let is_small = batch.entries.len() <= ONE_STATEMENT_MAX && batch.due.len() <= ROWS_MAX;
-        if is_small && !changes_letters {
+        if is_small && !changes_letters && batch.skipped == 0 {
             return self.write_at_once(batch);
         }
         self.link.open()?.batch("BEGIN")?;
@@ -352,6 +357,9 @@ impl Writer {
                 .open()?
                 .execute(&WRITE_TAKEN_IN, &[&partitions, &shards])?;
         }
+        if batch.skipped > 0 {
+            skipped(self.link.open()?, batch.skipped)?;
+        }
         let marks = [signed(batch.covered), signed(batch.settled_below)];
         self.link
             .open()?
@@ -386,6 +394,7 @@ impl Writer {
             covered: overdue.covered,
             settled_below: self.ledger.owed.settled_below(),
             taken_in: None,
+            skipped: 0,
         };
         self.write_at_once(&batch).map_err(Failure::known)?;
         drop(batch);
@@ -393,6 +402,23 @@ impl Writer {
         let mut stale = stale.write().unwrap_or_else(PoisonError::into_inner);
         self.ledger.wrote(&overdue.numbers, &mut stale);
         Ok(overdue.more)
+    }
+
+    /// Removes a little of the history; whether there is more of it.
+    pub(super) fn shorten(
+        &mut self,
+        removable: &Removable,
+        stale: &RwLock<Stale>,
+    ) -> Result<bool> {
+        let (settled_below, last) = (self.ledger.owed.settled_below(), self.ledger.last);
+        self.change(stale, |session| {
+            // If the machine loses it, it is done once more.
+            session.batch("SET LOCAL synchronous_commit = off")?;
+            let mut log = Shortened::new(session, settled_below, last)?;
+            let more = shorten(&mut log, removable)?;
+            log.finish()?;
+            Ok(more)
+        })
     }
 
     /// The number of a tenant.

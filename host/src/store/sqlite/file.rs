@@ -17,7 +17,7 @@ use crate::store::Result;
 const APPLICATION_ID: i64 = 0x7863_6d70;
 
 /// What leads from each schema to the next; the schema's number is `PRAGMA user_version`.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// How long to wait for somebody else's transaction, such as that of a shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -124,6 +124,9 @@ fn set_up(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // They say what belongs to what. That it does is for this program to see to: an instance that
+    // goes would be looked for in the whole journal.
+    connection.pragma_update(None, "foreign_keys", false)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(())
 }

@@ -10,9 +10,9 @@ use xcomponent_core::{
     record::{Body, Handled, Snapshot},
 };
 
-use super::{Sqlite, owed, versions::deployment, writer::tenant_number};
+use super::{Sqlite, owed, retention, versions::deployment, writer::tenant_number};
 use crate::store::{
-    Entry, EventAt, Position, Result,
+    Entry, Error, EventAt, Position, Result,
     deployments::Deployments,
     ledger::Stale,
     query::{
@@ -59,17 +59,25 @@ pub(super) fn records(
     );
     let mut statement = connection.prepare_cached(&question)?;
     let mut rows = statement.query(params![signed(after.0), signed(through), number])?;
-    while let Some(row) = rows.next()? {
+    let is_whole = loop {
+        let Some(row) = rows.next()? else { break true };
         if tail.entries.len() == limit {
-            return Ok(tail);
+            break false;
         }
         let table::Found { entry, .. } = read_event(row, connection, deployments)?;
         tail.through = entry.position;
         if filter.passes(&entry.record) {
             tail.entries.push(entry);
         }
+    };
+    if is_whole {
+        tail.through = Position(through.max(after.0));
     }
-    tail.through = Position(through.max(after.0));
+    // What was removed by now may have been missing before.
+    let complete_after = Position(retention::extent(connection)?.complete_after);
+    if after < complete_after {
+        return Err(Error::Gone { complete_after });
+    }
     Ok(tail)
 }
 

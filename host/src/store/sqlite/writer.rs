@@ -12,11 +12,13 @@ use xcomponent_core::{
 
 use super::{
     Config, Sqlite, letters, owed,
+    retention::{self, Shortened},
     row::{self, INSERT_EVENT},
 };
 use crate::store::{
     Entry, Error, Result,
     ledger::{Draft, DueRow, Key, Known, Ledger, Stale},
+    retention::{Removable, shorten},
     table::{Links, signed, unsigned},
 };
 
@@ -68,6 +70,10 @@ impl Writer {
         let settled_below = self.ledger.owed.settled_below();
         self.mark("covered", draft.covered)?;
         self.mark("settled_below", settled_below)?;
+        let skipped = self.ledger.skipped(entries);
+        if skipped > 0 {
+            retention::skipped(&self.connection, skipped)?;
+        }
         // How far the shards are decides about selections only.
         let selects = |entry: &Entry| sends_selection(&entry.record.body);
         if self.ledger.owed.has_selections() || entries.iter().any(selects) {
@@ -167,6 +173,38 @@ impl Writer {
         let mut stale = stale.write().unwrap_or_else(PoisonError::into_inner);
         self.ledger.wrote(&overdue.numbers, &mut stale);
         Ok(overdue.more)
+    }
+
+    /// Removes a little of the history; whether there is more of it.
+    pub(super) fn shorten(&mut self, removable: &Removable) -> Result<bool> {
+        // If the machine loses it, it is done once more.
+        self.connection
+            .pragma_update(None, "synchronous", "NORMAL")?;
+        let shortened = self.try_shorten(removable);
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("ROLLBACK")?;
+        }
+        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        shortened
+    }
+
+    fn try_shorten(&mut self, removable: &Removable) -> Result<bool> {
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        // Together with what is removed, so that nothing seems to be owed that was settled by it.
+        let settled_below = self.ledger.owed.settled_below();
+        self.mark("settled_below", settled_below)?;
+        let covered: i64 = self
+            .connection
+            .prepare_cached("SELECT position FROM marks WHERE name = 'covered'")?
+            .query_row([], |row| row.get(0))?;
+        let last = self.ledger.last;
+        let end = last.min(settled_below).min(unsigned(covered) + 1);
+        let mut log = Shortened::new(&self.connection, end, last)?;
+        let more = shorten(&mut log, removable)?;
+        if log.finish()? {
+            self.connection.execute_batch("COMMIT")?;
+        }
+        Ok(more)
     }
 
     fn write_row(&mut self, due: &DueRow<'_>) -> Result<()> {
