@@ -58,7 +58,6 @@ pub use self::{
     stream::Subscription,
     waiter::{Pending, PendingBatch},
 };
-use crate::store::{Store, retention::Retention};
 pub use crate::store::{
     Entry, Error, Position, Result,
     query::{
@@ -66,6 +65,7 @@ pub use crate::store::{
         PageRequest, RecordFilter, TRACE_MAX, Where,
     },
 };
+use crate::store::{Store, retention::Retention};
 
 /// How the driver is set up.
 pub struct Config {

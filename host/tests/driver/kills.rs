@@ -1,6 +1,6 @@
 //! A host that ends after any number of durable records comes back as if nothing had happened.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use xcomponent_core::{
     call::{Answer, Call, Send},
@@ -82,14 +82,13 @@ impl Life {
     /// Starts so many shards on what is there; after so many more records nothing gets durable any
     /// more.
     async fn begin(path: &Path, records: Option<usize>, shards: usize) -> Self {
-        Self::begin_with(path, records, shards, Limits::default()).await
+        Self::begin_with(path, records, |config| config.shards = shards).await
     }
 
     async fn begin_with(
         path: &Path,
         records: Option<usize>,
-        shards: usize,
-        limits: Limits,
+        change: impl FnOnce(&mut Config),
     ) -> Self {
         let sqlite = Sqlite::open(path, sqlite::Config::default()).unwrap();
         let store = Arc::new(Faulty::cut_off(Box::new(sqlite), records));
@@ -97,15 +96,16 @@ impl Life {
         let definition = &deployment.definition;
         let version = version_of(&deployment, GAME);
         store.save_version(&version, Arc::from([])).unwrap();
-        let config = Config {
-            shards,
+        let mut config = Config {
+            shards: 2,
             partitions: PartitionCount::new(4).unwrap(),
-            limits,
+            limits: Limits::default(),
             seed: 7,
             clock: Arc::new(ManualClock::start(Timestamp(1_000_000))),
             slow_threads: 1,
             retention: Retention::default(),
         };
+        change(&mut config);
         let prepared =
             driver::prepare(config, Arc::clone(&store) as Arc<_>, Scripted::new(boast)).unwrap();
         prepared.handle().deploy(Arc::clone(&deployment)).await;
@@ -153,35 +153,89 @@ impl Life {
         }
     }
 
-    /// Ends when everything is done, and says what there is: by instance its state, context and
-    /// number of records, and every event with what became of it.
-    fn end(self) -> BTreeMap<String, Vec<String>> {
-        assert!(self.joiner.shutdown(PATIENCE));
-        let page = PageRequest::first(100);
-        let store = &self.store;
-        let found = store.instances(&self.tenant, &InstanceFilter::default(), page);
-        let describe = |instance: Snapshot| {
-            let history = store.history(&self.tenant, &instance.id, page).unwrap();
-            let mut events: Vec<String> = history
-                .items
-                .iter()
-                .map(|entry| match &entry.record.body {
-                    Body::Handled(handled) => {
-                        format!("{} {}", handled.event.name, handled.disposition)
-                    }
-                    other => panic!("a history has events only: {other:?}"),
-                })
-                .collect();
-            events.sort();
-            let (state, context) = (state_of(&instance), instance.context.as_str());
-            events.push(format!(
-                "{state} {} {context} {:?}",
-                instance.seq, instance.timers
-            ));
-            (instance.id.to_string(), events)
-        };
-        found.unwrap().items.into_iter().map(describe).collect()
+    /// Starts where ids are not remembered any more.
+    async fn begin_later(path: &Path, retention: Retention) -> Self {
+        Self::begin_with(path, None, |config| {
+            config.clock = Arc::new(ManualClock::start(Timestamp(2_000_000)));
+            config.limits.dedup_retention = Duration::ZERO;
+            config.retention = retention;
+        })
+        .await
     }
+
+    /// Waits until nothing happens any more: every child that was asked for has grown, and no
+    /// source is on its way.
+    async fn rests(&self) {
+        loop {
+            let all = describe(&*self.store, &self.tenant);
+            let count = |text| {
+                all.values()
+                    .flatten()
+                    .filter(move |line| line.starts_with(text))
+            };
+            let is_busy = ["Fired", "Cooling", "Born"]
+                .into_iter()
+                .any(|state| count(state).next().is_some());
+            if !is_busy && count("SPAWN").count() == count("Grown").count() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Waits until instances are as they are there, or gone if they are over there.
+    async fn comes_to(&self, all: &BTreeMap<String, Vec<String>>) {
+        let is_there =
+            |(id, events): (&String, &Vec<String>)| match describe(&*self.store, &self.tenant)
+                .get(id)
+            {
+                Some(same) => same.last() == events.last(),
+                None => events.last().is_some_and(|end| end.starts_with("Grown")),
+            };
+        while !all.iter().all(is_there) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Ends when everything is done, and says what there is.
+    fn end(self) -> BTreeMap<String, Vec<String>> {
+        let Self {
+            joiner,
+            store,
+            tenant,
+            ..
+        } = self;
+        assert!(joiner.shutdown(PATIENCE));
+        describe(&*store, &tenant)
+    }
+}
+
+/// By instance every event with what became of it, at the end the instance's state, context and
+/// number of records.
+fn describe(store: &dyn Store, tenant: &TenantId) -> BTreeMap<String, Vec<String>> {
+    let page = PageRequest::first(100);
+    let found = store.instances(tenant, &InstanceFilter::default(), page);
+    let describe = |instance: Snapshot| {
+        let history = store.history(tenant, &instance.id, page).unwrap();
+        let mut events: Vec<String> = history
+            .items
+            .iter()
+            .map(|entry| match &entry.record.body {
+                Body::Handled(handled) => {
+                    format!("{} {}", handled.event.name, handled.disposition)
+                }
+                other => panic!("a history has events only: {other:?}"),
+            })
+            .collect();
+        events.sort();
+        let (state, context) = (state_of(&instance), instance.context.as_str());
+        events.push(format!(
+            "{state} {} {context} {:?}",
+            instance.seq, instance.timers
+        ));
+        (instance.id.to_string(), events)
+    };
+    found.unwrap().items.into_iter().map(describe).collect()
 }
 
 /// Creations and events of which each is recognised when it is repeated.
@@ -264,11 +318,11 @@ async fn a_host_that_is_killed_at_any_record_goes_on_as_if_nothing_had_happened(
         soon(life.kill()).await;
         // Now and then the next host has another number of shards, or nothing in memory.
         let passivate_after = cut.is_multiple_of(2).then_some(Duration::ZERO);
-        let limits = Limits {
-            passivate_after,
-            ..Limits::default()
-        };
-        let life = Life::begin_with(&path, None, 1 + (cut + 1) % 3, limits).await;
+        let life = Life::begin_with(&path, None, |config| {
+            config.shards = 1 + (cut + 1) % 3;
+            config.limits.passivate_after = passivate_after;
+        })
+        .await;
         let (all, repeated) = soon(life.ask_for_everything()).await;
         assert_eq!(all, asked);
         assert!(
@@ -277,4 +331,33 @@ async fn a_host_that_is_killed_at_any_record_goes_on_as_if_nothing_had_happened(
         );
         assert_eq!(life.end(), whole, "cut at {cut}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_host_owes_is_done_though_no_history_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = Retention {
+        age: Some(Duration::ZERO),
+        records: Some(0),
+    };
+    let mut removed = 0;
+    for cut in 0.. {
+        let path = folder.path().join(format!("{cut}.db"));
+        let life = Life::begin(&path, Some(cut), 2).await;
+        let (acknowledged, _) = soon(life.ask_for_everything()).await;
+        soon(life.kill()).await;
+        let copy = folder.path().join(format!("{cut}-copy.db"));
+        fs::copy(&path, &copy).unwrap();
+
+        let life = Life::begin_later(&path, Retention::default()).await;
+        soon(life.rests()).await;
+        let all = life.end();
+        let life = Life::begin_later(&copy, nothing).await;
+        soon(life.comes_to(&all)).await;
+        removed += all.len() - life.end().len();
+        if acknowledged == requests().len() {
+            break;
+        }
+    }
+    assert!(removed > 0, "nothing was removed");
 }

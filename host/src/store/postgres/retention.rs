@@ -69,7 +69,8 @@ impl<'s> Shortened<'s> {
         let mark = "UPDATE marks SET position = $1 WHERE name = 'settled_below'";
         self.session.execute(mark, &[&self.settled_below])?;
         let statement = "UPDATE retention SET complete_after = $1, absent = $2";
-        self.session.execute(statement, &[&self.complete_after, &self.absent])?;
+        self.session
+            .execute(statement, &[&self.complete_after, &self.absent])?;
         Ok(())
     }
 

@@ -405,11 +405,7 @@ impl Writer {
     }
 
     /// Removes a little of the history; whether there is more of it.
-    pub(super) fn shorten(
-        &mut self,
-        removable: &Removable,
-        stale: &RwLock<Stale>,
-    ) -> Result<bool> {
+    pub(super) fn shorten(&mut self, removable: &Removable, stale: &RwLock<Stale>) -> Result<bool> {
         let (settled_below, last) = (self.ledger.owed.settled_below(), self.ledger.last);
         self.change(stale, |session| {
             // If the machine loses it, it is done once more.
