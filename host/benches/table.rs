@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what this host does per second, and what an instance costs.
 //!
 //! Rows that share a set-up are measured together, in a process of their own, so that none finds
-//! the memory of another. Every value is the median of five rounds.
+//! the memory of another. Every value is the median of five rounds, unless its row says otherwise.
 
 #[path = "table/cascade.rs"]
 mod cascade;
@@ -21,10 +21,14 @@ mod idle;
 mod load;
 #[path = "table/neighbour.rs"]
 mod neighbour;
+#[path = "table/passivated.rs"]
+mod passivated;
 #[path = "table/postgres.rs"]
 mod postgres;
 #[path = "table/report.rs"]
 mod report;
+#[path = "table/retention.rs"]
+mod retention;
 #[path = "table/start.rs"]
 mod start;
 #[path = "table/upload.rs"]
@@ -164,6 +168,14 @@ const GROUPS: &[Group] = &[
     Group {
         rows: &[at_most("bytes_per_event", 600.0, "bytes")],
         measure: durable::bytes_per_event,
+    },
+    Group {
+        rows: &[at_most("retention_ratio", 2.0, "times")],
+        measure: retention::ratio,
+    },
+    Group {
+        rows: &[at_most("passivated_10m", 4.0, "GiB")],
+        measure: passivated::memory,
     },
 ];
 

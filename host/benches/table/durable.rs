@@ -33,7 +33,7 @@ const HISTORY: usize = 200_000;
 /// Instances that a host finds when it starts.
 const INSTANCES: usize = 1_000_000;
 /// How long a host may take to end.
-const END: Duration = Duration::from_secs(60);
+pub(crate) const END: Duration = Duration::from_secs(60);
 
 /// `durable_sqlite`
 pub(crate) fn sqlite() -> anyhow::Result<Vec<Rounds>> {
@@ -155,20 +155,20 @@ pub(crate) fn recovery() -> anyhow::Result<Vec<Rounds>> {
     Ok(vec![rounds])
 }
 
-async fn start(folder: &Path) -> anyhow::Result<Host> {
+pub(crate) async fn start(folder: &Path) -> anyhow::Result<Host> {
     components::host(|config| keep_in(config, folder)).await
 }
 
-fn keep_in(config: &mut Config, folder: &Path) {
+pub(crate) fn keep_in(config: &mut Config, folder: &Path) {
     config.store = StoreConfig::Sqlite(folder.join("host.db"));
     config.sandbox.cache_dir = Some(folder.join("cache"));
 }
 
-fn folder() -> anyhow::Result<TempDir> {
+pub(crate) fn folder() -> anyhow::Result<TempDir> {
     tempfile::tempdir().context("making a folder")
 }
 
-fn runtime() -> anyhow::Result<Runtime> {
+pub(crate) fn runtime() -> anyhow::Result<Runtime> {
     Ok(runtime::Builder::new_current_thread()
         .enable_all()
         .build()?)

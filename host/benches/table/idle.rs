@@ -69,7 +69,8 @@ async fn rest(host: &Host, ids: &[InstanceId]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn resident_bytes() -> anyhow::Result<usize> {
+/// Resident memory of this process.
+pub(crate) fn resident_bytes() -> anyhow::Result<usize> {
     let status = fs::read_to_string("/proc/self/status")?;
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = resident.and_then(|text| text.trim().strip_suffix(" kB"));

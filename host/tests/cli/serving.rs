@@ -162,3 +162,19 @@ fn a_definition_that_was_changed_wants_another_version() {
     let serving = Serving::start_in(&data, [&path]);
     assert_eq!(serving.ready["components"][0]["version"], "1.0.1");
 }
+
+#[test]
+fn history_is_kept_at_least_as_long_as_repeated_ids_are_answered_from_it() {
+    let serve = |retain: &str| {
+        let store = ["--store", "memory", "--port", "0"];
+        xcomponent([&["serve", "--retain", retain][..], &store].concat())
+    };
+    let refused = serve("1h");
+    assert_eq!(refused.code, 2);
+    let message = "keeps history for 3600s, but repeated ids are answered from it for 604800s";
+    assert!(refused.stderr.contains(message), "{refused:?}");
+    let refused = serve("90d,5y");
+    assert_eq!(refused.code, 2);
+    let message = "or a number of records, as in `90d,10000000`";
+    assert!(refused.stderr.contains(message), "{refused:?}");
+}
