@@ -33,17 +33,17 @@ const PROBE_AFTER: [Duration; 2] = [Duration::from_millis(10), Duration::from_se
 pub(super) fn run(shared: &Arc<Shared>, retention: Retention) {
     let guard = super::shard::Guard::new(Arc::clone(shared), "committer");
     let mut batch = Batch::empty(shared.placement);
-    let mut is_broken = false;
+    let mut broken_since = None;
     let mut shortening = Shortening::new(retention);
     let mut patience = shortening.step(shared);
     while shared.log.take(&mut batch, patience) {
         let began = Instant::now();
         let Some(last) = batch.entries.last().map(|entry| entry.position) else {
-            if !is_broken {
+            if broken_since.is_none() {
                 patience = sooner(tidy(shared), shortening.step(shared));
             } else if shared.store.probe().is_ok() {
                 // Nobody may be sending because the host is not ready: it found out itself.
-                is_broken = false;
+                broken_since = None;
                 patience = Some(Duration::ZERO);
                 shared.store_works();
             } else {
@@ -59,13 +59,14 @@ pub(super) fn run(shared: &Arc<Shared>, retention: Retention) {
                     .committed(batch.entries.len(), began.elapsed());
                 publish(shared, &batch, last);
                 patience = sooner(Some(TIDY_AFTER), shortening.step(shared));
-                if std::mem::take(&mut is_broken) {
+                if broken_since.take().is_some() {
                     shared.store_works();
                 }
             }
             Err(error) => {
+                let since = *broken_since.get_or_insert(began);
                 // Once is enough to know, however many batches follow.
-                if !std::mem::replace(&mut is_broken, true) {
+                if since == began {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         "a batch of records was not committed"
@@ -74,6 +75,11 @@ pub(super) fn run(shared: &Arc<Shared>, retention: Retention) {
                 shared.commits.failed();
                 patience = Some(PROBE_AFTER[0]);
                 shared.store_fails(&error);
+                // Batch after batch would leave it no time to be asked.
+                if since != began && since.elapsed() >= PROBE_AFTER[0] {
+                    patience = Some(PROBE_AFTER[1]);
+                    shared.store_stays_away();
+                }
                 void(shared, &batch);
             }
         }

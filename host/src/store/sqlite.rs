@@ -9,6 +9,7 @@
 //! readers want to know how an instance is, not how it was ([`Stale`]). What a host that starts
 //! must look at of `events` is bounded: rows that lag far behind are written before their turn.
 
+mod checkpoint;
 mod file;
 mod letters;
 mod owed;
@@ -31,7 +32,7 @@ use xcomponent_core::{
     record::{Handled, Snapshot},
 };
 
-use self::{file::Lock, writer::Writer};
+use self::{checkpoint::Checkpointer, file::Lock, writer::Writer};
 use super::{
     Entry, Error, EventAt, Position, Result, Store,
     deployments::Deployments,
@@ -112,6 +113,7 @@ pub struct Sqlite {
     path: PathBuf,
     /// Before the one that writes: the last to be closed tidies up, and these may not.
     readers: Mutex<Vec<Connection>>,
+    _checkpointer: Checkpointer,
     writer: Mutex<Writer>,
     stale: RwLock<Stale>,
     deployments: Deployments,
@@ -126,11 +128,14 @@ impl Sqlite {
     /// If it is in use, newer, damaged, or not a database of this program.
     pub fn open(path: &Path, config: Config) -> Result<Self, OpenError> {
         let lock = file::lock(path)?;
-        let connection = file::open(path)?;
+        let mut connection = file::open(path)?;
+        let checkpointer = Checkpointer::start(path, &mut connection)?;
+        let writer = Writer::new(connection, checkpointer.state(), config);
         let store = Self {
             path: path.to_owned(),
             readers: Mutex::default(),
-            writer: Mutex::new(Writer::new(connection, config)),
+            _checkpointer: checkpointer,
+            writer: Mutex::new(writer),
             stale: RwLock::default(),
             deployments: Deployments::default(),
             _lock: lock,

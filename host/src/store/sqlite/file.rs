@@ -22,9 +22,6 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2
 /// How long to wait for somebody else's transaction, such as that of a shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Pages of the write-ahead log after which it is copied into the database: 64 MiB.
-const CHECKPOINT_PAGES: i64 = 16_384;
-
 /// Bytes of a page: what a lone event costs is mostly the pages that it changes.
 const PAGE_BYTES: i64 = 4_096;
 
@@ -97,6 +94,19 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Opens a connection that neither reads nor writes, and copies the write-ahead log.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, OpenError> {
+    let opened = Connection::open(path).and_then(|connection| {
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        Ok(connection)
+    });
+    opened.map_err(|source| OpenError::Database {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 /// Opens a connection that only reads.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -121,7 +131,6 @@ fn set_up(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
     }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // They say what belongs to what. That it does is for this program to see to: an instance that

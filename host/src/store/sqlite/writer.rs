@@ -11,7 +11,7 @@ use xcomponent_core::{
 };
 
 use super::{
-    Config, Sqlite, letters, owed,
+    Config, Sqlite, checkpoint, letters, owed,
     retention::{self, Shortened},
     row::{self, INSERT_EVENT},
 };
@@ -25,13 +25,19 @@ use crate::store::{
 /// The connection that writes, and what it knows by heart.
 pub(super) struct Writer {
     pub(super) connection: Connection,
+    checkpoint: Arc<checkpoint::State>,
     pub(super) ledger: Ledger,
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, config: Config) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        checkpoint: Arc<checkpoint::State>,
+        config: Config,
+    ) -> Self {
         Self {
             connection,
+            checkpoint,
             ledger: Ledger::new(config.snapshot_interval),
         }
     }
@@ -43,6 +49,7 @@ impl Writer {
         taken_in: &TakenIn,
         store: &Sqlite,
     ) -> Result<()> {
+        self.checkpoint.finish(&self.connection);
         let committed = self.try_commit(entries, taken_in, &store.stale);
         if committed.is_err() {
             self.roll_back();
@@ -88,6 +95,28 @@ impl Writer {
     /// Adds the records to the journal.
     fn append(&mut self, entries: &[Entry], stale: &Stale) -> Result<Draft> {
         let mut draft = Draft::default();
+        let links = self.link_up(entries, &mut draft, stale)?;
+        let mut insert = self.connection.prepare_cached(INSERT_EVENT)?;
+        for (links, entry) in links.iter().zip(entries) {
+            row::insert_event(&mut insert, links, &entry.record)?;
+            letters::note(
+                &self.connection,
+                links.tenant,
+                links.position,
+                &entry.record,
+            )?;
+        }
+        Ok(draft)
+    }
+
+    /// Links each record to the one before it of the same instance.
+    fn link_up(
+        &mut self,
+        entries: &[Entry],
+        draft: &mut Draft,
+        stale: &Stale,
+    ) -> Result<Vec<Links>> {
+        let mut all = Vec::with_capacity(entries.len());
         for (at, entry) in entries.iter().enumerate() {
             let position = entry.position.0;
             let tenant = self.tenant(&entry.record.tenant)?;
@@ -101,18 +130,15 @@ impl Writer {
                 let version = self.version(tenant, &snapshot.deployment)?;
                 let key = (tenant, snapshot.id.clone());
                 links.version = Some(version);
-                links.instance = self.ledger.add(&mut draft, &key, at, position);
+                links.instance = self.ledger.add(draft, &key, at, position);
                 if links.instance.is_none() {
                     self.meet(&key, version, snapshot, position, stale)?;
-                    links.instance = self.ledger.add(&mut draft, &key, at, position);
+                    links.instance = self.ledger.add(draft, &key, at, position);
                 }
             }
-            let mut insert = self.connection.prepare_cached(INSERT_EVENT)?;
-            row::insert_event(&mut insert, &links, &entry.record)?;
-            drop(insert);
-            letters::note(&self.connection, tenant, position, &entry.record)?;
+            all.push(links);
         }
-        Ok(draft)
+        Ok(all)
     }
 
     /// Looks up an instance; a new one gets its row.
