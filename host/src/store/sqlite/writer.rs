@@ -26,6 +26,8 @@ use crate::store::{
 pub(super) struct Writer {
     pub(super) connection: Connection,
     checkpoint: Arc<checkpoint::State>,
+    /// Transactions may be lost with the machine.
+    is_lax: bool,
     pub(super) ledger: Ledger,
 }
 
@@ -38,6 +40,7 @@ impl Writer {
         Self {
             connection,
             checkpoint,
+            is_lax: false,
             ledger: Ledger::new(config.snapshot_interval),
         }
     }
@@ -49,6 +52,7 @@ impl Writer {
         taken_in: &TakenIn,
         store: &Sqlite,
     ) -> Result<()> {
+        self.be_strict()?;
         self.checkpoint.finish(&self.connection);
         let committed = self.try_commit(entries, taken_in, &store.stale);
         if committed.is_err() {
@@ -204,14 +208,25 @@ impl Writer {
     /// Removes a little of the history; whether there is more of it.
     pub(super) fn shorten(&mut self, removable: &Removable) -> Result<bool> {
         // If the machine loses it, it is done once more.
+        self.is_lax = true;
         self.connection
             .pragma_update(None, "synchronous", "NORMAL")?;
         let shortened = self.try_shorten(removable);
         if !self.connection.is_autocommit() {
-            self.connection.execute_batch("ROLLBACK")?;
+            // If it fails there is no transaction any more, which is what it was to bring about.
+            let _ = self.connection.execute_batch("ROLLBACK");
         }
-        self.connection.pragma_update(None, "synchronous", "FULL")?;
+        self.be_strict()?;
         shortened
+    }
+
+    /// Has transactions on the disk when they are committed.
+    fn be_strict(&mut self) -> Result<()> {
+        if self.is_lax {
+            self.connection.pragma_update(None, "synchronous", "FULL")?;
+            self.is_lax = false;
+        }
+        Ok(())
     }
 
     fn try_shorten(&mut self, removable: &Removable) -> Result<bool> {
@@ -311,6 +326,7 @@ impl Writer {
 
     /// Does something that is no part of the journal, all or nothing.
     pub(super) fn change<T>(&mut self, change: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.be_strict()?;
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
