@@ -82,6 +82,8 @@ fn round(
     let folder = durable::folder()?;
     let database = folder.path().join("host.db");
     fs::copy(full.join("host.db"), &database).context("copying a database")?;
+    // Or the disk is busy with the copy when the events come.
+    fs::File::open(&database)?.sync_all()?;
     let served = Served::start(|config| {
         durable::keep_in(config, folder.path());
         config.sandbox.cache_dir = Some(full.join("cache"));

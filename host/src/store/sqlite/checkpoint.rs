@@ -1,7 +1,7 @@
 //! Copies what the write-ahead log has into the database, beside the one who writes.
 //!
 //! SQLite would do that within the commit that makes the log too long, and every event would wait
-//! for it, half a second on an ordinary disk. So a thread copies as far as it can while the log
+//! for it as long as the disk takes. So a thread copies as far as it can while the log
 //! grows on; the few pages that are left are copied by the one who writes, who alone can see the log
 //! stand still, and then writes it from its beginning again.
 
