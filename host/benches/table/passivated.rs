@@ -3,18 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use xcomponent_core::{
-    id::{EventName, InstanceId, TenantId},
-    input::Request,
-    json::Json,
-    time,
-};
+use xcomponent_core::time;
 use xcomponent_host::app::Host;
 
 use crate::{
-    components, durable,
-    engine::send,
-    host, idle,
+    components, durable, host, idle,
     load::pause,
     note,
     report::{Rounds, number},
@@ -54,7 +47,7 @@ pub(crate) fn memory() -> anyhow::Result<Vec<Rounds>> {
         let began = Instant::now();
         while passive(&host) < INSTANCES - ACTIVE {
             ensure!(began.elapsed() < PATIENCE, "idle instances stay in memory");
-            work(&host, &active).await?;
+            host::send_all(&host, &active, "NOOP", "{}", active.len()).await?;
             pause(Duration::from_millis(100));
         }
         let resident = idle::resident_bytes()?;
@@ -74,26 +67,6 @@ pub(crate) fn memory() -> anyhow::Result<Vec<Rounds>> {
 fn passive(host: &Host) -> usize {
     let shards = host.handle().gauges().shards;
     shards.iter().map(|shard| shard.passive).sum()
-}
-
-/// One event for each of these.
-async fn work(host: &Host, active: &[InstanceId]) -> anyhow::Result<()> {
-    let (event, payload, tenant) = (
-        EventName::new("NOOP"),
-        Json::empty(),
-        TenantId::default_tenant(),
-    );
-    for some in active.chunks(8_192) {
-        let sent = some
-            .iter()
-            .map(|id| Request::Send(send(id, &event, &payload)));
-        let replies = host.handle().request_batch(&tenant, sent.collect()).await;
-        ensure!(
-            replies.iter().all(host::is_transition),
-            "an event took no transition"
-        );
-    }
-    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "memory is far below 2^52 bytes")]

@@ -19,7 +19,7 @@ use xcomponent_core::{
 };
 
 pub(super) use self::stale::Stale;
-use super::Entry;
+use super::{Entry, retention::Reach};
 
 /// Instances whose rows may be behind.
 const STALE_MAX: usize = 65_536;
@@ -141,6 +141,14 @@ impl Ledger {
     pub(super) fn skipped(&self, entries: &[Entry]) -> u64 {
         let end = entries.last().map_or(self.last, |entry| entry.position.0);
         end - self.last - entries.len() as u64
+    }
+
+    /// How far the log is.
+    pub(super) fn reach(&self) -> Reach {
+        Reach {
+            last: self.last,
+            settled_below: self.owed.settled_below(),
+        }
     }
 
     /// The number of a tenant.

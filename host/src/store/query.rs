@@ -11,7 +11,7 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::{Entry, Position};
+use super::{Entry, Position, Result};
 
 /// Items on one page at most.
 pub const PAGE_MAX: usize = 1_000;
@@ -378,6 +378,32 @@ pub struct Tail {
     pub entries: Vec<Entry>,
     /// How far the log was looked at: where to go on from.
     pub through: Position,
+}
+
+impl Tail {
+    /// Takes what passes of the entries between two positions, oldest first; at most `limit`.
+    pub(super) fn gather(
+        mut entries: impl Iterator<Item = Result<Entry>>,
+        filter: &RecordFilter,
+        (after, through): (Position, Position),
+        limit: usize,
+    ) -> Result<Self> {
+        let mut tail = Self {
+            entries: Vec::new(),
+            through: after,
+        };
+        while let Some(entry) = entries.next().transpose()? {
+            if tail.entries.len() == limit {
+                return Ok(tail);
+            }
+            tail.through = entry.position;
+            if filter.passes(&entry.record) {
+                tail.entries.push(entry);
+            }
+        }
+        tail.through = through.max(after);
+        Ok(tail)
+    }
 }
 
 /// A parked event and where it stands in the log.

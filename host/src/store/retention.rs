@@ -8,7 +8,7 @@
 
 use xcomponent_core::time::{Duration, Timestamp};
 
-use super::Result;
+use super::{Error, Position, Result};
 
 /// Records that one step removes, about.
 pub(super) const STEP: u64 = 256;
@@ -48,6 +48,58 @@ pub struct Removable {
     spare: Timestamp,
     /// How many records stay if there are more.
     records: Option<u64>,
+}
+
+/// How far a log is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reach {
+    /// The position of the last record.
+    pub(super) last: u64,
+    /// Everything that records before this sent has been received.
+    pub(super) settled_below: u64,
+}
+
+impl Reach {
+    /// From where on every record stays: what a host that starts would look at, if no row of
+    /// `instances` misses anything up to `covered`, and the last of all.
+    pub(super) fn needed_from(&self, covered: u64) -> u64 {
+        self.last.min(self.settled_below).min(covered + 1)
+    }
+}
+
+/// How much of a log there is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extent {
+    /// The highest position of a removed record.
+    pub(super) complete_after: u64,
+    /// Positions up to the last that have no record.
+    pub(super) absent: u64,
+}
+
+impl Extent {
+    /// How many records there are, if this is the position of the last.
+    pub(super) fn records(&self, last: u64) -> u64 {
+        last.saturating_sub(self.absent)
+    }
+
+    /// The record at a position is removed.
+    pub(super) fn lost(&mut self, position: u64) {
+        self.absent += 1;
+        self.complete_after = self.complete_after.max(position);
+    }
+
+    /// Sees to it that nothing is missing after a position.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`] if something is.
+    pub(super) fn reaches(&self, after: Position) -> Result<()> {
+        let complete_after = Position(self.complete_after);
+        if after < complete_after {
+            return Err(Error::Gone { complete_after });
+        }
+        Ok(())
+    }
 }
 
 /// A log that can be shortened. Each method removes about `most` records from before a moment, and

@@ -185,14 +185,15 @@ impl Life {
 
     /// Waits until instances are as they are there, or gone if they are over there.
     async fn comes_to(&self, all: &BTreeMap<String, Vec<String>>) {
-        let is_there =
-            |(id, events): (&String, &Vec<String>)| match describe(&*self.store, &self.tenant)
-                .get(id)
-            {
+        loop {
+            let now = describe(&*self.store, &self.tenant);
+            let is_there = |(id, events): (&String, &Vec<String>)| match now.get(id) {
                 Some(same) => same.last() == events.last(),
                 None => events.last().is_some_and(|end| end.starts_with("Grown")),
             };
-        while !all.iter().all(is_there) {
+            if all.iter().all(is_there) {
+                return;
+            }
             tokio::task::yield_now().await;
         }
     }

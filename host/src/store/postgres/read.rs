@@ -10,9 +10,14 @@ use xcomponent_core::{
     record::{Body, Handled, Snapshot},
 };
 
-use super::{Postgres, retention::EXTENT, row::NONE, session::Values};
+use super::{
+    Postgres,
+    retention::{EXTENT, extent},
+    row::NONE,
+    session::Values,
+};
 use crate::store::{
-    Entry, Error, EventAt, Position, Result,
+    Entry, EventAt, Position, Result,
     ledger::Stale,
     query::{
         Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail,
@@ -365,37 +370,16 @@ impl Postgres {
         limit: usize,
     ) -> Result<Tail> {
         let through = self.last_read()?.0.min(after.0 + SLICE as u64);
-        let mut tail = Tail {
-            entries: Vec::new(),
-            through: after,
-        };
         let question = format!(
             "{SELECT_EVENTS} WHERE e.position > $1 AND e.position <= $2 AND t.name = $3
              ORDER BY e.position"
         );
         let values: Values<'_> = &[&signed(after.0), &signed(through), &tenant.as_str()];
-        let mut is_whole = true;
-        for row in self.readers.rows(&question, values)? {
-            is_whole = tail.entries.len() < limit;
-            if !is_whole {
-                break;
-            }
-            let entry = self.event(&row)?.entry;
-            tail.through = entry.position;
-            if filter.passes(&entry.record) {
-                tail.entries.push(entry);
-            }
-        }
-        if is_whole {
-            tail.through = Position(through.max(after.0));
-        }
+        let rows = self.readers.rows(&question, values)?;
+        let entries = rows.iter().map(|row| Ok(self.event(row)?.entry));
+        let tail = Tail::gather(entries, filter, (after, Position(through)), limit)?;
         // What was removed by now may have been missing before.
-        let extent = self.readers.row(EXTENT, NONE)?;
-        let complete_after = extent.map(|row| row.try_get(0)).transpose()?;
-        let complete_after = Position(complete_after.map_or(0, unsigned));
-        if after < complete_after {
-            return Err(Error::Gone { complete_after });
-        }
+        extent(self.readers.row(EXTENT, NONE)?)?.reaches(after)?;
         Ok(tail)
     }
 

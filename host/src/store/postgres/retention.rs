@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use tokio_postgres::Row;
 use xcomponent_core::time::Timestamp;
 
 use super::{row::NONE, session::Session};
 use crate::store::{
     Error, Result,
-    retention::{STEP, Shorten},
+    retention::{Extent, Reach, STEP, Shorten},
     table::{signed, unsigned},
 };
 
@@ -22,6 +23,19 @@ const FINISHED_AT_ONCE: i64 = 16;
 /// have none.
 pub(super) const EXTENT: &str = "SELECT complete_after, absent FROM retention";
 
+/// Reads how much of the log there is.
+pub(super) fn extent(row: Option<Row>) -> Result<Extent> {
+    let row = one(row)?;
+    Ok(Extent {
+        complete_after: unsigned(row.try_get(0)?),
+        absent: unsigned(row.try_get(1)?),
+    })
+}
+
+fn one(row: Option<Row>) -> Result<Row> {
+    row.ok_or_else(|| Error::Unavailable(Some("a row is gone".into())))
+}
+
 /// Notes that positions have no record.
 pub(super) fn skipped(session: &mut Session, positions: u64) -> Result<()> {
     let statement = "UPDATE retention SET absent = absent + $1";
@@ -34,56 +48,40 @@ pub(super) struct Shortened<'s> {
     session: &'s mut Session,
     /// From here on everything stays.
     end: i64,
-    last: u64,
-    settled_below: i64,
-    complete_after: i64,
-    absent: i64,
-    removed: u64,
+    reach: Reach,
+    extent: Extent,
 }
 
 impl<'s> Shortened<'s> {
-    /// The log up to `last`; of what comes before `settled_below`, that stays which rows of
-    /// instances miss.
-    pub(super) fn new(session: &'s mut Session, settled_below: u64, last: u64) -> Result<Self> {
-        let one = |row: Option<_>| row.ok_or_else(|| Error::Unavailable(Some("no row".into())));
+    /// The log as far as it is.
+    pub(super) fn new(session: &'s mut Session, reach: Reach) -> Result<Self> {
         let covered = session.ask_one("SELECT position FROM marks WHERE name = 'covered'", NONE)?;
         let covered: i64 = one(covered)?.try_get(0)?;
-        let extent = one(session.ask_one(EXTENT, NONE)?)?;
         Ok(Self {
-            end: signed(last.min(settled_below).min(unsigned(covered) + 1)),
-            last,
-            settled_below: signed(settled_below),
-            complete_after: extent.try_get(0)?,
-            absent: extent.try_get(1)?,
-            removed: 0,
+            end: signed(reach.needed_from(unsigned(covered))),
+            reach,
+            extent: extent(session.ask_one(EXTENT, NONE)?)?,
             session,
         })
     }
 
     /// Notes what was done.
     pub(super) fn finish(self) -> Result<()> {
-        if self.removed == 0 {
-            return Ok(());
-        }
         // Together with what is removed, so that nothing seems to be owed that was settled by it.
         let mark = "UPDATE marks SET position = $1 WHERE name = 'settled_below'";
-        self.session.execute(mark, &[&self.settled_below])?;
-        let statement = "UPDATE retention SET complete_after = $1, absent = $2";
         self.session
-            .execute(statement, &[&self.complete_after, &self.absent])?;
+            .execute(mark, &[&signed(self.reach.settled_below)])?;
+        let statement = "UPDATE retention SET complete_after = $1, absent = $2";
+        let (complete_after, absent) = (self.extent.complete_after, self.extent.absent);
+        self.session
+            .execute(statement, &[&signed(complete_after), &signed(absent)])?;
         Ok(())
-    }
-
-    fn is_gone(&mut self, position: i64) {
-        self.removed += 1;
-        self.absent += 1;
-        self.complete_after = self.complete_after.max(position);
     }
 }
 
 impl Shorten for Shortened<'_> {
     fn records(&self) -> u64 {
-        self.last.saturating_sub(unsigned(self.absent))
+        self.extent.records(self.reach.last)
     }
 
     fn remove_oldest(&mut self, before: Timestamp, most: u64) -> Result<u64> {
@@ -97,7 +95,7 @@ impl Shorten for Shortened<'_> {
         let (mut instances, mut positions) = (Vec::new(), Vec::new());
         for row in &removed {
             let (position, instance): (i64, Option<i64>) = (row.try_get(0)?, row.try_get(1)?);
-            self.is_gone(position);
+            self.extent.lost(unsigned(position));
             if let Some(instance) = instance {
                 instances.push(instance);
                 positions.push(position);
@@ -113,8 +111,8 @@ impl Shorten for Shortened<'_> {
     }
 
     fn remove_finished(&mut self, before: Timestamp, most: u64) -> Result<u64> {
-        let start = self.removed;
-        while self.removed - start < most {
+        let start = self.extent.absent;
+        while self.extent.absent - start < most {
             let first = format!(
                 "SELECT i.instance, i.last, i.seq, e.at FROM
                    (SELECT instance, last, seq FROM instances WHERE {IS_OVER} AND last < $1
@@ -125,7 +123,7 @@ impl Shorten for Shortened<'_> {
             // By instance: where what is left of its history ends.
             let mut rests: BTreeMap<i64, Option<i64>> = BTreeMap::new();
             let mut lasts = Vec::new();
-            let mut records = self.removed - start;
+            let mut records = self.extent.absent - start;
             for row in found {
                 let at: Option<i64> = row.try_get(3)?;
                 if records >= most || at.is_some_and(|at| unsigned(at) >= before.0) {
@@ -150,7 +148,7 @@ impl Shorten for Shortened<'_> {
                 self.session.execute(statement, &[&instance, &rest])?;
             }
         }
-        Ok(self.removed - start)
+        Ok(self.extent.absent - start)
     }
 }
 
@@ -174,7 +172,7 @@ impl Shortened<'_> {
             &[&lasts, &i32::try_from(STEP).unwrap_or(i32::MAX)],
         )?;
         for row in removed {
-            self.is_gone(row.try_get(0)?);
+            self.extent.lost(unsigned(row.try_get(0)?));
             let (instance, rest): (i64, Option<i64>) = (row.try_get(1)?, row.try_get(2)?);
             if rest.is_some() {
                 rests.insert(instance, rest);

@@ -25,7 +25,7 @@ use super::{
 use crate::store::{
     Entry, Error, Position, Result,
     ledger::{Draft, DueRow, Key, Known, Ledger, Stale},
-    retention::{Removable, shorten},
+    retention::{Removable, Shorten, shorten},
     table::{
         EVENT_COLUMNS, LetterChanges, Links, event_cells, instance_cells, signed, taken_in_text,
         unsigned,
@@ -406,13 +406,16 @@ impl Writer {
 
     /// Removes a little of the history; whether there is more of it.
     pub(super) fn shorten(&mut self, removable: &Removable, stale: &RwLock<Stale>) -> Result<bool> {
-        let (settled_below, last) = (self.ledger.owed.settled_below(), self.ledger.last);
+        let reach = self.ledger.reach();
         self.change(stale, |session| {
             // If the machine loses it, it is done once more.
             session.batch("SET LOCAL synchronous_commit = off")?;
-            let mut log = Shortened::new(session, settled_below, last)?;
+            let mut log = Shortened::new(session, reach)?;
+            let before = log.records();
             let more = shorten(&mut log, removable)?;
-            log.finish()?;
+            if log.records() < before {
+                log.finish()?;
+            }
             Ok(more)
         })
     }

@@ -45,39 +45,20 @@ pub(super) fn records(
     limit: usize,
 ) -> Result<Tail> {
     let through = last_position(connection)?.0.min(after.0 + SLICE as u64);
-    let mut tail = Tail {
-        entries: Vec::new(),
-        through: after,
-    };
-    let Some(number) = tenant_number(connection, tenant)? else {
-        tail.through = Position(through.max(after.0));
-        return Ok(tail);
-    };
     let question = format!(
-        "{SELECT_EVENTS} WHERE e.position > ?1 AND e.position <= ?2 AND e.tenant = ?3
+        "{SELECT_EVENTS} WHERE e.position > ?1 AND e.position <= ?2 AND t.name = ?3
          ORDER BY e.position"
     );
     let mut statement = connection.prepare_cached(&question)?;
-    let mut rows = statement.query(params![signed(after.0), signed(through), number])?;
-    let is_whole = loop {
-        let Some(row) = rows.next()? else { break true };
-        if tail.entries.len() == limit {
-            break false;
-        }
-        let table::Found { entry, .. } = read_event(row, connection, deployments)?;
-        tail.through = entry.position;
-        if filter.passes(&entry.record) {
-            tail.entries.push(entry);
-        }
-    };
-    if is_whole {
-        tail.through = Position(through.max(after.0));
-    }
+    let mut rows = statement.query(params![signed(after.0), signed(through), tenant.as_str()])?;
+    let entries = std::iter::from_fn(|| {
+        let row = rows.next().map_err(Error::from).transpose()?;
+        let event = row.and_then(|row| read_event(row, connection, deployments));
+        Some(event.map(|event| event.entry))
+    });
+    let tail = Tail::gather(entries, filter, (after, Position(through)), limit)?;
     // What was removed by now may have been missing before.
-    let complete_after = Position(retention::extent(connection)?.complete_after);
-    if after < complete_after {
-        return Err(Error::Gone { complete_after });
-    }
+    retention::extent(connection)?.reaches(after)?;
     Ok(tail)
 }
 

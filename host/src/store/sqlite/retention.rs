@@ -3,23 +3,15 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use xcomponent_core::time::Timestamp;
 
+use super::writer::mark;
 use crate::store::{
     Result,
-    retention::{STEP, Shorten},
+    retention::{Extent, Reach, STEP, Shorten},
     table::{signed, unsigned},
 };
 
 /// What makes an instance one that is over, as the index on them says it.
 const IS_OVER: &str = "status <> 'active' AND entry_point = 0 AND timers_json IS NULL";
-
-/// How much of the log there is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Extent {
-    /// The highest position of a removed record.
-    pub(super) complete_after: u64,
-    /// Positions up to the last that have no record.
-    absent: u64,
-}
 
 /// Reads how much of the log there is.
 pub(super) fn extent(connection: &Connection) -> Result<Extent> {
@@ -47,25 +39,28 @@ pub(super) struct Shortened<'c> {
     connection: &'c Connection,
     /// From here on everything stays.
     end: i64,
-    last: u64,
+    reach: Reach,
     extent: Extent,
-    removed: u64,
 }
 
 impl<'c> Shortened<'c> {
-    /// The log up to `last`; records from `end` on stay.
-    pub(super) fn new(connection: &'c Connection, end: u64, last: u64) -> Result<Self> {
+    /// The log as far as it is.
+    pub(super) fn new(connection: &'c Connection, reach: Reach) -> Result<Self> {
+        let covered: i64 = connection
+            .prepare_cached("SELECT position FROM marks WHERE name = 'covered'")?
+            .query_row([], |row| row.get(0))?;
         Ok(Self {
             connection,
-            end: signed(end),
-            last,
+            end: signed(reach.needed_from(unsigned(covered))),
+            reach,
             extent: extent(connection)?,
-            removed: 0,
         })
     }
 
-    /// Notes what was done; whether anything was.
-    pub(super) fn finish(self) -> Result<bool> {
+    /// Notes what was done.
+    pub(super) fn finish(self) -> Result<()> {
+        // Together with what is removed, so that nothing seems to be owed that was settled by it.
+        mark(self.connection, "settled_below", self.reach.settled_below)?;
         let Extent {
             complete_after,
             absent,
@@ -73,13 +68,7 @@ impl<'c> Shortened<'c> {
         self.connection
             .prepare_cached("UPDATE retention SET complete_after = ?1, absent = ?2")?
             .execute([signed(complete_after), signed(absent)])?;
-        Ok(self.removed > 0)
-    }
-
-    fn is_gone(&mut self, position: i64) {
-        self.removed += 1;
-        self.extent.absent += 1;
-        self.extent.complete_after = self.extent.complete_after.max(unsigned(position));
+        Ok(())
     }
 
     /// Removes an instance's records from the last one on; where the rest of them ends, if that is
@@ -97,7 +86,7 @@ impl<'c> Shortened<'c> {
                 // What is older has gone before.
                 return Ok(None);
             };
-            self.is_gone(position);
+            self.extent.lost(unsigned(position));
             next = before;
         }
         Ok(next)
@@ -106,7 +95,7 @@ impl<'c> Shortened<'c> {
 
 impl Shorten for Shortened<'_> {
     fn records(&self) -> u64 {
-        self.last.saturating_sub(self.extent.absent)
+        self.extent.records(self.reach.last)
     }
 
     fn remove_oldest(&mut self, before: Timestamp, most: u64) -> Result<u64> {
@@ -128,7 +117,7 @@ impl Shorten for Shortened<'_> {
             })?
             .collect::<rusqlite::Result<Vec<(i64, Option<i64>)>>>()?;
         for (position, instance) in &removed {
-            self.is_gone(*position);
+            self.extent.lost(unsigned(*position));
             if let Some(instance) = instance {
                 forget.execute([instance, position])?;
             }
@@ -145,8 +134,8 @@ impl Shorten for Shortened<'_> {
         let mut forget = connection.prepare_cached("DELETE FROM instances WHERE instance = ?1")?;
         let mut shorten =
             connection.prepare_cached("UPDATE instances SET last = ?2 WHERE instance = ?1")?;
-        let start = self.removed;
-        while self.removed - start < most {
+        let start = self.extent.absent;
+        while self.extent.absent - start < most {
             let found: Option<(i64, i64, Option<i64>)> = first
                 .query_row([self.end], |row| {
                     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
@@ -163,6 +152,6 @@ impl Shorten for Shortened<'_> {
                 Some(rest) => shorten.execute([instance, rest])?,
             };
         }
-        Ok(self.removed - start)
+        Ok(self.extent.absent - start)
     }
 }

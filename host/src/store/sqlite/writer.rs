@@ -18,7 +18,7 @@ use super::{
 use crate::store::{
     Entry, Error, Result,
     ledger::{Draft, DueRow, Key, Known, Ledger, Stale},
-    retention::{Removable, shorten},
+    retention::{Removable, Shorten, shorten},
     table::{Links, signed, unsigned},
 };
 
@@ -79,8 +79,8 @@ impl Writer {
         drop(behind);
         // What this transaction settles is noted when it is committed: the mark is a little behind.
         let settled_below = self.ledger.owed.settled_below();
-        self.mark("covered", draft.covered)?;
-        self.mark("settled_below", settled_below)?;
+        mark(&self.connection, "covered", draft.covered)?;
+        mark(&self.connection, "settled_below", settled_below)?;
         let skipped = self.ledger.skipped(entries);
         if skipped > 0 {
             retention::skipped(&self.connection, skipped)?;
@@ -198,7 +198,7 @@ impl Writer {
             }
         }
         drop(behind);
-        self.mark("covered", overdue.covered)?;
+        mark(&self.connection, "covered", overdue.covered)?;
         self.connection.execute_batch("COMMIT")?;
         let mut stale = stale.write().unwrap_or_else(PoisonError::into_inner);
         self.ledger.wrote(&overdue.numbers, &mut stale);
@@ -212,10 +212,7 @@ impl Writer {
         self.connection
             .pragma_update(None, "synchronous", "NORMAL")?;
         let shortened = self.try_shorten(removable);
-        if !self.connection.is_autocommit() {
-            // If it fails there is no transaction any more, which is what it was to bring about.
-            let _ = self.connection.execute_batch("ROLLBACK");
-        }
+        self.abandon();
         self.be_strict()?;
         shortened
     }
@@ -231,18 +228,11 @@ impl Writer {
 
     fn try_shorten(&mut self, removable: &Removable) -> Result<bool> {
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
-        // Together with what is removed, so that nothing seems to be owed that was settled by it.
-        let settled_below = self.ledger.owed.settled_below();
-        self.mark("settled_below", settled_below)?;
-        let covered: i64 = self
-            .connection
-            .prepare_cached("SELECT position FROM marks WHERE name = 'covered'")?
-            .query_row([], |row| row.get(0))?;
-        let last = self.ledger.last;
-        let end = last.min(settled_below).min(unsigned(covered) + 1);
-        let mut log = Shortened::new(&self.connection, end, last)?;
+        let mut log = Shortened::new(&self.connection, self.ledger.reach())?;
+        let before = log.records();
         let more = shorten(&mut log, removable)?;
-        if log.finish()? {
+        if log.records() < before {
+            log.finish()?;
             self.connection.execute_batch("COMMIT")?;
         }
         Ok(more)
@@ -261,16 +251,14 @@ impl Writer {
         Ok(())
     }
 
-    fn mark(&self, name: &str, position: u64) -> Result<()> {
-        self.connection
-            .prepare_cached("UPDATE marks SET position = ?2 WHERE name = ?1")?
-            .execute(params![name, signed(position)])?;
-        Ok(())
-    }
-
     /// Undoes what was begun.
     fn roll_back(&mut self) {
         self.ledger.forget();
+        self.abandon();
+    }
+
+    /// Ends a transaction that was not committed.
+    fn abandon(&self) {
         if !self.connection.is_autocommit() {
             // If it fails there is no transaction any more, which is what it was to bring about.
             let _ = self.connection.execute_batch("ROLLBACK");
@@ -334,6 +322,14 @@ impl Writer {
         transaction.commit()?;
         Ok(changed)
     }
+}
+
+/// Moves a mark.
+pub(super) fn mark(connection: &Connection, name: &str, position: u64) -> Result<()> {
+    connection
+        .prepare_cached("UPDATE marks SET position = ?2 WHERE name = ?1")?
+        .execute(params![name, signed(position)])?;
+    Ok(())
 }
 
 /// The number of a tenant, if there is one.
