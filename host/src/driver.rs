@@ -14,6 +14,7 @@
 //!
 //! What the API asks for is named here, so that it needs no other module.
 
+mod bisect;
 pub mod clock;
 mod committer;
 mod feed;

@@ -31,6 +31,7 @@ mod settle;
 mod survey;
 mod tally;
 mod timers;
+mod unstorable;
 mod versions;
 
 use std::collections::VecDeque;
@@ -52,6 +53,7 @@ use self::{
     survey::Survey,
     tally::Counting,
     timers::Timers,
+    unstorable::LeftAlone,
     versions::Components,
 };
 use crate::{
@@ -116,6 +118,7 @@ pub struct Engine {
     leases: HashMap<Lease, Slot, FixedState>,
     last_lease: u64,
     breakers: Breakers,
+    left_alone: LeftAlone,
     budget: Budget,
     counters: Counters,
 }
@@ -187,6 +190,7 @@ impl Engine {
             leases: HashMap::default(),
             last_lease: 0,
             breakers: Breakers::default(),
+            left_alone: LeftAlone::default(),
             budget: Budget::default(),
             counters: Counters::default(),
         }
@@ -239,7 +243,11 @@ impl Engine {
             }
             Input::Unload { partition } => self.unload(partition),
             Input::Durable { through } => self.durable(through),
-            Input::Truncated { after, position } => self.truncated(after, position),
+            Input::Truncated {
+                after,
+                position,
+                unstorable,
+            } => self.truncated(after, position, unstorable),
             Input::Reloaded { asked, instances } => self.reloaded(asked, instances),
         }
     }

@@ -103,6 +103,9 @@ pub enum Input {
         after: AppendSeq,
         /// The last durable position of the log: deliveries caused later are void.
         position: u64,
+        /// Whether the shard's first record after that is void because the store refuses what is in
+        /// it: its event is parked, and everything else is done again.
+        unstorable: bool,
     },
     /// The answer to `Effect::Reload`: instances as the store has them; those not named are gone.
     Reloaded {

@@ -156,6 +156,13 @@ pub(crate) enum Trigger {
         /// The dead letter's id.
         of: EventId,
     },
+    /// Nothing: the store refused what became of it, and it is parked.
+    Unstorable {
+        /// The dead letter that it was the replay of.
+        of: Option<EventId>,
+        /// Whether its payload is left out, since that was refused as well.
+        stripped: bool,
+    },
 }
 
 /// What a creation needs besides its context (the mail's payload).

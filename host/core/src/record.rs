@@ -236,9 +236,13 @@ impl Snapshot {
         &self.deployment.tenant
     }
 
-    /// Whether it belongs in memory: it goes on, was created at load, or still owes a delayed send.
+    /// Whether it belongs in memory: it goes on, was created at load, or has ended and still owes
+    /// a delayed send or what becomes of a deferred event.
     pub fn is_live(&self) -> bool {
-        self.status == Status::Active || self.entry_point || !self.timers.is_empty()
+        self.status == Status::Active
+            || self.entry_point
+            || !self.timers.is_empty()
+            || self.extra.is_some()
     }
 
     /// Its component's name.
@@ -288,7 +292,8 @@ pub struct Parent {
 /// What few instances have.
 #[derive(Clone, Debug, Default)]
 pub struct Extra {
-    /// Events kept for a later state, in order of arrival.
+    /// Events kept for a later state, in order of arrival. When there will be none, they are parked
+    /// one by one.
     pub deferred: Vec<Mail>,
     /// An event that faulted and waits for its next attempt.
     pub retry: Option<Retry>,
@@ -532,6 +537,8 @@ pub enum Parked {
     SchemaViolation(Arc<str>),
     /// The singleton it was to create exists.
     SingletonExists,
+    /// The store refused what it led to, for what was in it.
+    Unstorable,
 }
 
 impl Parked {
@@ -546,6 +553,7 @@ impl Parked {
             Self::ComponentSuspended => "component_suspended",
             Self::SchemaViolation(_) => "schema_violation",
             Self::SingletonExists => "singleton_exists",
+            Self::Unstorable => "unstorable",
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod expect;
 mod instance;
+mod refusal;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,8 @@ pub struct Model {
     pub fates: BTreeMap<(String, String, String), Vec<Disposition>>,
     /// Events that were parked.
     pub parked: BTreeSet<Key>,
+    /// Events whose records the log refused.
+    pub refusals: refusal::Refusals,
     /// Sends that were taken back.
     pub cancelled: BTreeSet<Key>,
     /// Events from outside by id: the state that the caller expected, and their order.
@@ -85,6 +88,7 @@ impl Model {
             owed: BTreeMap::new(),
             fates: BTreeMap::new(),
             parked: BTreeSet::new(),
+            refusals: refusal::Refusals::default(),
             cancelled: BTreeSet::new(),
             outside: BTreeMap::new(),
             selections: BTreeSet::new(),
@@ -117,6 +121,7 @@ impl Model {
             Body::Selected(selected) => self.selected(shard, &tenant, selected, is_here),
             Body::Departed(departed) => self.departed(&tenant, record.at.0, departed),
             Body::Parked(letter) => {
+                self.refusals.parked(letter)?;
                 self.parked.insert((tenant, letter.event.id.to_string()));
                 Ok(())
             }
@@ -147,6 +152,7 @@ impl Model {
             return Err(format!("{event} was handled before: {fates:?}"));
         }
         fates.push(handled.disposition);
+        self.refusals.handled(handled)?;
         if handled.parked.is_some() {
             self.parked.insert((tenant.to_owned(), event));
         }

@@ -9,6 +9,8 @@ use xcomponent_core::time::Duration;
 pub enum Kind {
     /// The log fails and is truncated.
     Truncate,
+    /// It fails because it refuses what is in a record.
+    Refuse,
     /// The host is killed and starts again.
     Crash,
     /// Idle instances leave memory.
@@ -31,7 +33,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, those that explain the most first.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::Refuse,
         Self::Passivate,
         Self::Crash,
         Self::Truncate,
@@ -99,6 +102,11 @@ impl Plan {
             without: BTreeSet::new(),
             bug: None,
         }
+    }
+
+    /// Whether the log refuses records for what is in them: in one run of four.
+    pub(crate) fn refuses(&self) -> bool {
+        self.seed % 4 == 2 && !self.without.contains(&Kind::Refuse)
     }
 
     /// How long instances are idle before they leave memory: in one run of three never, in the

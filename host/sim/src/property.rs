@@ -116,6 +116,11 @@ pub fn at_rest(model: &Model, now: Timestamp, known: usize) -> Result<(), String
         if let Some(timer) = overdue.filter(|_| instance.retry.is_none()) {
             return Err(format!("{timer:?} of {tenant}/{id} never fired"));
         }
+        if let Some(event) = instance.deferred.first().filter(|_| instance.ended) {
+            return Err(format!(
+                "{tenant}/{id} has ended and never gave {event} back"
+            ));
+        }
         expected += usize::from(!instance.ended || !instance.timers.is_empty());
     }
     if known != expected {

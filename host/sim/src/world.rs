@@ -256,14 +256,19 @@ impl World {
         }
         self.truncations += 1;
         let position = self.log.durable as u64;
+        let first = self.log.entries.get(self.log.durable);
+        let refused = first
+            .filter(|_| self.plan.refuses() && self.truncations % 2 == 1)
+            .filter(|entry| self.model.refused(&entry.record))
+            .map(|entry| entry.shard);
         self.log.truncate();
         self.model.truncated(self.shards.len());
-        self.note(|| format!("truncated after {position}"));
+        self.note(|| format!("truncated after {position}, refused: {}", refused.is_some()));
         for parcels in self.links.values_mut() {
             parcels.retain(|parcel| parcel.after <= position);
         }
         let now = self.now;
-        for shard in &mut self.shards {
+        for (number, shard) in self.shards.iter_mut().enumerate() {
             let told = shard.positions.keys().next_back().copied();
             shard.positions.retain(|_, at| *at <= position);
             for (_, ticket, _) in shard.gate.drain(..) {
@@ -272,9 +277,14 @@ impl World {
             let after = shard.durable;
             // What is void needs no waiting for.
             shard.durable = shard.durable.max(told.unwrap_or_default());
-            shard
-                .engine
-                .handle(Input::Truncated { after, position }, now);
+            shard.engine.handle(
+                Input::Truncated {
+                    after,
+                    position,
+                    unstorable: refused == Some(number),
+                },
+                now,
+            );
         }
     }
 

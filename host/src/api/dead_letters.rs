@@ -97,6 +97,9 @@ pub(super) fn reason(why: &Parked) -> FaultView {
         Parked::Overload => "the shard was too far behind".to_owned(),
         Parked::ComponentSuspended => "the component's breaker was open for too long".to_owned(),
         Parked::SingletonExists => "the singleton that it was to create exists".to_owned(),
+        Parked::Unstorable => {
+            "the store refused the record of what it led to, for what was in it".to_owned()
+        }
     };
     FaultView::plain(why.code(), message)
 }

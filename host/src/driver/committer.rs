@@ -4,19 +4,23 @@
 //! What comes in while a batch is written makes the next one, so a lone record is written at once
 //! and a flood in large batches. A batch that cannot be committed voids everything after the last
 //! durable record: all shards halt, waiting answers become `NotCommitted`, deliveries that it
-//! caused are dropped, and the engines are told.
+//! caused are dropped, and the engines are told. If it is one record that the store cannot take,
+//! what comes before it is committed, and its engine is told that it was this one.
 
 use std::{
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
+use xcomponent_core::owed::TakenIn;
+
 use super::{
+    bisect::commit_in_pieces,
     log::Batch,
     shared::{Phase, Shared},
     shortening::Shortening,
 };
-use crate::store::{Error, Position, retention::Retention};
+use crate::store::{Entry, Error, Position, retention::Retention};
 
 /// Wait before the store is asked again for its last position: doubled from the first to the
 /// last.
@@ -52,7 +56,7 @@ pub(super) fn run(shared: &Arc<Shared>, retention: Retention) {
             }
             continue;
         };
-        match commit(shared, &batch) {
+        match commit_or_cut(shared, &mut batch) {
             Ok(()) => {
                 shared
                     .commits
@@ -63,25 +67,7 @@ pub(super) fn run(shared: &Arc<Shared>, retention: Retention) {
                     shared.store_works();
                 }
             }
-            Err(error) => {
-                let since = *broken_since.get_or_insert(began);
-                // Once is enough to know, however many batches follow.
-                if since == began {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "a batch of records was not committed"
-                    );
-                }
-                shared.commits.failed();
-                patience = Some(PROBE_AFTER[0]);
-                shared.store_fails(&error);
-                // Batch after batch would leave it no time to be asked.
-                if since != began && since.elapsed() >= PROBE_AFTER[0] {
-                    patience = Some(PROBE_AFTER[1]);
-                    shared.store_stays_away();
-                }
-                void(shared, &batch);
-            }
+            Err(cut) => patience = Some(cut.settle(shared, &mut broken_since, began)),
         }
     }
     while tidy(shared).is_some() {}
@@ -107,10 +93,89 @@ fn tidy(shared: &Shared) -> Option<Duration> {
     }
 }
 
-/// Commits a batch; an unknown outcome is settled by the last position.
-fn commit(shared: &Shared, batch: &Batch) -> Result<(), Error> {
-    let entries = &batch.entries;
-    let error = match shared.store.commit(entries, &batch.taken_in) {
+/// Why the end of a batch is not durable.
+struct Cut {
+    error: Error,
+    /// How many records these are.
+    records: usize,
+    /// The shard of the first of them.
+    shard: Option<usize>,
+}
+
+impl Cut {
+    /// Voids what is not durable, and says how long to wait for more. A store that fails is broken
+    /// since the batch with which that began.
+    fn settle(
+        self,
+        shared: &Shared,
+        broken_since: &mut Option<Instant>,
+        began: Instant,
+    ) -> Duration {
+        let error = &self.error as &dyn std::error::Error;
+        shared.commits.failed();
+        let mut patience = PROBE_AFTER[0];
+        if let (Error::Unstorable(_), Some(shard)) = (&self.error, self.shard) {
+            tracing::error!(
+                error,
+                "the store refuses a record for what is in it; its event is parked"
+            );
+            if broken_since.take().is_some() {
+                shared.store_works();
+            }
+            shared.posts[shard]
+                .unstorable
+                .store(true, Ordering::Release);
+        } else {
+            let since = *broken_since.get_or_insert(began);
+            // Once is enough to know, however many batches follow.
+            if since == began {
+                tracing::error!(error, "a batch of records was not committed");
+            }
+            shared.store_fails(&self.error);
+            // Batch after batch would leave it no time to be asked.
+            if since != began && since.elapsed() >= PROBE_AFTER[0] {
+                patience = PROBE_AFTER[1];
+                shared.store_stays_away();
+            }
+        }
+        void(shared, self.records);
+        patience
+    }
+}
+
+/// Commits a batch, or what of it comes before the one record that the store cannot take: that is
+/// then all of the batch.
+fn commit_or_cut(shared: &Shared, batch: &mut Batch) -> Result<(), Cut> {
+    let all = batch.entries.len();
+    let error = match commit(shared, &batch.entries, &batch.taken_in) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let before = shared.log.durable();
+    let (durable, error) = if matches!(error, Error::Unstorable(_)) {
+        match commit_in_pieces(&batch.entries, |piece| commit(shared, piece, &before)) {
+            (_, Ok(())) => return Ok(()),
+            (durable, Err(error)) => (durable, error),
+        }
+    } else {
+        (0, error)
+    };
+    let gates = shared.posts.iter().map(|post| post.gate.durable());
+    let shard = batch.cut(durable, gates, before);
+    if let Some(last) = batch.entries.last().map(|entry| entry.position) {
+        publish(shared, batch, last);
+    }
+    let records = all - durable;
+    Err(Cut {
+        error,
+        records,
+        shard,
+    })
+}
+
+/// Commits records; an unknown outcome is settled by the last position.
+fn commit(shared: &Shared, entries: &[Entry], taken_in: &TakenIn) -> Result<(), Error> {
+    let error = match shared.store.commit(entries, taken_in) {
         Err(error @ Error::Unknown(_)) => error,
         certain => return certain,
     };
@@ -136,10 +201,11 @@ fn publish(shared: &Shared, batch: &Batch, last: Position) {
     shared.tell_quiet();
 }
 
-fn void(shared: &Shared, batch: &Batch) {
+/// Voids everything after the last durable record; `records` were taken out of the log.
+fn void(shared: &Shared, records: usize) {
     shared.barrier.raise();
     shared.log.halt();
-    shared.log.left(batch.entries.len());
+    shared.log.left(records);
     shared.posts.iter().for_each(|post| post.inbox.nudge());
     shared.barrier.wait_for(shared.posts.len());
     let durable = *shared.durable.borrow();

@@ -33,6 +33,7 @@ pub(super) struct Log {
 #[derive(Debug)]
 struct Queue {
     entries: Vec<Entry>,
+    runs: Vec<Run>,
     /// By shard: the last record that was put in.
     through: Vec<AppendSeq>,
     next: u64,
@@ -53,10 +54,21 @@ struct Queue {
 pub(super) struct Batch {
     /// In order of their positions.
     pub(super) entries: Vec<Entry>,
+    /// Whose they are, in the same order.
+    runs: Vec<Run>,
     /// By shard: the last record in this batch or an earlier one.
     pub(super) through: Vec<AppendSeq>,
     /// How far the shards are with this.
     pub(super) taken_in: TakenIn,
+}
+
+/// Records that a shard put in at once.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    shard: usize,
+    records: usize,
+    /// The number of the last of them.
+    last: AppendSeq,
 }
 
 impl Batch {
@@ -64,9 +76,38 @@ impl Batch {
     pub(super) fn empty(placement: Placement) -> Self {
         Self {
             entries: Vec::new(),
+            runs: Vec::new(),
             through: Vec::new(),
             taken_in: TakenIn::all(placement, 0),
         }
+    }
+
+    /// Leaves the first so many records of it, and says whose the next one was. By shard,
+    /// `durable` are the last records before it; what its shards say holds for all of it only, so
+    /// `taken_in` is what they said before.
+    pub(super) fn cut(
+        &mut self,
+        records: usize,
+        durable: impl Iterator<Item = AppendSeq>,
+        taken_in: TakenIn,
+    ) -> Option<usize> {
+        self.entries.truncate(records);
+        self.taken_in = taken_in;
+        self.through.clear();
+        self.through.extend(durable);
+        let mut left = records;
+        for run in &self.runs {
+            let stays = left.min(run.records);
+            left -= stays;
+            let void = u64::try_from(run.records - stays).expect("a length fits 64 bits");
+            if stays > 0 {
+                self.through[run.shard] = AppendSeq(run.last.0 - void);
+            }
+            if void > 0 {
+                return Some(run.shard);
+            }
+        }
+        None
     }
 }
 
@@ -75,6 +116,7 @@ impl Log {
     pub(super) fn new(last: Position, taken_in: TakenIn) -> Self {
         let queue = Queue {
             entries: Vec::new(),
+            runs: Vec::new(),
             through: vec![AppendSeq(0); taken_in.placement.shards],
             next: last.0 + 1,
             asleep: false,
@@ -120,6 +162,11 @@ impl Log {
             queue.taken_in.rows[shard] = intake.publish(shard, queue.next - 1);
         }
         queue.through[shard] = last;
+        queue.runs.push(Run {
+            shard,
+            records: records.len(),
+            last,
+        });
         self.queued.fetch_add(records.len(), Ordering::Relaxed);
         let entry = |(position, record)| Entry {
             position: Position(position),
@@ -169,13 +216,20 @@ impl Log {
             queue.asleep = false;
         }
         batch.entries.clear();
+        batch.runs.clear();
         std::mem::swap(&mut queue.entries, &mut batch.entries);
+        std::mem::swap(&mut queue.runs, &mut batch.runs);
         batch.through.clone_from(&queue.through);
         batch.taken_in.clone_from(&queue.taken_in);
         let closed = queue.closed;
         drop(queue);
         self.space.notify_all();
         !closed || !batch.entries.is_empty()
+    }
+
+    /// How far the shards are with what is durable.
+    pub(super) fn durable(&self) -> TakenIn {
+        self.lock().durable.clone()
     }
 
     /// Notes that a batch is durable.
@@ -194,6 +248,7 @@ impl Log {
         let mut queue = self.lock();
         queue.halted = true;
         let void = std::mem::take(&mut queue.entries);
+        queue.runs.clear();
         drop(queue);
         self.left(void.len());
         self.space.notify_all();

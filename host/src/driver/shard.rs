@@ -335,10 +335,13 @@ impl<G: Guests> Shard<G> {
         self.told = self.outbox.last();
         self.post().gate.skip(self.told);
         self.intake.repeat();
-        self.engine.handle(
-            Input::Truncated { after, position },
-            self.shared.clock.now(),
-        );
+        let unstorable = self.post().unstorable.swap(false, Ordering::AcqRel);
+        let truncated = Input::Truncated {
+            after,
+            position,
+            unstorable,
+        };
+        self.engine.handle(truncated, self.shared.clock.now());
         self.idle = false;
     }
 

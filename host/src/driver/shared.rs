@@ -60,6 +60,9 @@ pub(super) struct Post {
     pub(super) counters: ShardCounters,
     /// Messages whose consequences are all enqueued at the log or another inbox.
     pub(super) handled: AtomicU64,
+    /// While the shards halt: whether its first record that is void is one that the store refuses
+    /// for what is in it.
+    pub(super) unstorable: AtomicBool,
 }
 
 /// How far the driver is in its life.

@@ -16,7 +16,7 @@ use xcomponent_core::{
     definition::OnLive,
     id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
     owed::{Owed, TakenIn},
-    record::{Handled, Snapshot},
+    record::{Handled, Record, Snapshot},
 };
 use xcomponent_host::store::{
     Entry, Error, EventAt, Position, Result, Store,
@@ -58,7 +58,11 @@ struct Control {
     /// What the last commit said of the shards.
     taken_in: Option<TakenIn>,
     refuses: bool,
+    unstorable: Option<Rule>,
 }
+
+/// Whether a record is one that the store cannot take.
+type Rule = Box<dyn Fn(&Record) -> bool + Send>;
 
 impl Faulty {
     /// A store that works; `immediate` decides whether shards may ask it themselves.
@@ -96,6 +100,11 @@ impl Faulty {
         control.held = false;
         drop(control);
         self.changed.notify_all();
+    }
+
+    /// From now on these records are refused for what is in them, with all others of their batch.
+    pub(crate) fn cannot_take(&self, rule: impl Fn(&Record) -> bool + Send + 'static) {
+        self.control().unstorable = Some(Box::new(rule));
     }
 
     /// Commits what may still get durable, and is cut off if that is not all.
@@ -176,6 +185,11 @@ impl Store for Faulty {
         control.commits_waiting -= 1;
         let failure = control.failures.pop_front().flatten();
         let refuses = control.refuses;
+        if let Some(rule) = &control.unstorable
+            && entries.iter().any(|entry| rule(&entry.record))
+        {
+            return Err(Error::Unstorable("it is poison".into()));
+        }
         drop(control);
         match failure {
             None if refuses => Err(Error::Unavailable(None)),

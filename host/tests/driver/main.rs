@@ -18,4 +18,5 @@ mod passivation;
 mod requests;
 mod script;
 mod stream;
+mod unstorable;
 mod world;

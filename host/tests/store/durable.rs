@@ -248,17 +248,23 @@ pub(crate) fn a_small_life(store: &dyn Store) {
 }
 
 #[test]
-fn a_database_of_the_first_schema_is_brought_up_to_date() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("host.db");
-    let old = Connection::open(&path).unwrap();
-    old.execute_batch(include_str!("schemas/sqlite_1.sql"))
-        .unwrap();
-    drop(old);
-    let store = open(&path);
-    is_a_small_life(&store);
-    drop(store);
-    is_a_small_life(&open(&path));
+fn a_database_of_each_older_schema_is_brought_up_to_date() {
+    let steps = [
+        include_str!("schemas/sqlite_1.sql"),
+        include_str!("../../src/store/sqlite/schema_2.sql"),
+    ];
+    for (schema, number) in (1..=steps.len()).zip(1_i64..) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("host.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(&steps[..schema].concat()).unwrap();
+        old.pragma_update(None, "user_version", number).unwrap();
+        drop(old);
+        let store = open(&path);
+        is_a_small_life(&store);
+        drop(store);
+        is_a_small_life(&open(&path));
+    }
 }
 
 /// Whether a database of an older schema is like a new one to which the same happened, and goes on

@@ -5,14 +5,14 @@ use xcomponent_core::{
     definition::Operator,
     id::{InstanceId, MachineName, PartitionCount, StateName, TenantId, Version},
     json::Path,
-    record::{Disposition, Snapshot, Status},
+    record::{Disposition, Extra, Mail, Snapshot, Status},
 };
 use xcomponent_host::store::{
     Store,
     query::{InstanceFilter, PageRequest, Where},
 };
 
-use crate::sample::{Shard, id};
+use crate::sample::{Shard, id, root, sample_event};
 
 fn ids(instances: &[Snapshot]) -> Vec<String> {
     instances
@@ -48,9 +48,9 @@ pub(crate) fn what_goes_on_is_loaded_by_partition(store: &dyn Store) {
     let count = PartitionCount::new(4).unwrap();
     let mut shard = Shard::new(store);
     let mut live = Vec::new();
-    for n in 0..20 {
+    for n in 0..25 {
         let (name, event) = (format!("O-{n}"), format!("e{n}"));
-        match n % 4 {
+        match n % 5 {
             0 => {
                 let created = shard.create(&name, "{}");
                 shard.enter(&created, &event, "SHIP", "Done");
@@ -60,9 +60,25 @@ pub(crate) fn what_goes_on_is_loaded_by_partition(store: &dyn Store) {
                 shard.enter(&created, &event, "SHIP", "Done");
                 live.push(created.id);
             }
+            // It has still to give back what it deferred.
+            2 => {
+                let mut created = shard.create(&name, "{}");
+                let deferred = vec![Mail {
+                    event: sample_event("late", "LATE"),
+                    cause: root("late"),
+                    sent_at: None,
+                }];
+                created.extra = Some(Box::new(Extra {
+                    deferred,
+                    ..Extra::default()
+                }));
+                shard.enter(&created, &event, "SHIP", "Done");
+                live.push(created.id);
+            }
             _ => live.push(shard.create(&name, "{}").id),
         }
     }
+    while store.tidy().unwrap() {}
     let wanted = [count.partition(&live[0]), count.partition(&live[1])];
     let is_wanted = |id: &InstanceId| wanted.contains(&count.partition(id));
     let mut loaded = Vec::new();

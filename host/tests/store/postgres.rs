@@ -163,20 +163,26 @@ fn a_schema_of_a_newer_program_is_refused() {
     sql.execute("INSERT INTO xcomponent.migrations VALUES (1000, now())");
     let message = refused(&url).to_string();
     assert!(
-        message.contains("schema 1000") && message.contains("up to 2"),
+        message.contains("schema 1000") && message.contains("up to 3"),
         "{message}"
     );
 }
 
 #[test]
-fn a_database_of_the_first_schema_is_brought_up_to_date() {
-    let server = server();
-    let url = server.url("postgres");
-    let sql = Sql::new(&url);
-    sql.execute(include_str!("schemas/postgres_1.sql"));
-    is_a_small_life(&open(&url));
-    let absent = "SELECT absent FROM xcomponent.retention";
-    assert_eq!(sql.number(absent), 0);
+fn a_database_of_each_older_schema_is_brought_up_to_date() {
+    let second = include_str!("../../src/store/postgres/schema_2.sql");
+    let second =
+        format!("SET search_path = xcomponent; {second}; INSERT INTO migrations VALUES (2, now())");
+    for steps in [&[][..], &[second.as_str()]] {
+        let server = server();
+        let url = server.url("postgres");
+        let sql = Sql::new(&url);
+        sql.execute(include_str!("schemas/postgres_1.sql"));
+        steps.iter().for_each(|step| sql.execute(step));
+        is_a_small_life(&open(&url));
+        let absent = "SELECT absent FROM xcomponent.retention";
+        assert_eq!(sql.number(absent), 0);
+    }
 }
 
 #[test]

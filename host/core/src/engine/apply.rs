@@ -12,7 +12,6 @@ use crate::{
         Engine,
         cascade::{caused_by, restarted, timeout_payload},
         instances::Slot,
-        outbox::Source,
         outgoing::{Sender, broadcast, creation, parent_of},
         run::same_delay,
         settle::settled_by,
@@ -21,10 +20,7 @@ use crate::{
     id::{ComponentName, EventId, EventName, InstanceId, TenantId},
     instance::{After, Attempt, Errand, Letter, Origin, Trigger},
     json::Json,
-    record::{
-        Body, DeadLetter, Disposition, Handled, Mail, Outgoing, Parked, Snapshot, Status, Target,
-        Timer, TimerKind,
-    },
+    record::{Disposition, Handled, Mail, Outgoing, Snapshot, Status, Target, Timer, TimerKind},
     time::{Duration, Timestamp},
 };
 
@@ -127,11 +123,9 @@ impl Engine {
             (deliveries, own, cancels) = self.deliveries(slot, &attempt, moved);
         }
         let finished = self.instances.expect(slot).snapshot.status != Status::Active;
-        let orphans = if finished {
-            self.finish(slot)
-        } else {
-            Vec::new()
-        };
+        if finished {
+            self.finish(slot);
+        }
         let Attempt { step, letter, .. } = *attempt;
         let Letter { mail, errand } = letter;
         let created = matches!(errand.trigger, Trigger::Create(_));
@@ -164,10 +158,6 @@ impl Engine {
             .into_iter()
             .filter_map(|outgoing| self.send_out(&tenant, outgoing))
             .collect();
-        for orphan in orphans {
-            let source = Source::Parked(Origin::Inside, After::Here(seq));
-            self.append(&tenant, Body::Parked(Arc::new(orphan)), source);
-        }
         for outgoing in own {
             self.send_to_self(slot, &tenant, outgoing, After::Here(seq));
         }
@@ -316,9 +306,9 @@ impl Engine {
         }
     }
 
-    /// The instance has ended: what it was waiting for is void, except what it owes to others.
-    fn finish(&mut self, slot: Slot) -> Vec<DeadLetter> {
-        let now = self.now;
+    /// The instance has ended: what it was waiting for is void, except what it owes to others. What
+    /// it deferred is parked next.
+    fn finish(&mut self, slot: Slot) {
         let instance = self.instances.expect_mut(slot);
         let snapshot = &mut instance.snapshot;
         let own = snapshot.id.clone();
@@ -333,36 +323,25 @@ impl Engine {
             TimerKind::Timeout { .. } | TimerKind::Auto { .. } => false,
         };
         snapshot.timers.retain(|timer| owed(timer));
-        let deferred = snapshot
-            .extra
-            .take()
-            .map(|extra| extra.deferred)
-            .unwrap_or_default();
-        let letter = |mail: Mail| DeadLetter {
-            event: mail.event,
-            tenant: snapshot.tenant().clone(),
-            component: snapshot.component().clone(),
-            version: Some(snapshot.deployment.definition.version.clone()),
-            machine: Some(snapshot.machine().name.clone()),
-            instance: Some(own.clone()),
-            why: Parked::InstanceFinished,
-            cause: mail.cause,
-            attempts: 0,
-            to: None,
-            at: now,
-        };
-        deferred.into_iter().map(letter).collect()
+        snapshot.extra.take_if(|extra| extra.deferred.is_empty());
+        if let Some(extra) = &mut snapshot.extra {
+            extra.retry = None;
+            extra.held = None;
+        }
     }
 
-    /// Deferred events that the new state handles come before everything in the mailbox.
+    /// Deferred events that the new state handles come before everything in the mailbox; when
+    /// there is no more state to come, all of them.
     pub(crate) fn redeliver_deferred(&mut self, slot: Slot) {
         let snapshot = &self.instances.expect(slot).snapshot;
         let Some(extra) = &snapshot.extra else { return };
         let (machine, state) = (snapshot.machine(), snapshot.state);
+        let has_ended = snapshot.status != Status::Active;
         let handles = |mail: &&Mail| {
-            machine
-                .find_event(mail.event.name.as_str())
-                .is_some_and(|event| !machine.candidates(state, event).is_empty())
+            has_ended
+                || machine
+                    .find_event(mail.event.name.as_str())
+                    .is_some_and(|event| !machine.candidates(state, event).is_empty())
         };
         let retried = extra.retry.as_ref().map(|retry| &retry.mail.event.id);
         let due: Vec<Mail> = extra

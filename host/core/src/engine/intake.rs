@@ -223,6 +223,10 @@ impl Engine {
             let key = letter.repeat_key(instance.snapshot.tenant(), &instance.snapshot.id);
             return self.refuse_all(ticket, key, Refused::InstanceSuspended { until });
         }
+        if matches!(letter.errand.trigger, Trigger::Unstorable { .. }) {
+            // Before the same event, which may have come back with the instance.
+            return self.post_auto(slot, letter);
+        }
         let from_outside = matches!(letter.errand.origin, Origin::Caller { .. });
         if from_outside && instance.busy.is_none() && self.schedule.len() == 0 {
             self.take(slot, letter);
@@ -359,6 +363,7 @@ impl Engine {
         if ended
             && instance.appended <= durable
             && snapshot.timers.is_empty()
+            && snapshot.extra.is_none()
             && instance.busy.is_none()
         {
             self.instances.remove(slot);
@@ -430,6 +435,11 @@ impl Engine {
     /// A delayed send to somebody else leaves.
     fn depart(&mut self, slot: Slot, id: &EventId, mut outgoing: Outgoing) {
         let now = self.now;
+        let (tenant, own) = self.instances.name(slot);
+        let address = (tenant.clone(), own.clone(), outgoing.event.id.clone());
+        if self.left_alone.contains(&address) {
+            return;
+        }
         let instance = self.instances.expect_mut(slot);
         instance.snapshot.timers.retain(|timer| timer.id != *id);
         outgoing.event.at = now;

@@ -13,6 +13,7 @@ use crate::{
         repeats::Key,
         schedule::Work,
         settle::{may_be_remembered, repeat_key, settled_by},
+        unstorable::Replayed,
     },
     id::{InstanceId, TenantId},
     instance::{After, Errand, Letter, Origin, Trigger},
@@ -44,8 +45,8 @@ pub(crate) enum Source {
     Nothing,
     /// An event whose answer is remembered under this key.
     Remembered(Box<Key>),
-    /// The replay of a dead letter: its own key, and what the letter's key answered before.
-    Replay(Box<Key>, Option<Box<(Key, Reply)>>),
+    /// The replay of a dead letter.
+    Replay(Box<Replayed>),
     /// An event from inside or of a broadcast.
     Letter(Box<Errand>),
     /// A delivery or broadcast that selected instances.
@@ -101,7 +102,7 @@ impl Engine {
                 };
                 let of = (key.0.clone(), key.1.clone(), of.clone());
                 let before = self.repeats.answer(&of).cloned();
-                Source::Replay(Box::new(key), before.map(|reply| Box::new((of, reply))))
+                Source::Replay(Box::new(Replayed { key, of, before }))
             }
             Origin::Caller { .. } => Source::Nothing,
         }
@@ -156,10 +157,11 @@ impl Engine {
 
     /// Records after `after` will never be durable. What they touched leaves memory and is read
     /// again from the store; what came from inside, and whose own cause is durable, is done again.
-    pub(crate) fn truncated(&mut self, after: AppendSeq, position: u64) {
+    /// Not so the first of these records if it is `unstorable`.
+    pub(crate) fn truncated(&mut self, after: AppendSeq, position: u64, unstorable: bool) {
         let void = |cause: After| cause.is_void(after, position);
         self.take_back_effects(after);
-        let undone = self.undo(after, &void);
+        let (undone, refused) = self.undo(after, &void, unstorable);
         self.schedule
             .retain(|work| !matches!(work, Work::Selection(selecting) if void(selecting.after)));
         self.select_without(&undone.touched);
@@ -169,6 +171,13 @@ impl Engine {
         }
         for (key, letter) in undone.letters {
             self.absent.entry(key).or_default().push_front(letter);
+        }
+        if let Some(Pending { record, source, .. }) = refused {
+            let key = about(&record);
+            let letter = self.refused(record, source);
+            if let Some((key, letter)) = key.zip(letter) {
+                self.absent.entry(key).or_default().push_front(letter);
+            }
         }
         for key in &undone.touched {
             self.absent.entry(key.clone()).or_default();
@@ -214,8 +223,14 @@ impl Engine {
         });
     }
 
-    /// Takes the records back that came after `after`, the last first.
-    fn undo(&mut self, after: AppendSeq, void: &impl Fn(After) -> bool) -> Undone {
+    /// Takes the records back that came after `after`, the last first; the last of all is left
+    /// to the caller if it is `unstorable`.
+    fn undo(
+        &mut self,
+        after: AppendSeq,
+        void: &impl Fn(After) -> bool,
+        unstorable: bool,
+    ) -> (Undone, Option<Pending>) {
         let mut undone = Undone::default();
         while self
             .outbox
@@ -223,29 +238,21 @@ impl Engine {
             .back()
             .is_some_and(|pending| pending.seq > after)
         {
-            let Pending { record, source, .. } = self.outbox.pending.pop_back().expect("just seen");
-            let key = record
-                .body
-                .snapshot()
-                .map(|after| (record.tenant.clone(), after.id.clone()));
+            let pending = self.outbox.pending.pop_back().expect("just seen");
+            let key = about(&pending.record);
             if let Some(key) = &key
                 && undone.seen.insert(key.clone())
             {
                 undone.touched.push(key.clone());
             }
+            if unstorable && pending.seq.0 == after.0 + 1 {
+                undone.touched.reverse();
+                return (undone, Some(pending));
+            }
+            let Pending { record, source, .. } = pending;
             match (source, record.body) {
-                (Source::Remembered(key), _) => {
-                    for ticket in self.repeats.forget(&key) {
-                        self.reply(ticket, Reply::Refused(Refused::NotCommitted));
-                    }
-                }
-                (Source::Replay(key, before), _) => {
-                    for ticket in self.repeats.forget(&key) {
-                        self.reply(ticket, Reply::Refused(Refused::NotCommitted));
-                    }
-                    if let Some((of, reply)) = before.map(|before| *before) {
-                        self.repeats.answered(&of, reply);
-                    }
+                (source @ (Source::Remembered(_) | Source::Replay(_)), _) => {
+                    self.take_answer_back(source);
                 }
                 (Source::Letter(errand), Body::Handled(handled)) => {
                     self.tally_undone(errand.origin, handled.disposition);
@@ -272,7 +279,7 @@ impl Engine {
             }
         }
         undone.touched.reverse();
-        undone
+        (undone, None)
     }
 
     /// Hands an event again to the instances that a void record had chosen.
@@ -372,6 +379,12 @@ impl Engine {
     }
 }
 
+/// The instance that a record is about.
+fn about(record: &Record) -> Option<(TenantId, InstanceId)> {
+    let after = record.body.snapshot()?;
+    Some((record.tenant.clone(), after.id.clone()))
+}
+
 impl Letter {
     /// The letter that a void record was about.
     fn again(handled: &Handled, errand: Errand) -> Self {
@@ -390,6 +403,7 @@ impl Errand {
     fn outlives_its_instance(&self) -> bool {
         match self.trigger {
             Trigger::Deferred | Trigger::Due | Trigger::Timeout | Trigger::Auto => false,
+            Trigger::Unstorable { .. } => true,
             Trigger::Event
             | Trigger::Selected { .. }
             | Trigger::Expecting(_)

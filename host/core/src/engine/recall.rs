@@ -59,7 +59,7 @@ impl Engine {
         self.recalling.remove(&key);
         let is_recent = |handled: &Arc<Handled>| {
             self.now.since(handled.event.at) <= self.limits.dedup_retention
-                && is_remembered(handled)
+                && is_remembered(&key.2, handled)
         };
         let found = found.filter(is_recent);
         if let Some(handled) = found

@@ -84,18 +84,20 @@ impl Repeats {
             }
             None if full => Seen::Full,
             None => {
-                self.entries.insert(
-                    key.clone(),
-                    Entry {
-                        fingerprint,
-                        since: now,
-                        state: State::Running(Vec::new()),
-                    },
-                );
-                self.order.push_back((now, key.clone()));
+                self.insert(key, fingerprint, now);
                 Seen::First
             }
         }
+    }
+
+    fn insert(&mut self, key: &Key, fingerprint: u64, now: Timestamp) {
+        let entry = Entry {
+            fingerprint,
+            since: now,
+            state: State::Running(Vec::new()),
+        };
+        self.entries.insert(key.clone(), entry);
+        self.order.push_back((now, key.clone()));
     }
 
     /// The answer is there: it is remembered, and those who waited for it are named.
@@ -116,6 +118,18 @@ impl Repeats {
         {
             entry.state = State::Running(Vec::new());
         }
+    }
+
+    /// The answer is void; another will come and be remembered, also where this one was not. False
+    /// if whoever asked has asked again already, and that is running.
+    pub(crate) fn reenter(&mut self, key: &Key, fingerprint: u64, now: Timestamp) -> bool {
+        let state = self.entries.get(key).map(|entry| &entry.state);
+        match state {
+            Some(State::Running(_)) => return false,
+            Some(State::Answered(_)) => self.reopen(key),
+            None => self.insert(key, fingerprint, now),
+        }
+        true
     }
 
     /// The answer that is remembered under a key.

@@ -88,6 +88,12 @@ impl Engine {
         if let Trigger::Create(_) = letter.errand.trigger {
             return self.be_born(slot, letter);
         }
+        if let Trigger::Unstorable { stripped, .. } = letter.errand.trigger {
+            return self.park_unstorable(slot, letter, stripped);
+        }
+        if self.is_left_alone(slot, &letter) {
+            return;
+        }
         let Some(letter) = self.screen(slot, letter) else {
             return;
         };
@@ -144,7 +150,11 @@ impl Engine {
             return None;
         }
         if snapshot.status != Status::Active {
-            self.reject(slot, letter, Reason::Finished);
+            if matches!(letter.errand.trigger, Trigger::Deferred) {
+                self.park_deferred(slot, letter);
+            } else {
+                self.reject(slot, letter, Reason::Finished);
+            }
             return None;
         }
         match &letter.errand.trigger {
@@ -169,7 +179,8 @@ impl Engine {
             | Trigger::Due
             | Trigger::Timeout
             | Trigger::Create(_)
-            | Trigger::Replay { .. } => return Some(letter),
+            | Trigger::Replay { .. }
+            | Trigger::Unstorable { .. } => return Some(letter),
         }
         None
     }
@@ -437,7 +448,8 @@ fn is_still_waiting(snapshot: &Snapshot, letter: &Letter) -> bool {
         | Trigger::Selected { .. }
         | Trigger::Expecting(_)
         | Trigger::Create(_)
-        | Trigger::Replay { .. } => true,
+        | Trigger::Replay { .. }
+        | Trigger::Unstorable { .. } => true,
     }
 }
 

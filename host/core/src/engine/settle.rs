@@ -207,7 +207,15 @@ impl Engine {
         self.settle_or_park(slot, letter, verdict, Traces::default(), parked);
     }
 
-    fn settle_or_park(
+    /// The instance has ended, and no state will handle what it deferred.
+    pub(crate) fn park_deferred(&mut self, slot: Slot, letter: Letter) {
+        let verdict = Verdict::from(Disposition::DeadLettered);
+        let parked = Some(Parked::InstanceFinished);
+        self.settle_or_park(slot, letter, verdict, Traces::default(), parked);
+    }
+
+    /// The same, parked with a reason or not.
+    pub(crate) fn settle_or_park(
         &mut self,
         slot: Slot,
         letter: Letter,
@@ -294,7 +302,7 @@ impl Engine {
             handled: Arc::clone(handled),
             replayed: true,
         });
-        let tickets = if is_remembered(handled) {
+        let tickets = if is_remembered(&key.2, handled) {
             self.repeats.answered(key, again.clone())
         } else {
             self.repeats.forget(key)
@@ -310,14 +318,17 @@ impl Engine {
         let id = &letter.mail.event.id;
         if matches!(
             letter.errand.trigger,
-            Trigger::Timeout | Trigger::Auto | Trigger::Due
+            Trigger::Timeout | Trigger::Auto | Trigger::Due | Trigger::Unstorable { .. }
         ) {
             snapshot.timers.retain(|timer| timer.id != *id);
         }
         let Some(extra) = &mut snapshot.extra else {
             return;
         };
-        if matches!(letter.errand.trigger, Trigger::Deferred) {
+        if matches!(
+            letter.errand.trigger,
+            Trigger::Deferred | Trigger::Unstorable { .. }
+        ) {
             extra.deferred.retain(|mail| mail.event.id != *id);
         }
         extra.retry.take_if(|retry| retry.mail.event.id == *id);
@@ -432,11 +443,18 @@ impl Engine {
 pub(crate) fn may_be_remembered(errand: &Errand) -> bool {
     matches!(errand.origin, Origin::Caller { remember: true, .. })
         || errand.attempts > 0
-        || matches!(errand.trigger, Trigger::Deferred | Trigger::Replay { .. })
+        || matches!(
+            errand.trigger,
+            Trigger::Deferred | Trigger::Replay { .. } | Trigger::Unstorable { .. }
+        )
 }
 
-/// Whether a repetition gets the same answer, rather than another try.
-pub(crate) fn is_remembered(handled: &Handled) -> bool {
+/// Whether a repetition of an event gets the same answer, rather than another try. What became of
+/// a dead letter's replay is the answer to the letter's own id, whatever it was.
+pub(crate) fn is_remembered(event: &EventId, handled: &Handled) -> bool {
+    if handled.event.id != *event {
+        return true;
+    }
     match handled.disposition {
         Disposition::Transitioned
         | Disposition::Ignored
@@ -473,9 +491,16 @@ impl Errand {
 
 /// The dead letter that a letter is the replay of.
 pub(crate) fn settled_by(trigger: &Trigger) -> Option<&EventId> {
-    if let Trigger::Replay { of } = trigger {
-        Some(of)
-    } else {
-        None
+    match trigger {
+        Trigger::Replay { of } => Some(of),
+        Trigger::Unstorable { of, .. } => of.as_ref(),
+        Trigger::Event
+        | Trigger::Selected { .. }
+        | Trigger::Expecting(_)
+        | Trigger::Deferred
+        | Trigger::Due
+        | Trigger::Timeout
+        | Trigger::Auto
+        | Trigger::Create(_) => None,
     }
 }

@@ -122,8 +122,13 @@ impl Engine {
                 return;
             }
         }
-        self.grant(survey.want);
-        self.want_again();
+        if self.returning.is_empty() {
+            self.grant(survey.want);
+            self.want_again();
+        } else {
+            // A truncation came between: those that it sent out of memory may be meant as well.
+            self.held.insert(0, survey.want);
+        }
     }
 
     /// Lets those leave memory again that are not meant.

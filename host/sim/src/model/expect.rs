@@ -6,7 +6,9 @@ mod step;
 use xcomponent_core::{
     call::Event,
     definition::TransitionKind,
-    record::{Disposition, Handled, Reason, SelectBy, Selector, Snapshot, Status, TimerKind},
+    record::{
+        Disposition, Handled, Parked, Reason, SelectBy, Selector, Snapshot, Status, TimerKind,
+    },
 };
 
 use self::step::{Decision, Step, Taken};
@@ -152,7 +154,14 @@ fn decide(
         }
     }
     if before.ended {
-        return Ok(Decision::Rejected);
+        let was_deferred = before.deferred.contains(&step.event);
+        let is_parked = handled.parked.as_ref();
+        let is_parked = is_parked.is_some_and(|letter| letter.why == Parked::InstanceFinished);
+        return match (was_deferred, is_parked) {
+            (true, false) => Err(format!("{} was deferred and is not parked", step.event)),
+            (false, true) => Err(format!("{} was not deferred and is parked", step.event)),
+            _ => Ok(Decision::Rejected),
+        };
     }
     let is_first = before.retry.is_none() && !before.deferred.contains(&step.event);
     let expected = model

@@ -23,6 +23,7 @@ impl World {
         let position = self.log.durable;
         self.log.truncate();
         self.model.truncated(self.shards.len());
+        self.model.refusals.crashed();
         self.note(|| format!("crashed after {position}"));
         self.links.clear();
         self.calls.clear();

@@ -199,6 +199,7 @@ fn parked(why: &Parked) -> String {
         Parked::Overload => "too much was waiting".to_owned(),
         Parked::ComponentSuspended => "the component was suspended for too long".to_owned(),
         Parked::SingletonExists => "the singleton exists".to_owned(),
+        Parked::Unstorable => "the store refuses what it led to".to_owned(),
     }
 }
 

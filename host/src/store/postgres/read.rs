@@ -163,7 +163,8 @@ impl Postgres {
     ) -> Result<()> {
         let question = format!(
             "{SELECT_INSTANCES}
-             WHERE (i.status = 'active' OR i.entry_point OR i.timers_json IS NOT NULL)
+             WHERE (i.status = 'active' OR i.entry_point OR i.timers_json IS NOT NULL
+                    OR i.extra_json IS NOT NULL)
                AND i.instance > $1
              ORDER BY i.instance LIMIT {SLICE}"
         );

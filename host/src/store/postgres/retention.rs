@@ -13,7 +13,8 @@ use crate::store::{
 };
 
 /// What makes an instance one that is over, as the index on them says it.
-const IS_OVER: &str = "status <> 'active' AND NOT entry_point AND timers_json IS NULL";
+const IS_OVER: &str =
+    "status <> 'active' AND NOT entry_point AND timers_json IS NULL AND extra_json IS NULL";
 
 /// Instances that one statement removes: each may have a history of as many records as one step
 /// removes.

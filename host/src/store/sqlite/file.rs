@@ -17,7 +17,11 @@ use crate::store::Result;
 const APPLICATION_ID: i64 = 0x7863_6d70;
 
 /// What leads from each schema to the next; the schema's number is `PRAGMA user_version`.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// How long to wait for somebody else's transaction, such as that of a shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

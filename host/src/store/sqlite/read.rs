@@ -193,7 +193,8 @@ impl Sqlite {
         self.ask(|connection| {
             let question = format!(
                 "{SELECT_INSTANCES} INDEXED BY instances_live
-                 WHERE i.status = 'active' OR i.entry_point = 1 OR i.timers_json IS NOT NULL"
+                 WHERE i.status = 'active' OR i.entry_point = 1 OR i.timers_json IS NOT NULL
+                    OR i.extra_json IS NOT NULL"
             );
             let mut statement = connection.prepare(&question)?;
             let stale = self.stale();

@@ -11,7 +11,8 @@ use crate::store::{
 };
 
 /// What makes an instance one that is over, as the index on them says it.
-const IS_OVER: &str = "status <> 'active' AND entry_point = 0 AND timers_json IS NULL";
+const IS_OVER: &str =
+    "status <> 'active' AND entry_point = 0 AND timers_json IS NULL AND extra_json IS NULL";
 
 /// Reads how much of the log there is.
 pub(super) fn extent(connection: &Connection) -> Result<Extent> {

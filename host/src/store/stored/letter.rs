@@ -39,7 +39,8 @@ impl StoredLetter {
             Parked::InstanceFinished
             | Parked::Overload
             | Parked::ComponentSuspended
-            | Parked::SingletonExists => (None, None),
+            | Parked::SingletonExists
+            | Parked::Unstorable => (None, None),
         };
         let why = if fault.is_some() {
             "fault"
@@ -92,6 +93,7 @@ fn read_why(code: &str, text: Option<String>, fault: Option<StoredFault>) -> Rea
         Parked::Overload,
         Parked::ComponentSuspended,
         Parked::SingletonExists,
+        Parked::Unstorable,
     ];
     let found = texts.into_iter().find(|why| why.code() == code);
     found.ok_or_else(|| Unreadable::Word(code.to_owned(), "reason"))

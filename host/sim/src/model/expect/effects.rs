@@ -64,7 +64,6 @@ pub(super) fn carry_out(
     next.timers.extend(timers);
     if next.ended {
         next.timers.retain(|timer| timer.wait == Wait::Send(false));
-        next.deferred.clear();
         next.retry = None;
     }
     let mut wanted: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
