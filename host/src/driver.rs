@@ -30,6 +30,7 @@ mod log;
 mod outbox;
 mod progress;
 mod queries;
+mod reached;
 mod shard;
 mod shared;
 mod shortening;

@@ -176,6 +176,14 @@ pub trait Store: Send + Sync + 'static {
     /// If the store cannot be asked.
     fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>>;
 
+    /// Records about no instance that an event from outside led to, in order of positions: whom
+    /// selections chose, what was parked.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>>;
+
     /// One instance, finished or not.
     ///
     /// # Errors

@@ -73,6 +73,14 @@ pub enum Effect {
         /// The caller's id.
         event: EventId,
     },
+    /// Ask the store whom a broadcast from outside reached; the answer is
+    /// `Input::BroadcastRecalled`.
+    RecallBroadcast {
+        /// Whose.
+        tenant: TenantId,
+        /// The caller's id.
+        event: EventId,
+    },
     /// Nothing here runs on this version any more.
     Unused {
         /// Which.

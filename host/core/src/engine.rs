@@ -20,6 +20,7 @@ mod intake;
 mod outbox;
 mod outgoing;
 mod passivate;
+mod rebroadcast;
 mod recall;
 mod redeliver;
 mod repeats;
@@ -47,6 +48,7 @@ use self::{
     instances::{Instances, Slot},
     outbox::Outbox,
     passivate::Passivation,
+    rebroadcast::Rebroadcasts,
     repeats::Repeats,
     schedule::{Schedule, Work},
     selection::Want,
@@ -106,6 +108,7 @@ pub struct Engine {
     returning: HashSet<(TenantId, InstanceId), FixedState>,
     /// Callers' ids that the store is asked about.
     recalling: HashSet<repeats::Key, FixedState>,
+    rebroadcasts: Rebroadcasts,
     /// Whether this engine goes on where another stopped.
     resumed: bool,
     /// Whether it is to make this mistake: see `sabotage`.
@@ -182,6 +185,7 @@ impl Engine {
             asked: HashSet::default(),
             returning: HashSet::default(),
             recalling: HashSet::default(),
+            rebroadcasts: Rebroadcasts::default(),
             resumed: false,
             forgets_index: false,
             held: Vec::new(),
@@ -218,6 +222,11 @@ impl Engine {
                 event,
                 handled,
             } => self.recalled(tenant, instance, event, handled),
+            Input::BroadcastRecalled {
+                tenant,
+                event,
+                reached,
+            } => self.broadcast_recalled(tenant, event, &reached),
             Input::Outcome { lease, outcome } => self.outcome(lease, outcome),
             Input::Deploy(deployment) => self.deploy(deployment),
             Input::Activate {

@@ -11,7 +11,9 @@ use crate::{
     },
     json::Json,
     owed::Debt,
-    record::{AppendSeq, Cause, DeadLetter, Handled, Outgoing, Selector, Snapshot},
+    record::{
+        AppendSeq, Cause, DeadLetter, Disposition, Handled, Outgoing, Selected, Selector, Snapshot,
+    },
     time::Timestamp,
 };
 
@@ -51,6 +53,15 @@ pub enum Input {
         event: EventId,
         /// What became of it.
         handled: Option<Arc<Handled>>,
+    },
+    /// The answer to `Effect::RecallBroadcast`.
+    BroadcastRecalled {
+        /// Whose.
+        tenant: TenantId,
+        /// The caller's id.
+        event: EventId,
+        /// Whom it reached.
+        reached: Reached,
     },
     /// A sandbox was asked and this became of it.
     Outcome {
@@ -114,6 +125,15 @@ pub enum Input {
         /// What the store has.
         instances: Vec<Snapshot>,
     },
+}
+
+/// Whom a broadcast from outside reached, as far as that is durable.
+#[derive(Clone, Debug, Default)]
+pub struct Reached {
+    /// Who was chosen, slice by slice, on all shards.
+    pub selected: Vec<Arc<Selected>>,
+    /// What it came to at those of them that are settled.
+    pub settled: Vec<(InstanceId, Disposition)>,
 }
 
 /// Names a waiting caller.

@@ -8,7 +8,8 @@ use std::{
 
 use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
-    record::{AppendSeq, Body, DeadLetter, Discarded, Handled, Record, Snapshot},
+    input::Reached,
+    record::{AppendSeq, Body, DeadLetter, Discarded, Disposition, Handled, Record, Snapshot},
 };
 
 /// A record in the log.
@@ -143,6 +144,34 @@ impl Log {
             }
             _ => None,
         })
+    }
+
+    /// Whom a broadcast reached, as the durable part has it.
+    pub fn reached(&self, tenant: &TenantId, event: &EventId) -> Reached {
+        let durable = self.entries[..self.durable].iter();
+        let of_tenant = durable.filter(|entry| entry.record.tenant == *tenant);
+        let mut reached = Reached::default();
+        for entry in of_tenant {
+            match &entry.record.body {
+                Body::Selected(selected) if selected.event.id == *event => {
+                    reached.selected.push(Arc::clone(selected));
+                }
+                Body::Handled(handled) if handled.event.id == event.at(&handled.after.id) => {
+                    let settled = (handled.after.id.clone(), handled.disposition);
+                    reached.settled.push(settled);
+                }
+                Body::Parked(letter) => {
+                    let instance = letter.instance.iter();
+                    let own = instance
+                        .filter(|id| letter.event.id == event.at(id))
+                        .cloned();
+                    let settled = own.map(|id| (id, Disposition::DeadLettered));
+                    reached.settled.extend(settled);
+                }
+                _ => {}
+            }
+        }
+        reached
     }
 
     /// All parked events of the durable part.

@@ -285,6 +285,12 @@ impl Model {
         }
     }
 
+    /// Somebody asks for a selection again: whom it missed it may choose then.
+    pub fn chosen_again(&mut self, shard: usize, tenant: &str, event: &str) {
+        let key = (tenant.to_owned(), event.to_owned());
+        self.chosen_before.insert((shard, key));
+    }
+
     /// Instances that selections should have chosen and did not.
     pub fn forgotten(&self) -> Vec<String> {
         let forgotten = self.open.iter().filter(|(key, left)| {

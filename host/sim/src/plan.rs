@@ -109,6 +109,11 @@ impl Plan {
         self.seed % 4 == 2 && !self.without.contains(&Kind::Refuse)
     }
 
+    /// Whether broadcasts are repeated: in one run of four.
+    pub(crate) fn repeats_broadcasts(&self) -> bool {
+        matches!(self.seed % 8, 4 | 5)
+    }
+
     /// How long instances are idle before they leave memory: in one run of three never, in the
     /// others sooner or later.
     pub(crate) fn passivate_after(&self) -> Option<Duration> {

@@ -56,6 +56,8 @@ pub struct World {
     reloads: Vec<(usize, Vec<(TenantId, InstanceId)>)>,
     /// The same about events of callers.
     recalls: VecDeque<(usize, TenantId, InstanceId, EventId)>,
+    /// Broadcasts that shards ask about.
+    rebroadcasts: VecDeque<(usize, TenantId, EventId)>,
     /// Callers that wait.
     waiting: BTreeMap<Ticket, String>,
     requests: requests::Requests,
@@ -113,6 +115,7 @@ impl World {
             in_flight: BTreeMap::new(),
             reloads: Vec::new(),
             recalls: VecDeque::new(),
+            rebroadcasts: VecDeque::new(),
             waiting: BTreeMap::new(),
             requests: requests::Requests::default(),
             truncations: 0,

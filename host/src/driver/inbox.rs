@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use xcomponent_core::{
     call::Deployment,
     definition::OnLive,
-    id::{ComponentName, InstanceId, TenantId, Version},
-    input::Request,
+    id::{ComponentName, EventId, InstanceId, TenantId, Version},
+    input::{Reached, Request},
     record::{Handled, Outgoing, Snapshot},
 };
 
@@ -60,6 +60,8 @@ pub(super) enum Message {
     },
     /// The store was asked what became of events.
     Recalled(Vec<(EventAt, Option<Arc<Handled>>)>),
+    /// The store was asked whom broadcasts reached.
+    BroadcastsRecalled(Vec<((TenantId, EventId), Reached)>),
     /// Sandboxes came back from the slow lane.
     Returned,
 }

@@ -14,7 +14,7 @@ use xcomponent_core::{
     call::{Call, Deployment, Lease},
     effect::Effect,
     engine::Engine,
-    id::{InstanceId, TenantId},
+    id::{EventId, InstanceId, TenantId},
     input::Input,
     record::AppendSeq,
     time::Timestamp,
@@ -30,6 +30,7 @@ use super::{
     intake::Intake,
     leases::Leases,
     outbox::Outbox,
+    reached::reached,
     shared::{Phase, Post, Shared},
     tickets::Tickets,
 };
@@ -203,6 +204,17 @@ impl<G: Guests> Shard<G> {
                     self.engine.handle(recalled, now);
                 }
             }
+            Message::BroadcastsRecalled(recalled) => {
+                self.reloads -= 1;
+                for ((tenant, event), reached) in recalled {
+                    let recalled = Input::BroadcastRecalled {
+                        tenant,
+                        event,
+                        reached,
+                    };
+                    self.engine.handle(recalled, now);
+                }
+            }
             Message::Returned => {
                 for (lease, outcome) in self.leases.returned() {
                     self.engine.handle(Input::Outcome { lease, outcome }, now);
@@ -274,6 +286,7 @@ impl<G: Guests> Shard<G> {
                 instance,
                 event,
             } => self.recalls.push((tenant, instance, event)),
+            Effect::RecallBroadcast { tenant, event } => self.recall_broadcast((tenant, event)),
             Effect::Unused { deployment } => {
                 if self.shared.note_unused(&deployment) {
                     self.guests.unused(&deployment);
@@ -321,6 +334,18 @@ impl<G: Guests> Shard<G> {
                 read_until_answered(&shared, asked, |store, asked| store.recall(asked)).await;
             let recalled = asked.into_iter().zip(found).collect();
             shared.posts[number].inbox.put(Message::Recalled(recalled));
+        });
+    }
+
+    /// Asks the store whom a broadcast reached.
+    fn recall_broadcast(&mut self, asked: (TenantId, EventId)) {
+        self.reloads += 1;
+        let (shared, number) = (Arc::clone(&self.shared), self.number);
+        self.lane.spawn(async move {
+            let (asked, found) = read_until_answered(&shared, vec![asked], reached).await;
+            let recalled = asked.into_iter().zip(found).collect();
+            let message = Message::BroadcastsRecalled(recalled);
+            shared.posts[number].inbox.put(message);
         });
     }
 

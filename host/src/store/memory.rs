@@ -286,6 +286,10 @@ impl Store for Memory {
         Ok(vec![None; asked.len()])
     }
 
+    fn selections(&self, _: &TenantId, _: &EventId) -> Result<Vec<Record>> {
+        Ok(Vec::new())
+    }
+
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
         Ok(self
             .kept()

@@ -28,7 +28,7 @@ use xcomponent_core::{
     definition::OnLive,
     id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
     owed::{Owed, TakenIn},
-    record::{Handled, Snapshot},
+    record::{Handled, Record, Snapshot},
 };
 
 pub use self::config::{Config, InvalidTarget, Target};
@@ -198,6 +198,10 @@ impl Store for Postgres {
 
     fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
         asked.iter().map(|at| self.recall_one(at)).collect()
+    }
+
+    fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>> {
+        self.selections_of(tenant, root)
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {

@@ -29,7 +29,7 @@ use xcomponent_core::{
     definition::OnLive,
     id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
     owed::{Owed, TakenIn},
-    record::{Handled, Snapshot},
+    record::{Handled, Record, Snapshot},
 };
 
 use self::{checkpoint::Checkpointer, file::Lock, writer::Writer};
@@ -242,6 +242,10 @@ impl Store for Sqlite {
             let recalled = recalled.map(|at| read::recall(connection, &self.deployments, at));
             recalled.collect()
         })
+    }
+
+    fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>> {
+        self.ask(|connection| read::selections(connection, &self.deployments, tenant, root))
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {

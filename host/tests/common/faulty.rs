@@ -244,6 +244,10 @@ impl Store for Faulty {
         self.inner.recall(asked)
     }
 
+    fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>> {
+        self.inner.selections(tenant, root)
+    }
+
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
         self.inner.instance(tenant, id)
     }

@@ -153,6 +153,7 @@ impl Engine {
             }
         }
         self.forget_tallies(through);
+        self.recall_broadcasts_again();
     }
 
     /// Records after `after` will never be durable. What they touched leaves memory and is read
@@ -219,6 +220,7 @@ impl Engine {
             | Effect::Release { .. }
             | Effect::Reload { .. }
             | Effect::Recall { .. }
+            | Effect::RecallBroadcast { .. }
             | Effect::Unused { .. } => true,
         });
     }

@@ -24,6 +24,21 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
+    /// All of it but those that were chosen before.
+    pub(crate) fn besides(
+        count: PartitionCount,
+        chosen: impl IntoIterator<Item = InstanceId>,
+    ) -> Self {
+        let all = (0..count.get()).map(|number| {
+            Partition(u16::try_from(number).expect("there are at most 65 536 partitions"))
+        });
+        Self {
+            count,
+            partitions: all.collect(),
+            chosen: chosen.into_iter().collect(),
+        }
+    }
+
     /// Whether an instance may still be chosen.
     pub(crate) fn includes(&self, id: &InstanceId) -> bool {
         let partition = self.count.partition(id);

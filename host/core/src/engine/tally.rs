@@ -1,5 +1,7 @@
 //! Broadcasts from outside: who was reached, and how each ended.
 
+use std::sync::Arc;
+
 use crate::{
     call::Event,
     effect::{Refused, Reply, Tally},
@@ -12,6 +14,7 @@ use crate::{
     input::{Broadcast, Ticket},
     instance::{After, Origin},
     record::{AppendSeq, Disposition, Mail},
+    time::Timestamp,
 };
 
 /// A broadcast: not settled yet, or settled by records that are not durable yet.
@@ -21,6 +24,10 @@ pub(crate) struct Counting {
     ticket: Option<Ticket>,
     tally: Tally,
     key: Option<Key>,
+    /// Whether a host before this one began it.
+    is_repeated: bool,
+    /// Whether all instances have been chosen.
+    is_chosen: bool,
     /// Whether every instance is settled.
     is_done: bool,
 }
@@ -28,76 +35,86 @@ pub(crate) struct Counting {
 impl Engine {
     /// An event for a selection of the instances here.
     pub(crate) fn broadcast(&mut self, ticket: Ticket, tenant: &TenantId, broadcast: Broadcast) {
-        let Broadcast {
-            selector,
-            event,
-            payload,
-            id,
-            repeatable,
-            cause,
-        } = broadcast;
-        if let Err(refused) = self.knows_target(tenant, &selector) {
+        let repeatable = broadcast.repeatable;
+        if let Err(refused) = self.knows_target(tenant, &broadcast.selector) {
             return self.reply(ticket, Reply::Refused(refused));
         }
-        let key = repeatable.then(|| (tenant.clone(), None, id.clone()));
-        if let Some(key) = &key
-            && !self.is_first(ticket, key, fingerprint(&event, &payload))
-        {
-            return;
+        if let Some(key) = key_of(tenant, &broadcast) {
+            let fingerprint = fingerprint(&broadcast.event, &broadcast.payload);
+            if !self.is_first(ticket, &key, fingerprint) {
+                return;
+            }
         }
-        let counted_only = self.machine_never_uses(tenant, &selector, event.as_str());
-        let event = Event {
-            id,
-            name: event,
-            payload,
-            at: self.now,
-        };
-        self.last_tally += 1;
-        let number = self.last_tally;
-        self.tallies.insert(
-            number,
-            Counting {
-                ticket: Some(ticket),
-                tally: Tally::default(),
-                key,
-                is_done: false,
-            },
-        );
-        if counted_only {
-            let matched = self.count_members(tenant, &selector);
+        if repeatable && self.resumed {
+            self.recall_broadcast(ticket, tenant, broadcast);
+        } else {
+            self.begin_broadcast(ticket, tenant, broadcast);
+        }
+    }
+
+    /// The same, where nobody has got it.
+    pub(crate) fn begin_broadcast(
+        &mut self,
+        ticket: Ticket,
+        tenant: &TenantId,
+        broadcast: Broadcast,
+    ) {
+        let number = self.new_tally(ticket, tenant, &broadcast, 0);
+        let Broadcast {
+            selector, event, ..
+        } = &broadcast;
+        if self.machine_never_uses(tenant, selector, event.as_str()) {
+            let matched = self.count_members(tenant, selector);
             let counting = self.tallies.get_mut(&number).expect("just inserted");
-            counting.tally.matched = matched;
             counting.tally.ignored = matched;
             self.counters.add(Disposition::Ignored, matched);
-            return self.tally_done(number);
+            return self.tally_begun(number, Some(matched));
         }
-        let mail = Mail {
-            event,
-            cause,
-            sent_at: None,
-        };
         self.want(Want::Select(Box::new(Held {
             tenant: tenant.clone(),
-            selector,
-            mail,
+            selector: Arc::clone(selector),
+            mail: broadcast.into_mail(self.now),
             origin: Origin::Tally(number),
             after: After::Nothing,
             rest: None,
         })));
     }
 
+    /// Begins to count, so many that were chosen before included.
+    pub(crate) fn new_tally(
+        &mut self,
+        ticket: Ticket,
+        tenant: &TenantId,
+        broadcast: &Broadcast,
+        matched: u64,
+    ) -> u64 {
+        self.last_tally += 1;
+        let counting = Counting {
+            ticket: Some(ticket),
+            tally: Tally {
+                matched,
+                ..Tally::default()
+            },
+            key: key_of(tenant, broadcast),
+            is_repeated: matched > 0,
+            is_chosen: false,
+            is_done: false,
+        };
+        self.tallies.insert(self.last_tally, counting);
+        self.last_tally
+    }
+
     /// So many instances were chosen; none = too many.
     pub(crate) fn tally_begun(&mut self, number: u64, matched: Option<u64>) {
         if let Some(matched) = matched {
             let counting = self.tallies.get_mut(&number);
-            counting
-                .expect("nothing has been settled yet")
-                .tally
-                .matched = matched;
+            let counting = counting.expect("it is not done before all are chosen");
+            counting.tally.matched += matched;
+            counting.is_chosen = true;
             return self.tally_done(number);
         }
         let counting = self.tallies.remove(&number);
-        let counting = counting.expect("nothing has been settled yet");
+        let counting = counting.expect("it is not done before all are chosen");
         let refused = Refused::TooManyMatched(self.limits.broadcast_matched_max as u64);
         self.refuse_all(counting.ticket, counting.key, refused);
     }
@@ -155,11 +172,12 @@ impl Engine {
             return;
         };
         let tally = counting.tally;
-        if counting.is_done || tally.settled() != tally.matched {
+        if counting.is_done || !counting.is_chosen || tally.settled() != tally.matched {
             return;
         }
         counting.is_done = true;
         let (ticket, key) = (counting.ticket.take(), counting.key.clone());
+        let is_repeated = counting.is_repeated;
         let reply = |replayed| Reply::Tally { tally, replayed };
         if let Some(key) = key {
             for waiting in self.repeats.answered(&key, reply(true)) {
@@ -167,12 +185,35 @@ impl Engine {
             }
         }
         if let Some(ticket) = ticket {
-            self.reply(ticket, reply(false));
+            self.reply(ticket, reply(is_repeated));
         }
         self.tallies_done
             .push_back((self.outbox.appended(), number));
         if self.outbox.is_empty() {
             self.forget_tallies(self.outbox.appended());
+        }
+    }
+}
+
+/// The key under which the answer is remembered, if the caller gave one.
+fn key_of(tenant: &TenantId, broadcast: &Broadcast) -> Option<Key> {
+    let id = broadcast.repeatable.then(|| broadcast.id.clone())?;
+    Some((tenant.clone(), None, id))
+}
+
+impl Broadcast {
+    /// What the instances get.
+    pub(crate) fn into_mail(self, now: Timestamp) -> Mail {
+        let event = Event {
+            id: self.id,
+            name: self.event,
+            payload: self.payload,
+            at: now,
+        };
+        Mail {
+            event,
+            cause: self.cause,
+            sent_at: None,
         }
     }
 }

@@ -100,7 +100,8 @@ impl Engine {
         let mut stripped = false;
         if let Trigger::Unstorable { stripped: all, .. } = letter.errand.trigger {
             if all {
-                self.take_answer_back(source);
+                let key = repeat_key(&letter.errand, handled);
+                self.refuse_all(None, key, Refused::NotCommitted);
                 self.leave_alone(tenant.clone(), id.clone(), handled.event.id.clone());
                 return None;
             }

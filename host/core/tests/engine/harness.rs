@@ -152,7 +152,9 @@ impl Host {
                     let input = Input::Reloaded { asked, instances };
                     self.engine.handle(input, Timestamp(self.now));
                 }
-                Effect::Recall { .. } => panic!("no engine goes on where another stopped"),
+                Effect::Recall { .. } | Effect::RecallBroadcast { .. } => {
+                    panic!("no engine goes on where another stopped")
+                }
                 Effect::Deliver { .. } => panic!("there is one shard only"),
                 Effect::Release { .. } | Effect::Unused { .. } => {}
             }
@@ -466,6 +468,7 @@ fn line(effect: &Effect) -> String {
         Effect::Reply { ticket, after, .. } => format!("reply {} {}", ticket.0, after.0),
         Effect::Reload { instances } => format!("reload {instances:?}"),
         Effect::Recall { event, .. } => format!("recall {event}"),
+        Effect::RecallBroadcast { event, .. } => format!("recall broadcast {event}"),
         Effect::Unused { .. } => "unused".to_owned(),
     }
 }

@@ -30,6 +30,7 @@ impl World {
         self.in_flight.clear();
         self.reloads.clear();
         self.recalls.clear();
+        self.rebroadcasts.clear();
         self.waiting.clear();
         let count = self.shards.len();
         for shard in &mut self.shards {

@@ -92,6 +92,9 @@ impl World {
                 instance,
                 event,
             } => self.recalls.push_back((shard, tenant, instance, event)),
+            Effect::RecallBroadcast { tenant, event } => {
+                self.rebroadcasts.push_back((shard, tenant, event));
+            }
             Effect::Unused { .. } => {}
         }
         Ok(())
@@ -215,10 +218,26 @@ impl World {
         self.shards[shard].engine.handle(input, self.now);
     }
 
+    /// The store answers whom a broadcast reached.
+    fn answer_rebroadcast(&mut self) {
+        let Some((shard, tenant, event)) = self.rebroadcasts.pop_front() else {
+            return;
+        };
+        let reached = self.log.reached(&tenant, &event);
+        let slices = reached.selected.len();
+        self.note(|| format!("s{shard} recalls {event}: {slices} slices"));
+        let input = Input::BroadcastRecalled {
+            tenant,
+            event,
+            reached,
+        };
+        self.shards[shard].engine.handle(input, self.now);
+    }
+
     /// The store answers what became of an event.
     pub(super) fn answer_recall(&mut self) {
         let Some((shard, tenant, instance, event)) = self.recalls.pop_front() else {
-            return;
+            return self.answer_rebroadcast();
         };
         let handled = self.log.recall(&tenant, &instance, &event);
         self.note(|| format!("s{shard} recalls {event}: {}", handled.is_some()));

@@ -39,6 +39,8 @@ pub(super) struct Requests {
     count: u64,
     /// Sends with an id, to be repeated.
     sends: Vec<(TenantId, SendEvent)>,
+    /// Broadcasts with an id, to be repeated.
+    broadcasts: Vec<(TenantId, Broadcast)>,
 }
 
 impl Requests {
@@ -169,6 +171,9 @@ impl World {
 
     /// The same once more; now and then with another payload under the same id.
     fn ask_again(&mut self, _: TenantId) {
+        if !self.requests.broadcasts.is_empty() && self.chance.bool() {
+            return self.ask_broadcast_again();
+        }
         if self.requests.sends.is_empty() {
             return;
         }
@@ -223,7 +228,22 @@ impl World {
         };
         let key = (tenant.to_string(), broadcast.id.to_string());
         self.model.selections.insert(key);
+        if broadcast.repeatable && self.plan.repeats_broadcasts() {
+            let asked = (tenant.clone(), broadcast.clone());
+            self.requests.broadcasts.push(asked);
+        }
         for shard in 0..self.shards.len() {
+            self.request(shard, tenant.clone(), Request::Broadcast(broadcast.clone()));
+        }
+    }
+
+    /// A broadcast once more. What it missed at first it may reach now.
+    fn ask_broadcast_again(&mut self) {
+        let which = self.chance.usize(0..self.requests.broadcasts.len());
+        let (tenant, broadcast) = self.requests.broadcasts[which].clone();
+        let id = broadcast.id.to_string();
+        for shard in 0..self.shards.len() {
+            self.model.chosen_again(shard, &tenant.to_string(), &id);
             self.request(shard, tenant.clone(), Request::Broadcast(broadcast.clone()));
         }
     }

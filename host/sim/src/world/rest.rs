@@ -57,7 +57,7 @@ impl World {
                 self.take_from_inbox(shard);
             }
             is_quiet &= self.calls.is_empty() && self.reloads.is_empty();
-            is_quiet &= self.recalls.is_empty();
+            is_quiet &= self.recalls.is_empty() && self.rebroadcasts.is_empty();
             is_quiet &= self.links.values().all(VecDeque::is_empty);
             is_quiet &= self.log.waiting() == 0;
             self.take_parcel();

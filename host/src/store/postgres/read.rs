@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
     owed::Owed,
-    record::{Body, Handled, Snapshot},
+    record::{Body, Handled, Record, Snapshot},
 };
 
 use super::{
@@ -404,6 +404,19 @@ impl Postgres {
             }
         }
         Ok(None)
+    }
+
+    /// Whom the selections of an event from outside chose, and what of it was parked.
+    pub(super) fn selections_of(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>> {
+        let question = format!(
+            "{SELECT_EVENTS} WHERE e.root = $1 AND t.name = $2 AND e.instance IS NULL
+             ORDER BY e.position"
+        );
+        let root = root.to_string();
+        let rows = self.readers.rows(&question, &[&root, &tenant.as_str()])?;
+        rows.iter()
+            .map(|row| self.event(row).map(|event| event.entry.record))
+            .collect()
     }
 
     /// What these events from outside led to.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, typ
 use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
     owed::Owed,
-    record::{Body, Handled, Snapshot},
+    record::{Body, Handled, Record, Snapshot},
 };
 
 use super::{Sqlite, owed, retention, versions::deployment, writer::tenant_number};
@@ -84,6 +84,26 @@ pub(super) fn recall(
         }
     }
     Ok(None)
+}
+
+/// Whom the selections of an event from outside chose, and what of it was parked.
+pub(super) fn selections(
+    connection: &Connection,
+    deployments: &Deployments,
+    tenant: &TenantId,
+    root: &EventId,
+) -> Result<Vec<Record>> {
+    let question = format!(
+        "{SELECT_EVENTS} WHERE e.root = ?1 AND t.name = ?2 AND e.instance IS NULL
+         ORDER BY e.position"
+    );
+    let mut statement = connection.prepare_cached(&question)?;
+    let mut rows = statement.query([&root.to_string(), tenant.as_str()])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read_event(row, connection, deployments)?.entry.record);
+    }
+    Ok(found)
 }
 
 /// What these events from outside led to.
