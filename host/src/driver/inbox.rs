@@ -14,16 +14,15 @@ use tokio::sync::oneshot;
 use xcomponent_core::{
     call::Deployment,
     definition::OnLive,
-    id::{ComponentName, EventId, InstanceId, TenantId, Version},
-    input::{Reached, Request},
-    record::{Handled, Outgoing, Snapshot},
+    id::{ComponentName, TenantId, Version},
+    input::{Input, Request},
+    record::Outgoing,
 };
 
 use super::{
     inheritance::Will,
     waiter::{Batch, Waiter},
 };
-use crate::store::EventAt;
 
 /// Something a shard is told.
 pub(super) enum Message {
@@ -53,15 +52,8 @@ pub(super) enum Message {
         order: Order,
         done: oneshot::Sender<()>,
     },
-    /// The store was asked for instances.
-    Reloaded {
-        asked: Vec<(TenantId, InstanceId)>,
-        instances: Vec<Snapshot>,
-    },
-    /// The store was asked what became of events.
-    Recalled(Vec<(EventAt, Option<Arc<Handled>>)>),
-    /// The store was asked whom broadcasts reached.
-    BroadcastsRecalled(Vec<((TenantId, EventId), Reached)>),
+    /// The store answers what it was asked at once.
+    Read(Vec<Input>),
     /// Sandboxes came back from the slow lane.
     Returned,
 }

@@ -187,32 +187,10 @@ impl<G: Guests> Shard<G> {
                 // Whoever gave the order may have gone away.
                 let _ = done.send(());
             }
-            Message::Reloaded { asked, instances } => {
+            Message::Read(answers) => {
                 self.reloads -= 1;
-                self.engine
-                    .handle(Input::Reloaded { asked, instances }, now);
-            }
-            Message::Recalled(recalled) => {
-                self.reloads -= 1;
-                for ((tenant, instance, event), handled) in recalled {
-                    let recalled = Input::Recalled {
-                        tenant,
-                        instance,
-                        event,
-                        handled,
-                    };
-                    self.engine.handle(recalled, now);
-                }
-            }
-            Message::BroadcastsRecalled(recalled) => {
-                self.reloads -= 1;
-                for ((tenant, event), reached) in recalled {
-                    let recalled = Input::BroadcastRecalled {
-                        tenant,
-                        event,
-                        reached,
-                    };
-                    self.engine.handle(recalled, now);
+                for answer in answers {
+                    self.engine.handle(answer, now);
                 }
             }
             Message::Returned => {
@@ -315,9 +293,8 @@ impl<G: Guests> Shard<G> {
         self.lane.spawn(async move {
             let (asked, instances) =
                 read_until_answered(&shared, asked, |store, asked| store.reload(asked)).await;
-            shared.posts[number]
-                .inbox
-                .put(Message::Reloaded { asked, instances });
+            let answer = Input::Reloaded { asked, instances };
+            shared.posts[number].inbox.put(Message::Read(vec![answer]));
         });
     }
 
@@ -332,8 +309,15 @@ impl<G: Guests> Shard<G> {
         self.lane.spawn(async move {
             let (asked, found) =
                 read_until_answered(&shared, asked, |store, asked| store.recall(asked)).await;
-            let recalled = asked.into_iter().zip(found).collect();
-            shared.posts[number].inbox.put(Message::Recalled(recalled));
+            let answers = asked.into_iter().zip(found);
+            let answers = answers.map(|((tenant, instance, event), handled)| Input::Recalled {
+                tenant,
+                instance,
+                event,
+                handled,
+            });
+            let answers = Message::Read(answers.collect());
+            shared.posts[number].inbox.put(answers);
         });
     }
 
@@ -343,9 +327,14 @@ impl<G: Guests> Shard<G> {
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         self.lane.spawn(async move {
             let (asked, found) = read_until_answered(&shared, vec![asked], reached).await;
-            let recalled = asked.into_iter().zip(found).collect();
-            let message = Message::BroadcastsRecalled(recalled);
-            shared.posts[number].inbox.put(message);
+            let answers = asked.into_iter().zip(found);
+            let answers = answers.map(|((tenant, event), reached)| Input::BroadcastRecalled {
+                tenant,
+                event,
+                reached,
+            });
+            let answers = Message::Read(answers.collect());
+            shared.posts[number].inbox.put(answers);
         });
     }
 

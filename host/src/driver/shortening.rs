@@ -7,7 +7,7 @@ use crate::store::retention::Retention;
 
 /// How long the store rests after a step, in times of what the step took: so much of its time is
 /// left to events however much there is to remove.
-const REST: u32 = 3;
+const REST: u32 = 7;
 
 /// How long after everything was removed it is looked whether there is more.
 const LOOK_AFTER: Duration = Duration::from_secs(1);

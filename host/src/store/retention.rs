@@ -11,7 +11,7 @@ use xcomponent_core::time::{Duration, Timestamp};
 use super::{Error, Position, Result};
 
 /// Records that one step removes, about.
-pub(super) const STEP: u64 = 256;
+pub(super) const STEP: u64 = 128;
 
 /// How much history is kept; nothing said = all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -136,7 +136,8 @@ impl Engine {
         let all = before.iter().flat_map(|selected| &selected.instances);
         let here = |id: &&InstanceId| self.owns(self.partitions.partition(id));
         let chosen: BTreeSet<InstanceId> = all.filter(here).cloned().collect();
-        let number = self.new_tally(ticket, &tenant, &broadcast, chosen.len() as u64);
+        let count = Some(chosen.len() as u64);
+        let number = self.new_tally(ticket, &tenant, &broadcast, count);
         let key = (tenant.clone(), broadcast.id.clone());
         let left = chosen.iter().cloned().collect();
         self.settle_rest(key, number, left, asked_at, reached);

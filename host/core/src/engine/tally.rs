@@ -59,7 +59,7 @@ impl Engine {
         tenant: &TenantId,
         broadcast: Broadcast,
     ) {
-        let number = self.new_tally(ticket, tenant, &broadcast, 0);
+        let number = self.new_tally(ticket, tenant, &broadcast, None);
         let Broadcast {
             selector, event, ..
         } = &broadcast;
@@ -80,23 +80,23 @@ impl Engine {
         })));
     }
 
-    /// Begins to count, so many that were chosen before included.
+    /// Begins to count; so many were chosen before, if a host before this one began it.
     pub(crate) fn new_tally(
         &mut self,
         ticket: Ticket,
         tenant: &TenantId,
         broadcast: &Broadcast,
-        matched: u64,
+        before: Option<u64>,
     ) -> u64 {
         self.last_tally += 1;
         let counting = Counting {
             ticket: Some(ticket),
             tally: Tally {
-                matched,
+                matched: before.unwrap_or_default(),
                 ..Tally::default()
             },
             key: key_of(tenant, broadcast),
-            is_repeated: matched > 0,
+            is_repeated: before.is_some(),
             is_chosen: false,
             is_done: false,
         };
