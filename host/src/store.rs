@@ -120,6 +120,16 @@ pub trait Store: Send + Sync + 'static {
     /// If it could not be done; then it will be later.
     fn tidy(&self) -> Result<bool>;
 
+    /// Makes a little of the room that later records will need, while there is nothing else to do;
+    /// whether there is more to make.
+    ///
+    /// # Errors
+    ///
+    /// If it was not made; they will find theirs all the same.
+    fn make_room(&self) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Removes a little of the history that is not kept any longer; whether there is more of it.
     /// What is owed stays, and so does the last record of all.
     ///

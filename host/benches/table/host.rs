@@ -27,8 +27,9 @@ use crate::{
 const INSTANCES: usize = 10_000;
 /// Requests of one batch.
 const BATCH: usize = 2_048;
-/// Batches that are on their way at a time, so that shards never wait for the caller.
-const AHEAD: usize = 4;
+/// Batches that are on their way at a time, so that shards wait neither for the caller nor for what
+/// is being committed.
+const AHEAD: usize = 16;
 
 /// `host_2s`
 pub(crate) fn without_methods() -> anyhow::Result<Vec<Rounds>> {

@@ -44,7 +44,7 @@ pub(super) fn run(shared: &Arc<Shared>, retention: Retention) {
         let began = Instant::now();
         let Some(last) = batch.entries.last().map(|entry| entry.position) else {
             if broken_since.is_none() {
-                patience = sooner(tidy(shared), shortening.step(shared));
+                patience = sooner(rest(shared), shortening.step(shared));
             } else if shared.store.probe().is_ok() {
                 // Nobody may be sending because the host is not ready: it found out itself.
                 broken_since = None;
@@ -79,9 +79,20 @@ fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.into_iter().chain(other).min()
 }
 
+/// What is done while nobody wants anything; after how long there is more of it.
+fn rest(shared: &Shared) -> Option<Duration> {
+    let make_room = || more(shared.store.make_room());
+    tidy(shared).or_else(make_room)
+}
+
 /// Lets the store do what can wait, and says after how long there is more of it.
 fn tidy(shared: &Shared) -> Option<Duration> {
-    match shared.store.tidy() {
+    more(shared.store.tidy())
+}
+
+/// At once, if a store has more of something to do.
+fn more(done: Result<bool, Error>) -> Option<Duration> {
+    match done {
         Ok(more) => more.then_some(Duration::ZERO),
         Err(error) => {
             tracing::warn!(

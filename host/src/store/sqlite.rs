@@ -15,6 +15,7 @@ mod letters;
 mod owed;
 mod read;
 mod retention;
+mod room;
 mod row;
 mod versions;
 mod writer;
@@ -32,7 +33,7 @@ use xcomponent_core::{
     record::{Handled, Record, Snapshot},
 };
 
-use self::{checkpoint::Checkpointer, file::Lock, writer::Writer};
+use self::{checkpoint::Checkpointer, file::Lock, room::Room, writer::Writer};
 use super::{
     Entry, Error, EventAt, Position, Result, Store,
     deployments::Deployments,
@@ -130,7 +131,7 @@ impl Sqlite {
         let lock = file::lock(path)?;
         let mut connection = file::open(path)?;
         let checkpointer = Checkpointer::start(path, &mut connection)?;
-        let writer = Writer::new(connection, checkpointer.state(), config);
+        let writer = Writer::new(connection, checkpointer.state(), Room::new(path), config);
         let store = Self {
             path: path.to_owned(),
             readers: Mutex::default(),
@@ -199,6 +200,10 @@ impl Store for Sqlite {
 
     fn tidy(&self) -> Result<bool> {
         self.writer().tidy(&self.stale)
+    }
+
+    fn make_room(&self) -> Result<bool> {
+        self.writer().make_room()
     }
 
     fn shorten(&self, removable: &Removable) -> Result<bool> {

@@ -70,6 +70,35 @@ fn what_was_committed_is_there_when_it_is_opened_again() {
 }
 
 #[test]
+fn room_in_the_write_ahead_log_is_its_end_to_who_reads_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let length = || {
+        fs::metadata(folder.path().join("host.db-wal"))
+            .unwrap()
+            .len()
+    };
+    let store = open(&path);
+    let mut shard = Shard::new(&store);
+    let order = shard.create("O-1", r#"{"total":7}"#);
+    let order = shard.enter(&order, "e1", "PAY", "Paid");
+    let without = length();
+    while store.make_room().unwrap() {}
+    let room = length();
+    assert!(room > without + (1 << 20), "{room}");
+    shard.handle(order, "e2", "PAY", Disposition::Ignored);
+    assert_eq!(length(), room);
+    let tenant = shard.tenant().clone();
+    let before = seen(&store, &tenant);
+    // As a host that is killed here leaves it.
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["host.db", "host.db-wal"] {
+        fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
+    }
+    assert_eq!(seen(&open(&copy.path().join("host.db")), &tenant), before);
+}
+
+#[test]
 fn rows_that_are_behind_are_made_up_for_by_the_journal() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("host.db");

@@ -17,7 +17,7 @@ use rusqlite::{Connection, wal::CheckpointMode};
 use super::{OpenError, file};
 
 /// Pages of the log after which it is copied.
-const BEGIN: u32 = 4_096;
+pub(super) const BEGIN: u32 = 4_096;
 
 /// Pages that may be left for the one who writes.
 const REST: u32 = 256;

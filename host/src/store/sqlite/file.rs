@@ -27,10 +27,11 @@ const MIGRATIONS: &[&str] = &[
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Bytes of a page: what a lone event costs is mostly the pages that it changes.
-const PAGE_BYTES: i64 = 4_096;
+pub(super) const PAGE_BYTES: i64 = 4_096;
 
-/// KiB of pages that the connection that writes keeps.
-const WRITER_CACHE_KIB: i64 = 128 << 10;
+/// KiB of pages that the connection that writes keeps. After a transaction that split a page SQLite
+/// goes through all of them.
+const WRITER_CACHE_KIB: i64 = 32 << 10;
 
 /// Keeps other hosts away while it lives.
 #[derive(Debug)]
@@ -164,7 +165,7 @@ fn newest() -> i64 {
     i64::try_from(MIGRATIONS.len()).expect("a handful fits")
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()

@@ -13,6 +13,7 @@ use xcomponent_core::{
 use super::{
     Config, Sqlite, checkpoint, letters, owed,
     retention::{self, Shortened},
+    room::Room,
     row::{self, INSERT_EVENT},
 };
 use crate::store::{
@@ -28,6 +29,7 @@ pub(super) struct Writer {
     checkpoint: Arc<checkpoint::State>,
     /// Transactions may be lost with the machine.
     is_lax: bool,
+    room: Room,
     pub(super) ledger: Ledger,
 }
 
@@ -35,12 +37,14 @@ impl Writer {
     pub(super) fn new(
         connection: Connection,
         checkpoint: Arc<checkpoint::State>,
+        room: Room,
         config: Config,
     ) -> Self {
         Self {
             connection,
             checkpoint,
             is_lax: false,
+            room,
             ledger: Ledger::new(config.snapshot_interval),
         }
     }
@@ -203,6 +207,17 @@ impl Writer {
         let mut stale = stale.write().unwrap_or_else(PoisonError::into_inner);
         self.ledger.wrote(&overdue.numbers, &mut stale);
         Ok(overdue.more)
+    }
+
+    /// Makes room for what comes next; whether there is more to make.
+    pub(super) fn make_room(&mut self) -> Result<bool> {
+        if !self.room.is_wanted() {
+            return Ok(false);
+        }
+        self.connection.execute_batch("BEGIN IMMEDIATE")?;
+        self.room.make();
+        self.abandon();
+        Ok(self.room.is_wanted())
     }
 
     /// Removes a little of the history; whether there is more of it.
