@@ -393,7 +393,9 @@ fn compare(next: &mut Instance, seen: &Instance, tenant: &str) -> Result<(), Str
     if expected != found {
         return Err(format!("expected {expected}\n   found {found}"));
     }
-    if seen.context["tenant"] != tenant {
+    // What was created by a letter that lost its payload says nothing about whose it is.
+    let holds = seen.context.get("tenant");
+    if holds.is_some_and(|holds| holds != tenant) {
         return Err(format!(
             "it holds what is not its tenant's: {}",
             seen.context
