@@ -155,11 +155,12 @@ fn decide(
     }
     if before.ended {
         let was_deferred = before.deferred.contains(&step.event);
-        let is_parked = handled.parked.as_ref();
-        let is_parked = is_parked.is_some_and(|letter| letter.why == Parked::InstanceFinished);
-        return match (was_deferred, is_parked) {
-            (true, false) => Err(format!("{} was deferred and is not parked", step.event)),
-            (false, true) => Err(format!("{} was not deferred and is parked", step.event)),
+        let parked = handled.parked.as_ref().map(|letter| &letter.why);
+        return match (was_deferred, parked) {
+            (true, None) => Err(format!("{} was deferred and is not parked", step.event)),
+            (false, Some(Parked::InstanceFinished)) => {
+                Err(format!("{} was not deferred and is parked", step.event))
+            }
             _ => Ok(Decision::Rejected),
         };
     }
