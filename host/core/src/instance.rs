@@ -68,6 +68,13 @@ impl Busy {
             && self.blocked_until.is_none()
             && self.faults_in_row == 0
     }
+
+    /// What it works on, and what waits.
+    pub(crate) fn letters(&self) -> impl Iterator<Item = &Letter> {
+        let running = self.running.as_ref();
+        let running = running.map(|running| &running.attempt.letter);
+        running.into_iter().chain(&self.own).chain(&self.mailbox)
+    }
 }
 
 /// An event that waits for the answer of a sandbox.

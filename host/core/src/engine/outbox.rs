@@ -15,7 +15,7 @@ use crate::{
         settle::{may_be_remembered, repeat_key, settled_by},
         unstorable::Replayed,
     },
-    id::{InstanceId, TenantId},
+    id::{EventId, InstanceId, TenantId},
     instance::{After, Errand, Letter, Origin, Trigger},
     record::{
         AppendSeq, Body, DeadLetter, Disposition, Handled, Mail, Record, Selected, Snapshot, Status,
@@ -70,6 +70,17 @@ impl Outbox {
     /// Whether all records are durable.
     pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    /// The events that records on their way are about.
+    pub(crate) fn pending_events(&self) -> HashSet<&EventId, FixedState> {
+        let bodies = self.pending.iter().map(|pending| &pending.record.body);
+        let events = bodies.filter_map(|body| match body {
+            Body::Handled(handled) => Some(&handled.event.id),
+            Body::Parked(letter) => Some(&letter.event.id),
+            Body::Selected(_) | Body::Departed(_) | Body::Moved(_) | Body::Discarded(_) => None,
+        });
+        events.collect()
     }
 
     /// How many records are on their way.

@@ -2,7 +2,10 @@
 //! and how that ended; nobody gets the event twice, and whoever is meant and has not got it gets it
 //! now. What is on its way is waited for: it was handed out again at the start.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
@@ -17,7 +20,7 @@ use crate::{
     },
     id::{EventId, InstanceId, TenantId},
     input::{Broadcast, Reached, Ticket},
-    instance::{After, Origin},
+    instance::{After, Letter, Origin},
     record::{AppendSeq, Disposition, Selected},
 };
 
@@ -103,9 +106,10 @@ impl Engine {
             if let Rebroadcast::Settling {
                 asked_at, is_asked, ..
             } = rebroadcast
-                && !std::mem::replace(is_asked, true)
+                && !*is_asked
+                && *asked_at != now
             {
-                *asked_at = now;
+                (*asked_at, *is_asked) = (now, true);
                 let (tenant, event) = (tenant.clone(), event.clone());
                 self.effects
                     .push_back(Effect::RecallBroadcast { tenant, event });
@@ -168,13 +172,14 @@ impl Engine {
         }
         let is_up_to_date = self.outbox.durable() == asked_at;
         if is_up_to_date {
-            // Nothing is recorded of it, and nobody is there who could.
-            let (instances, absent) = (&self.instances, &self.absent);
+            // Nothing is recorded of the others, and nothing will be: they were gone when it came.
             let before = left.len();
+            let pending = self.outbox.pending_events();
             left.retain(|id| {
-                instances.find_any(&key.0, id).is_some()
-                    || absent.contains_key(&(key.0.clone(), id.clone()))
+                let event = key.1.at(id);
+                pending.contains(&event) || self.is_on_its_way(&key.0, id, &event)
             });
+            drop(pending);
             for _ in left.len()..before {
                 self.tally_settled(tally, Disposition::Ignored);
             }
@@ -192,5 +197,17 @@ impl Engine {
         if !is_up_to_date {
             self.recall_broadcasts_again();
         }
+    }
+
+    /// Whether an event waits for an instance, or at it.
+    fn is_on_its_way(&self, tenant: &TenantId, id: &InstanceId, event: &EventId) -> bool {
+        let is_it = |letter: &Letter| letter.mail.event.id == *event;
+        let place = (tenant.clone(), id.clone());
+        let is_absent = |letters: &VecDeque<Letter>| letters.iter().any(is_it);
+        let slot = self.instances.find(tenant, id);
+        let instance = slot.and_then(|slot| self.instances.get(slot));
+        let busy = instance.and_then(|instance| instance.busy.as_ref());
+        self.absent.get(&place).is_some_and(is_absent)
+            || busy.is_some_and(|busy| busy.letters().any(is_it))
     }
 }
