@@ -109,7 +109,8 @@ pub struct Engine {
     /// Callers' ids that the store is asked about.
     recalling: HashSet<repeats::Key, FixedState>,
     rebroadcasts: Rebroadcasts,
-    /// Whether this engine goes on where another stopped.
+    /// Whether the store may know answers that this engine does not: it goes on where another
+    /// stopped, or was truncated.
     resumed: bool,
     /// Whether it is to make this mistake: see `sabotage`.
     pub(crate) forgets_index: bool,

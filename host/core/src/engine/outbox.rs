@@ -172,6 +172,8 @@ impl Engine {
     /// Not so the first of these records if it is `unstorable`.
     pub(crate) fn truncated(&mut self, after: AppendSeq, position: u64, unstorable: bool) {
         let void = |cause: After| cause.is_void(after, position);
+        // Answers that are taken back hide earlier ones, which the store knows.
+        self.resumed = true;
         self.take_back_effects(after);
         let (undone, refused) = self.undo(after, &void, unstorable);
         self.schedule
@@ -272,7 +274,7 @@ impl Engine {
                     if may_be_remembered(&errand)
                         && let Some(key) = repeat_key(&errand, &handled)
                     {
-                        self.repeats.reopen(&key);
+                        self.repeats.take_back(&key);
                     }
                     let again = !void(errand.after) && errand.outlives_its_instance();
                     let letter = |key| (key, Letter::again(&handled, *errand));

@@ -120,6 +120,13 @@ impl Repeats {
         }
     }
 
+    /// The answer is void; there was one before it, which the store knows.
+    pub(crate) fn take_back(&mut self, key: &Key) {
+        if self.answer(key).is_some() {
+            self.entries.remove(key);
+        }
+    }
+
     /// The answer is void; another will come and be remembered, also where this one was not. False
     /// if whoever asked has asked again already, and that is running.
     pub(crate) fn reenter(&mut self, key: &Key, fingerprint: u64, now: Timestamp) -> bool {
