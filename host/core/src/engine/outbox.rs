@@ -271,12 +271,12 @@ impl Engine {
                 }
                 (Source::Letter(errand), Body::Handled(handled)) => {
                     self.tally_undone(errand.origin, handled.disposition);
+                    let again = !void(errand.after) && errand.outlives_its_instance();
                     if may_be_remembered(&errand)
                         && let Some(key) = repeat_key(&errand, &handled)
                     {
-                        self.repeats.take_back(&key);
+                        self.repeats.take_back(&key, again);
                     }
-                    let again = !void(errand.after) && errand.outlives_its_instance();
                     let letter = |key| (key, Letter::again(&handled, *errand));
                     undone.letters.extend(key.filter(|_| again).map(letter));
                 }

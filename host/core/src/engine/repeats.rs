@@ -111,19 +111,22 @@ impl Repeats {
         }
     }
 
+    /// The answer is void. Another will come if the event is looked at `again`; else what holds is the
+    /// answer before it, which the store knows.
+    pub(crate) fn take_back(&mut self, key: &Key, again: bool) {
+        if again {
+            self.reopen(key);
+        } else if self.answer(key).is_some() {
+            self.entries.remove(key);
+        }
+    }
+
     /// The answer is void; another will come.
     pub(crate) fn reopen(&mut self, key: &Key) {
         if let Some(entry) = self.entries.get_mut(key)
             && matches!(entry.state, State::Answered(_))
         {
             entry.state = State::Running(Vec::new());
-        }
-    }
-
-    /// The answer is void; there was one before it, which the store knows.
-    pub(crate) fn take_back(&mut self, key: &Key) {
-        if self.answer(key).is_some() {
-            self.entries.remove(key);
         }
     }
 
