@@ -167,9 +167,7 @@ impl Engine {
         );
         self.stillborn(&tenant, id.clone(), letter, refused);
         let waiting = instance.busy.map(|busy| busy.mailbox).unwrap_or_default();
-        for letter in waiting {
-            self.deliver(&tenant, id.clone(), letter);
-        }
+        self.deliver_again(&tenant, &id, waiting);
     }
 
     /// Tells whoever wanted the instance why there is none.

@@ -186,6 +186,23 @@ impl Engine {
         self.ask_for([key]);
     }
 
+    /// Brings what waited for an instance that was not born to it once more, before what came later.
+    pub(crate) fn deliver_again(
+        &mut self,
+        tenant: &TenantId,
+        id: &InstanceId,
+        letters: VecDeque<Letter>,
+    ) {
+        if let Some(waiting) = self.absent.get_mut(&(tenant.clone(), id.clone())) {
+            let later = std::mem::replace(waiting, letters);
+            waiting.extend(later);
+            return;
+        }
+        for letter in letters {
+            self.deliver(tenant, id.clone(), letter);
+        }
+    }
+
     /// Whether a creation needs no look into the store: its id was made for it.
     fn is_new(&self, tenant: &TenantId, id: &InstanceId, letter: &Letter) -> bool {
         let Trigger::Create(birth) = &letter.errand.trigger else {

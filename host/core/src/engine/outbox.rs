@@ -386,10 +386,9 @@ impl Engine {
             letters.retain(|letter| !void(letter.errand.after));
         }
         for unborn in orphaned {
-            let (tenant, id) = (unborn.snapshot.tenant().clone(), unborn.snapshot.id.clone());
-            for letter in unborn.busy.map(|busy| busy.mailbox).unwrap_or_default() {
-                self.deliver(&tenant, id.clone(), letter);
-            }
+            let (tenant, id) = (unborn.snapshot.tenant(), &unborn.snapshot.id);
+            let waiting = unborn.busy.map(|busy| busy.mailbox).unwrap_or_default();
+            self.deliver_again(tenant, id, waiting);
         }
     }
 }
