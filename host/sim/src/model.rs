@@ -126,7 +126,12 @@ impl Model {
                 Ok(())
             }
             Body::Moved(after) => expect::moved(self, &tenant, after),
-            Body::Discarded { .. } => Ok(()),
+            Body::Discarded(discarded) => {
+                let resent = discarded.resent.as_ref();
+                let resent = resent.map(|resent| (tenant, resent.event.id.to_string()));
+                self.selections.extend(resent);
+                Ok(())
+            }
         }
     }
 

@@ -19,7 +19,7 @@ fn hundreds_of_seeds_are_as_they_should_be() {
 fn seeds_that_found_something_are_as_they_should_be() {
     for seed in [
         3_395, 11_158, 11_963, 17_010, 23_209, 56_776, 74_927, 101_254, 107_054, 303_802, 312_006,
-        322_469, 323_229, 342_486, 348_090, 501_678,
+        322_469, 323_229, 342_486, 348_090, 501_678, 759_730,
     ] {
         if let Err(failure) = run(&Plan::new(seed, 500)) {
             panic!("{failure}");
