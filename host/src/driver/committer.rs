@@ -97,7 +97,7 @@ fn more(done: Result<bool, Error>) -> Option<Duration> {
         Err(error) => {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
-                "the store did not tidy up"
+                "the store did not do what can wait"
             );
             None
         }

@@ -1,5 +1,5 @@
-//! Callers' ids that the host before this one may have seen: the store is asked what became of
-//! them. Until it answers, everything for the instance waits.
+//! Callers' ids that the host before this one may have seen, or this one before a truncation: the
+//! store is asked what became of them. Until it answers, everything for the instance waits.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Engine {
-    /// Whether a host before this one may have handled events of an instance.
+    /// Whether the store may know of events of an instance that this engine does not remember.
     pub(crate) fn may_have_handled(&self, tenant: &TenantId, instance: &InstanceId) -> bool {
         let inherited = |slot| self.instances.expect(slot).inherited;
         self.resumed && self.born(tenant, instance).is_none_or(inherited)
