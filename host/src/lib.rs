@@ -5,6 +5,7 @@ pub mod app;
 pub mod cli;
 pub mod driver;
 pub mod key;
+mod portable;
 pub mod sandbox;
 pub mod source;
 pub mod store;

@@ -5,6 +5,7 @@
 //! them from an asynchronous task does so on a thread that may wait. Everything but the log's own
 //! bookkeeping is asked on behalf of one tenant.
 
+pub mod crossing;
 pub mod query;
 
 pub mod memory;
@@ -21,11 +22,12 @@ use std::{fmt, sync::Arc};
 
 use xcomponent_core::{
     definition::OnLive,
-    id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
+    id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
 };
 
+use crossing::{Channel, Outlet};
 use query::{
     ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
     RecordFilter, Tail,
@@ -151,6 +153,44 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// If the store cannot be asked.
     fn owed(&self) -> Result<Owed>;
+
+    /// The log's own name, which it got when it was made: positions mean something together with it
+    /// only.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn log_name(&self) -> Result<String>;
+
+    /// Up to which parcel each stream of another host is taken in.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn streams(&self) -> Result<Vec<(TenantId, StreamId, u64)>>;
+
+    /// How far every channel to another host is that anything was ever sent on.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn outlets(&self) -> Result<Vec<Outlet>>;
+
+    /// The entries after a position of which something waits to be relayed on a channel, oldest
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn outbox(&self, channel: &Channel, after: Position, limit: usize) -> Result<Vec<Entry>>;
+
+    /// Notes that the other host has everything of a channel up to `through`; up to `after` this was
+    /// noted before. May be forgotten with the machine: then it is relayed again.
+    ///
+    /// # Errors
+    ///
+    /// If it was not noted.
+    fn relayed(&self, channel: &Channel, after: Position, through: Position) -> Result<()>;
 
     /// The position of the last entry; 0 if there is none.
     ///

@@ -124,6 +124,13 @@ pub enum Reply {
     Preview(Vec<Fit>),
     /// To `Migrate`.
     Migrated(Vec<Migrated>),
+    /// To `Receive`: every parcel up to this one is taken in, by this request or before.
+    Received {
+        /// Its number.
+        through: u64,
+    },
+    /// To `Return`.
+    Returned,
     /// To `Census`.
     Census(Vec<Count>),
     /// To `Breakers`: one for each version.
@@ -328,6 +335,11 @@ pub enum Refused {
     ComponentSuspended {
         /// When it is asked again.
         until: Timestamp,
+    },
+    /// Parcels of the stream are missing before these.
+    Gap {
+        /// The last one that is taken in.
+        through: u64,
     },
     /// Too many instances would be reached.
     TooManyMatched(u64),

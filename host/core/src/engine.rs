@@ -6,8 +6,8 @@
 //! seed, inputs and times give the same effects.
 //!
 //! Reading order: `intake` (how events come in), `run` (one event at one instance), `apply` and
-//! `settle` (what it comes to), `cascade` (what goes on to others), `outbox` (what is durable and
-//! what never will be).
+//! `settle` (what it comes to), `cascade` (what goes on to others), `elsewhere` (what comes from
+//! other hosts), `outbox` (what is durable and what never will be).
 
 mod apply;
 mod birth;
@@ -15,6 +15,7 @@ mod breaker;
 mod budget;
 mod cascade;
 mod census;
+mod elsewhere;
 mod instances;
 mod intake;
 mod outbox;
@@ -35,7 +36,7 @@ mod timers;
 mod unstorable;
 mod versions;
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
@@ -45,6 +46,7 @@ pub use self::versions::fit;
 use self::{
     breaker::Breakers,
     budget::Budget,
+    elsewhere::Streams,
     instances::{Instances, Slot},
     outbox::Outbox,
     passivate::Passivation,
@@ -62,7 +64,7 @@ use crate::{
     call::Lease,
     effect::{Effect, Reply},
     id::{EventId, InstanceId, Partition, PartitionCount, TenantId},
-    input::{Input, Ticket},
+    input::{Elsewhere, Input, Ticket},
     instance::{After, Letter},
     limits::Limits,
     record::{AppendSeq, Disposition},
@@ -124,6 +126,10 @@ pub struct Engine {
     breakers: Breakers,
     left_alone: LeftAlone,
     budget: Budget,
+    /// Which components are on other hosts.
+    elsewhere: Arc<Elsewhere>,
+    /// What other hosts send.
+    streams: Streams,
     counters: Counters,
 }
 
@@ -197,6 +203,8 @@ impl Engine {
             breakers: Breakers::default(),
             left_alone: LeftAlone::default(),
             budget: Budget::default(),
+            elsewhere: Arc::default(),
+            streams: Streams::default(),
             counters: Counters::default(),
         }
     }
@@ -228,6 +236,8 @@ impl Engine {
                 event,
                 reached,
             } => self.broadcast_recalled(tenant, event, &reached),
+            Input::Elsewhere(elsewhere) => self.elsewhere = elsewhere,
+            Input::Streams(streams) => self.streams.begin(streams),
             Input::Outcome { lease, outcome } => self.outcome(lease, outcome),
             Input::Deploy(deployment) => self.deploy(deployment),
             Input::Activate {

@@ -77,9 +77,21 @@ text!(
     EventName
 );
 text!(
+    /// A stream of parcels: which log they come from, and which component they are for. Parcels of
+    /// one stream are numbered, and their numbers grow.
+    StreamId
+);
+text!(
     /// A guard's or action's name, as the definition writes it.
     MethodName
 );
+
+impl StreamId {
+    /// Its place among the shards: one of them takes it in.
+    pub fn route(&self) -> u16 {
+        route_of(self.as_str())
+    }
+}
 
 impl TenantId {
     /// The one tenant of a host without tenants.

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
+
 use crate::{
     call::{Deployment, Lease, Outcome},
     definition::OnLive,
     id::{
-        ComponentName, EventId, EventName, InstanceId, MachineName, Partition, StateName, TenantId,
-        Version,
+        ComponentName, EventId, EventName, InstanceId, MachineName, Partition, StateName, StreamId,
+        TenantId, Version,
     },
     json::Json,
     owed::Debt,
@@ -63,6 +66,10 @@ pub enum Input {
         /// Whom it reached.
         reached: Reached,
     },
+    /// Which components are on other hosts from now on.
+    Elsewhere(Arc<Elsewhere>),
+    /// Up to which parcel the store has taken in each stream. Comes before anything new.
+    Streams(Vec<(TenantId, StreamId, u64)>),
     /// A sandbox was asked and this became of it.
     Outcome {
         /// Which sandbox.
@@ -136,6 +143,15 @@ pub struct Reached {
     pub settled: Vec<(InstanceId, Disposition)>,
 }
 
+/// Which components are on other hosts. What is here is here, whatever this says.
+#[derive(Clone, Debug, Default)]
+pub struct Elsewhere {
+    /// These.
+    pub named: HashSet<(TenantId, ComponentName), FixedState>,
+    /// And every other that is not here.
+    pub all: bool,
+}
+
 /// Names a waiting caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
@@ -171,6 +187,15 @@ pub enum Request {
     },
     /// Live instances here move from one version to another now.
     Migrate(Migrate),
+    /// What another host sent.
+    Receive(Receive),
+    /// What no transport takes to another host is parked.
+    Return {
+        /// As it was to be sent.
+        deliveries: Vec<Outgoing>,
+        /// Why not.
+        why: Arc<str>,
+    },
     /// How many instances live here per version, machine and state.
     Census {
         /// Only of this component.
@@ -239,6 +264,27 @@ pub struct Broadcast {
     pub repeatable: bool,
     /// The root of what it causes; more than one shard takes part.
     pub cause: Cause,
+}
+
+/// What another host sent, in the order in which it did.
+#[derive(Clone, Debug)]
+pub struct Receive {
+    /// From whom, and for which component.
+    pub stream: StreamId,
+    /// Never empty; their numbers grow.
+    pub parcels: Vec<Parcel>,
+}
+
+/// What one record of another host sends to one component.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    /// Its place in the log of the other host.
+    pub number: u64,
+    /// The number of the parcel before it in the same stream, 0 if it is the first: then none can
+    /// be missing. None where the transport may lose some.
+    pub before: Option<u64>,
+    /// What is in it.
+    pub deliveries: Vec<Outgoing>,
 }
 
 /// Live instances move from one version to another.

@@ -429,7 +429,7 @@ impl Owed {
                 Some(id) => self.received(tenant, id, &discarded.id),
                 None => self.gave_up(tenant, &discarded.id),
             },
-            Body::Selected(_) | Body::Departed(_) | Body::Moved(_) => {}
+            Body::Selected(_) | Body::Departed(_) | Body::Moved(_) | Body::Received(_) => {}
         }
     }
 
@@ -476,14 +476,25 @@ pub fn sends_selection(body: &Body) -> bool {
 }
 
 /// What a record sends.
-fn sent_by(body: &Body) -> impl Iterator<Item = &Outgoing> {
+fn all_sent_by(body: &Body) -> impl Iterator<Item = &Outgoing> {
     let (many, one): (&[Outgoing], Option<&Outgoing>) = match body {
         Body::Handled(handled) => (&handled.deliveries, None),
         Body::Departed(departed) => (&[], Some(&departed.outgoing)),
         Body::Discarded(discarded) => (&[], discarded.resent.as_deref()),
+        Body::Received(received) => (&received.deliveries, None),
         Body::Selected(_) | Body::Moved(_) | Body::Parked(_) => (&[], None),
     };
     many.iter().chain(one)
+}
+
+/// What a record sends to instances of this host.
+fn sent_by(body: &Body) -> impl Iterator<Item = &Outgoing> {
+    all_sent_by(body).filter(|outgoing| !outgoing.elsewhere)
+}
+
+/// What a record sends to components on other hosts.
+pub fn relayed_by(body: &Body) -> impl Iterator<Item = &Outgoing> {
+    all_sent_by(body).filter(|outgoing| outgoing.elsewhere)
 }
 
 /// The shard that wrote a record which sends something.
@@ -492,6 +503,7 @@ fn source_of(body: &Body, placement: Placement) -> usize {
         Body::Handled(handled) => handled.after.id.route(),
         Body::Departed(departed) => departed.after.id.route(),
         Body::Discarded(discarded) => letter_route(&discarded.id, discarded.instance.as_ref()),
+        Body::Received(received) => received.stream.route(),
         Body::Selected(_) | Body::Moved(_) | Body::Parked(_) => return 0,
     };
     placement.shard_of_route(route)

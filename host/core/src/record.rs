@@ -11,7 +11,9 @@ use thin_vec::ThinVec;
 use crate::{
     call::{Deployment, Event, Fault, LogLine, Refusal},
     definition::{Machine, MachineIdx, MatchingRule, State, StateIdx, TransitionIdx},
-    id::{ComponentName, EventId, EventName, InstanceId, MachineName, StateName, TenantId},
+    id::{
+        ComponentName, EventId, EventName, InstanceId, MachineName, StateName, StreamId, TenantId,
+    },
     json::Json,
     limits::CASCADE_CREDITS,
     schema::Violation,
@@ -50,6 +52,8 @@ pub enum Body {
     Parked(Arc<DeadLetter>),
     /// An event was given up: a dead letter by a person, a delivery over its budget.
     Discarded(Arc<Discarded>),
+    /// What another host sent was taken in.
+    Received(Arc<Received>),
 }
 
 impl Body {
@@ -59,9 +63,21 @@ impl Body {
             Self::Handled(handled) => Some(&handled.after),
             Self::Departed(departed) => Some(&departed.after),
             Self::Moved(snapshot) => Some(snapshot),
-            Self::Selected(_) | Self::Parked(_) | Self::Discarded(_) => None,
+            Self::Selected(_) | Self::Parked(_) | Self::Discarded(_) | Self::Received(_) => None,
         }
     }
+}
+
+/// What another host sent. Once this is durable the other need not remember it, and what is sent
+/// again is known by its number.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// From whom, and for which component.
+    pub stream: StreamId,
+    /// The number of the last parcel that is taken in.
+    pub through: u64,
+    /// What was in the parcels, in order.
+    pub deliveries: Vec<Outgoing>,
 }
 
 /// An event that is given up: a dead letter, or a delivery that may go no further.
@@ -409,6 +425,22 @@ pub struct Outgoing {
     pub event: Event,
     /// The chain it belongs to.
     pub cause: Cause,
+    /// Whether its component was on another host when this was recorded: then no shard here
+    /// delivers it; the log keeps it until that host has it.
+    pub elsewhere: bool,
+}
+
+impl Outgoing {
+    /// An event that is on its way already.
+    pub(crate) fn underway(to: Target, event: Event, cause: Cause) -> Self {
+        Self {
+            n: 0,
+            to,
+            event,
+            cause,
+            elsewhere: false,
+        }
+    }
 }
 
 /// Where something is sent.
@@ -434,6 +466,16 @@ pub enum Target {
         /// Child of whom.
         parent: Option<Box<Parent>>,
     },
+}
+
+impl Target {
+    /// The component that it is in.
+    pub fn component(&self) -> &ComponentName {
+        match self {
+            Self::Instance { component, .. } | Self::Create { component, .. } => component,
+            Self::Selection(selector) => &selector.component,
+        }
+    }
 }
 
 /// Which instances an event goes to.
@@ -539,6 +581,8 @@ pub enum Parked {
     SingletonExists,
     /// The store refused what it led to, for what was in it.
     Unstorable,
+    /// No transport takes it to the host that its component is on.
+    Undeliverable(Arc<str>),
 }
 
 impl Parked {
@@ -554,6 +598,7 @@ impl Parked {
             Self::SchemaViolation(_) => "schema_violation",
             Self::SingletonExists => "singleton_exists",
             Self::Unstorable => "unstorable",
+            Self::Undeliverable(_) => "undeliverable",
         }
     }
 }

@@ -85,7 +85,7 @@ impl Log {
                 self.letters
                     .remove(&(tenant.clone(), id.clone(), instance.clone()));
             }
-            Body::Departed(_) | Body::Moved(_) | Body::Selected(_) => {}
+            Body::Departed(_) | Body::Moved(_) | Body::Selected(_) | Body::Received(_) => {}
         }
         if let Some(snapshot) = entry.record.body.snapshot() {
             let key = (tenant, snapshot.id.clone());

@@ -126,6 +126,8 @@ impl Model {
                 Ok(())
             }
             Body::Moved(after) => expect::moved(self, &tenant, after),
+            // In this world there is one host.
+            Body::Received(_) => Err("nobody sends from elsewhere".to_owned()),
             Body::Discarded(discarded) => {
                 let resent = discarded.resent.as_ref();
                 let resent = resent.map(|resent| (tenant, resent.event.id.to_string()));

@@ -199,6 +199,9 @@ pub fn describe(record: &Record) -> String {
             format!("{tenant} parked {} {:?}", letter.event.id, letter.why)
         }
         Body::Discarded(discarded) => format!("{tenant} discarded {}", discarded.id),
+        Body::Received(received) => {
+            format!("{tenant} received {} {}", received.stream, received.through)
+        }
     }
 }
 
@@ -211,6 +214,8 @@ pub fn describe_reply(reply: &Reply) -> String {
         Reply::Refused(refused) => format!("{refused:?}"),
         Reply::Instance(instance) => format!("{}", instance.id),
         Reply::Discarded
+        | Reply::Received { .. }
+        | Reply::Returned
         | Reply::Preview(_)
         | Reply::Migrated(_)
         | Reply::Census(_)

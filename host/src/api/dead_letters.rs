@@ -92,7 +92,8 @@ pub(super) fn reason(why: &Parked) -> FaultView {
         Parked::Fault(fault) => return FaultView::of(fault),
         Parked::UnknownTarget(text)
         | Parked::CascadeBudget(text)
-        | Parked::SchemaViolation(text) => text.to_string(),
+        | Parked::SchemaViolation(text)
+        | Parked::Undeliverable(text) => text.to_string(),
         Parked::InstanceFinished => "the instance had finished".to_owned(),
         Parked::Overload => "the shard was too far behind".to_owned(),
         Parked::ComponentSuspended => "the component's breaker was open for too long".to_owned(),

@@ -414,6 +414,11 @@ impl ApiError {
                 "the component faults too often and is left alone for a while",
             )
             .retry_after(wait(until)),
+            Refused::Gap { through } => Self::conflict(
+                "gap",
+                format!("parcels of the stream after number {through} are missing"),
+            )
+            .with("through", through),
             Refused::TooManyMatched(matched) => Self::unprocessable(
                 "too_many_matched",
                 format!("{matched} instances would be reached, which is more than is allowed"),

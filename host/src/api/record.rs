@@ -252,7 +252,7 @@ pub(super) struct ParkedRecord {
 /// Something that is no part of an instance's history.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct OtherRecord {
-    /// `selected`, `departed`, `moved` or `discarded`.
+    /// `selected`, `departed`, `moved`, `discarded` or `received`.
     kind: &'static str,
     /// Where it stands in the log; opaque.
     position: String,
@@ -283,6 +283,12 @@ pub(super) struct OtherRecord {
     /// `discarded`: which dead letter.
     #[serde(skip_serializing_if = "Option::is_none")]
     dead_letter_id: Option<String>,
+    /// `received`: from which stream of another host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<String>,
+    /// `received`: the number of the last parcel of the stream that is taken in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    through: Option<u64>,
 }
 
 impl StreamRecord {
@@ -326,6 +332,11 @@ impl OtherRecord {
             Body::Discarded(discarded) => Self {
                 instance_id: discarded.instance.as_ref().map(ToString::to_string),
                 dead_letter_id: Some(discarded.id.to_string()),
+                ..Self::default()
+            },
+            Body::Received(received) => Self {
+                stream: Some(received.stream.to_string()),
+                through: Some(received.through),
                 ..Self::default()
             },
             Body::Handled(_) | Body::Parked(_) => Self::default(),

@@ -244,7 +244,11 @@ fn node(record: &Record) -> Option<Placed<'_>> {
             let node = TraceNode::of_parked(letter, Time(record.at));
             Some((node, &letter.cause, place))
         }
-        Body::Selected(_) | Body::Departed(_) | Body::Moved(_) | Body::Discarded { .. } => None,
+        Body::Selected(_)
+        | Body::Departed(_)
+        | Body::Moved(_)
+        | Body::Discarded { .. }
+        | Body::Received(_) => None,
     }
 }
 

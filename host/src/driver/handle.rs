@@ -388,6 +388,11 @@ impl Handle {
             Request::Send(send) => send.instance.route(),
             Request::Read { instance } => instance.route(),
             Request::Replay { letter } | Request::Discard { letter } => route_of_letter(letter),
+            Request::Receive(receive) => receive.stream.route(),
+            Request::Return { deliveries, .. } => {
+                let first = deliveries.first()?;
+                letter_route(&first.event.id, None)
+            }
             Request::Broadcast(_)
             | Request::Preview { .. }
             | Request::Migrate(_)

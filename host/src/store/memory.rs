@@ -5,6 +5,7 @@
 //! lock for one slice at a time. At [`Config::history_bytes_max`] finished instances are forgotten,
 //! the first finished first; if there are none, the log loses its oldest records.
 
+mod crossing;
 mod instances;
 mod journal;
 mod letters;
@@ -13,18 +14,20 @@ mod versions;
 
 use std::{
     collections::VecDeque,
+    hash::{BuildHasher, RandomState},
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use hashbrown::{HashMap, HashSet};
 use xcomponent_core::{
     definition::OnLive,
-    id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
+    id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Body, Handled, Record, Snapshot},
 };
 
 use self::{
+    crossing::Crossings,
     instances::{Instances, is_over},
     journal::{Journal, Owner},
     letters::Letters,
@@ -32,6 +35,7 @@ use self::{
 };
 use super::{
     Entry, Error, EventAt, Position, Result, Store,
+    crossing::{Channel, Outlet},
     query::{
         ComponentVersion, Cursor, Found, InstanceCount, InstanceFilter, Letter, LetterFilter, Page,
         PageRequest, RecordFilter, Tail,
@@ -62,6 +66,7 @@ impl Default for Config {
 #[derive(Debug)]
 pub struct Memory {
     config: Config,
+    log_name: String,
     kept: RwLock<Kept>,
     versions: Mutex<Versions>,
 }
@@ -72,6 +77,7 @@ struct Kept {
     journal: Journal,
     instances: Instances,
     letters: Letters,
+    crossings: Crossings,
     /// Places of finished instances with the position of their creation, the first finished
     /// first.
     finished: VecDeque<(Owner, u64)>,
@@ -84,10 +90,12 @@ impl Memory {
             journal: Journal::new(),
             instances: Instances::default(),
             letters: Letters::default(),
+            crossings: Crossings::default(),
             finished: VecDeque::new(),
         };
         Self {
             config,
+            log_name: name(),
             kept: RwLock::new(kept),
             versions: Mutex::default(),
         }
@@ -160,6 +168,7 @@ impl Kept {
     fn append(&mut self, entry: &Entry) {
         let position = entry.position.0;
         self.letters.note(position, &entry.record);
+        self.crossings.note(entry);
         let noted = self.instances.note(position, &entry.record);
         let (owner, before) = noted
             .as_ref()
@@ -254,6 +263,27 @@ impl Store for Memory {
     /// What is owed is in the same memory, and ends with it.
     fn owed(&self) -> Result<Owed> {
         Ok(Owed::nothing())
+    }
+
+    fn log_name(&self) -> Result<String> {
+        Ok(self.log_name.clone())
+    }
+
+    fn streams(&self) -> Result<Vec<(TenantId, StreamId, u64)>> {
+        Ok(self.kept().crossings.streams())
+    }
+
+    fn outlets(&self) -> Result<Vec<Outlet>> {
+        Ok(self.kept().crossings.outlets())
+    }
+
+    fn outbox(&self, channel: &Channel, after: Position, limit: usize) -> Result<Vec<Entry>> {
+        Ok(self.kept().crossings.outbox(channel, after, limit))
+    }
+
+    fn relayed(&self, channel: &Channel, _: Position, through: Position) -> Result<()> {
+        self.kept_mut().crossings.relayed(channel, through);
+        Ok(())
     }
 
     fn last_position(&self) -> Result<Position> {
@@ -501,6 +531,12 @@ fn entry(position: u64, record: &Record) -> Entry {
     }
 }
 
+/// A name that no other log has.
+fn name() -> String {
+    let half = || RandomState::new().hash_one(0);
+    format!("{:016x}{:016x}", half(), half())
+}
+
 /// Whether a record is the own one of a root event, or was caused by it.
 fn belongs_to(record: &Record, roots: &HashSet<&EventId>) -> bool {
     match &record.body {
@@ -510,6 +546,10 @@ fn belongs_to(record: &Record, roots: &HashSet<&EventId>) -> bool {
         Body::Selected(selected) => roots.contains(&selected.cause.root),
         Body::Departed(departed) => roots.contains(&departed.outgoing.cause.root),
         Body::Parked(letter) => roots.contains(&letter.cause.root),
+        Body::Received(received) => {
+            let mut deliveries = received.deliveries.iter();
+            deliveries.any(|outgoing| roots.contains(&outgoing.cause.root))
+        }
         Body::Moved(_) | Body::Discarded { .. } => false,
     }
 }

@@ -10,6 +10,7 @@
 //! only by who has the lock again, so that no commit of before can still be on its way.
 
 mod config;
+mod crossing;
 mod database;
 mod letters;
 mod link;
@@ -26,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use xcomponent_core::{
     definition::OnLive,
-    id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
+    id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
 };
@@ -35,6 +36,7 @@ pub use self::config::{Config, InvalidTarget, Target};
 use self::{pool::Pool, writer::Writer};
 use super::{
     Entry, Error, EventAt, Position, Result, Store,
+    crossing::{Channel, Outlet},
     deployments::Deployments,
     ledger::Stale,
     query::{
@@ -178,6 +180,28 @@ impl Store for Postgres {
 
     fn owed(&self) -> Result<Owed> {
         Ok(self.writer().ledger.owed.clone())
+    }
+
+    fn log_name(&self) -> Result<String> {
+        self.name_of_log()
+    }
+
+    fn streams(&self) -> Result<Vec<(TenantId, StreamId, u64)>> {
+        self.all_streams()
+    }
+
+    fn outlets(&self) -> Result<Vec<Outlet>> {
+        self.all_outlets()
+    }
+
+    fn outbox(&self, channel: &Channel, after: Position, limit: usize) -> Result<Vec<Entry>> {
+        self.waiting(channel, after, limit)
+    }
+
+    fn relayed(&self, channel: &Channel, after: Position, through: Position) -> Result<()> {
+        self.writer().change(&self.stale, |session| {
+            crossing::relayed(session, channel, after, through)
+        })
     }
 
     fn last_position(&self) -> Result<Position> {

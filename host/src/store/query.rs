@@ -269,6 +269,11 @@ impl<'r> Subject<'r> {
                 machine: letter.machine.as_ref(),
                 instance: letter.instance.as_ref(),
             },
+            Body::Received(_) => Self {
+                component: None,
+                machine: None,
+                instance: None,
+            },
             Body::Discarded(discarded) => Self {
                 component: None,
                 machine: None,
@@ -311,10 +316,12 @@ pub enum Kind {
     Moved,
     /// A dead letter was given up.
     Discarded,
+    /// What another host sent was taken in.
+    Received,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Created,
         Self::Transitioned,
         Self::Ignored,
@@ -326,6 +333,7 @@ impl Kind {
         Self::Departed,
         Self::Moved,
         Self::Discarded,
+        Self::Received,
     ];
 
     /// The kind of a record.
@@ -345,6 +353,7 @@ impl Kind {
             Body::Moved(_) => Self::Moved,
             Body::Parked(_) => Self::DeadLettered,
             Body::Discarded { .. } => Self::Discarded,
+            Body::Received(_) => Self::Received,
         }
     }
 
@@ -362,6 +371,7 @@ impl Kind {
             Self::Departed => "departed",
             Self::Moved => "moved",
             Self::Discarded => "discarded",
+            Self::Received => "received",
         }
     }
 

@@ -61,9 +61,11 @@ pub(super) struct Reach {
 
 impl Reach {
     /// From where on every record stays: what a host that starts would look at, if no row of
-    /// `instances` misses anything up to `covered`, and the last of all.
-    pub(super) fn needed_from(&self, covered: u64) -> u64 {
-        self.last.min(self.settled_below).min(covered + 1)
+    /// `instances` misses anything up to `covered`, what another host has `awaited` from there on,
+    /// and the last of all.
+    pub(super) fn needed_from(&self, covered: u64, awaited: Option<u64>) -> u64 {
+        let needed = self.last.min(self.settled_below).min(covered + 1);
+        awaited.map_or(needed, |awaited| needed.min(awaited))
     }
 }
 

@@ -10,6 +10,7 @@
 //! must look at of `events` is bounded: rows that lag far behind are written before their turn.
 
 mod checkpoint;
+mod crossing;
 mod file;
 mod letters;
 mod owed;
@@ -28,7 +29,7 @@ use std::{
 use rusqlite::Connection;
 use xcomponent_core::{
     definition::OnLive,
-    id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
+    id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
 };
@@ -36,6 +37,7 @@ use xcomponent_core::{
 use self::{checkpoint::Checkpointer, file::Lock, room::Room, writer::Writer};
 use super::{
     Entry, Error, EventAt, Position, Result, Store,
+    crossing::{Channel, Outlet},
     deployments::Deployments,
     ledger::Stale,
     query::{
@@ -43,7 +45,6 @@ use super::{
         RecordFilter, Tail,
     },
     retention::Removable,
-    stored::Unreadable,
 };
 
 /// Connections that wait for readers at most; more are closed after use.
@@ -187,12 +188,6 @@ impl From<rusqlite::Error> for Error {
     }
 }
 
-impl From<Unreadable> for Error {
-    fn from(error: Unreadable) -> Self {
-        Self::Damaged(Box::new(error))
-    }
-}
-
 impl Store for Sqlite {
     fn commit(&self, entries: &[Entry], taken_in: &TakenIn) -> Result<()> {
         self.writer().commit(entries, taken_in, self)
@@ -219,6 +214,28 @@ impl Store for Sqlite {
 
     fn owed(&self) -> Result<Owed> {
         Ok(self.writer().ledger.owed.clone())
+    }
+
+    fn log_name(&self) -> Result<String> {
+        self.ask(crossing::log_name)
+    }
+
+    fn streams(&self) -> Result<Vec<(TenantId, StreamId, u64)>> {
+        self.ask(crossing::streams)
+    }
+
+    fn outlets(&self) -> Result<Vec<Outlet>> {
+        self.ask(crossing::outlets)
+    }
+
+    fn outbox(&self, channel: &Channel, after: Position, limit: usize) -> Result<Vec<Entry>> {
+        self.ask(|connection| {
+            crossing::outbox(connection, &self.deployments, channel, after, limit)
+        })
+    }
+
+    fn relayed(&self, channel: &Channel, after: Position, through: Position) -> Result<()> {
+        self.writer().relayed(channel, after, through)
     }
 
     fn last_position(&self) -> Result<Position> {

@@ -14,12 +14,13 @@ use std::{
 use tokio::sync::Notify;
 use xcomponent_core::{
     definition::OnLive,
-    id::{ComponentName, Digest, EventId, InstanceId, TenantId, Version},
+    id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
 };
 use xcomponent_host::store::{
     Entry, Error, EventAt, Position, Result, Store,
+    crossing::{Channel, Outlet},
     memory::{Config, Memory},
     query::{
         ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
@@ -222,6 +223,26 @@ impl Store for Faulty {
 
     fn owed(&self) -> Result<Owed> {
         self.inner.owed()
+    }
+
+    fn log_name(&self) -> Result<String> {
+        self.inner.log_name()
+    }
+
+    fn streams(&self) -> Result<Vec<(TenantId, StreamId, u64)>> {
+        self.inner.streams()
+    }
+
+    fn outlets(&self) -> Result<Vec<Outlet>> {
+        self.inner.outlets()
+    }
+
+    fn outbox(&self, channel: &Channel, after: Position, limit: usize) -> Result<Vec<Entry>> {
+        self.inner.outbox(channel, after, limit)
+    }
+
+    fn relayed(&self, channel: &Channel, after: Position, through: Position) -> Result<()> {
+        self.inner.relayed(channel, after, through)
     }
 
     fn last_position(&self) -> Result<Position> {

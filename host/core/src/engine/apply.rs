@@ -571,5 +571,6 @@ fn outgoing_of(snapshot: &Snapshot, mail: &Mail, n: u32, send: &Send, now: Times
         to,
         event,
         cause: caused_by(mail, &snapshot.id, 0),
+        elsewhere: false,
     }
 }

@@ -198,6 +198,7 @@ impl Engine {
             | Refused::KeyReused
             | Refused::InstanceSuspended { .. }
             | Refused::ComponentSuspended { .. }
+            | Refused::Gap { .. }
             | Refused::TooManyMatched(_)
             | Refused::NotCommitted => {
                 Parked::UnknownTarget(format!("there is no component `{}`", birth.component).into())
@@ -218,12 +219,7 @@ impl Engine {
         };
         self.park_outgoing(
             tenant,
-            Outgoing {
-                n: 0,
-                to,
-                event,
-                cause,
-            },
+            Outgoing::underway(to, event, cause),
             why,
             letter.errand.after,
         );

@@ -25,8 +25,10 @@ impl Engine {
         }
     }
 
-    /// The one instance of a singleton machine has an id of its own.
+    /// Says on which host a delivery belongs. Here, the one instance of a singleton machine has an
+    /// id of its own.
     pub(crate) fn aim(&self, tenant: &TenantId, outgoing: &mut Outgoing) {
+        outgoing.elsewhere = self.is_elsewhere(tenant, outgoing.to.component());
         if let Target::Create {
             component,
             machine,
@@ -42,12 +44,16 @@ impl Engine {
     }
 
     /// Sends to other shards what concerns them; what is left concerns this one. Nothing is
-    /// appended in between, so that the last record is the cause of what leaves.
+    /// appended in between, so that the last record is the cause of what leaves. What concerns
+    /// other hosts is taken from the log.
     pub(crate) fn send_out(
         &mut self,
         tenant: &TenantId,
         mut outgoing: Outgoing,
     ) -> Option<Outgoing> {
+        if outgoing.elsewhere {
+            return None;
+        }
         let to = match &outgoing.to {
             Target::Instance { id, .. } | Target::Create { id, .. } => {
                 let partition = self.partitions.partition(id);
@@ -201,12 +207,7 @@ impl Engine {
         let to = Target::Selection(Arc::clone(selector));
         self.park_outgoing(
             tenant,
-            Outgoing {
-                n: 0,
-                to,
-                event: mail.event,
-                cause: mail.cause,
-            },
+            Outgoing::underway(to, mail.event, mail.cause),
             why,
             after,
         );

@@ -18,8 +18,8 @@ use crate::{
     input::{Create, Request, SendEvent, Ticket},
     instance::{After, Birth, Letter, Origin, Trigger},
     record::{
-        AppendSeq, Body, Cause, Departed, Mail, Outgoing, Retry, Snapshot, Status, Target, Timer,
-        TimerKind,
+        AppendSeq, Body, Cause, Departed, Mail, Outgoing, Parked, Retry, Snapshot, Status, Target,
+        Timer, TimerKind,
     },
     time::Timestamp,
 };
@@ -39,6 +39,14 @@ impl Engine {
                 self.reply(ticket, Reply::Preview(fits));
             }
             Request::Migrate(migrate) => self.request_migration(ticket, tenant, migrate),
+            Request::Receive(receive) => self.receive_parcels(ticket, &tenant, receive),
+            Request::Return { deliveries, why } => {
+                for outgoing in deliveries {
+                    let why = Parked::Undeliverable(Arc::clone(&why));
+                    self.park_outgoing(&tenant, outgoing, why, After::Nothing);
+                }
+                self.reply(ticket, Reply::Returned);
+            }
             Request::Census { component } => {
                 let counts = self.census(&tenant, component.as_ref());
                 self.reply(ticket, Reply::Census(counts));
@@ -462,6 +470,7 @@ impl Engine {
         outgoing.event.at = now;
         let after = instance.snapshot.clone();
         let tenant = after.tenant().clone();
+        self.aim(&tenant, &mut outgoing);
         let departed = Departed {
             after,
             outgoing: outgoing.clone(),
@@ -542,7 +551,7 @@ impl Engine {
                 self.tally_gone(letter.errand.origin);
             }
             Origin::Inside => {
-                let why = crate::record::Parked::UnknownTarget(
+                let why = Parked::UnknownTarget(
                     format!("there is no instance `{id}`").into(),
                 );
                 let component = letter
@@ -553,12 +562,7 @@ impl Engine {
                 let Mail { event, cause, .. } = letter.mail;
                 self.park_outgoing(
                     tenant,
-                    Outgoing {
-                        n: 0,
-                        to,
-                        event,
-                        cause,
-                    },
+                    Outgoing::underway(to, event, cause),
                     why,
                     letter.errand.after,
                 );

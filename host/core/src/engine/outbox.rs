@@ -53,6 +53,8 @@ pub(crate) enum Source {
     Selection(Origin, After),
     /// A delivery that reached nobody.
     Parked(Origin, After),
+    /// What another host sent, and the number of its stream's parcel before that.
+    Received(Option<u64>),
 }
 
 impl Outbox {
@@ -78,7 +80,11 @@ impl Outbox {
         let events = bodies.filter_map(|body| match body {
             Body::Handled(handled) => Some(&handled.event.id),
             Body::Parked(letter) => Some(&letter.event.id),
-            Body::Selected(_) | Body::Departed(_) | Body::Moved(_) | Body::Discarded(_) => None,
+            Body::Selected(_)
+            | Body::Departed(_)
+            | Body::Moved(_)
+            | Body::Discarded(_)
+            | Body::Received(_) => None,
         });
         events.collect()
     }
@@ -290,7 +296,16 @@ impl Engine {
                 (Source::Parked(origin, _), _) => {
                     self.tally_undone(origin, Disposition::DeadLettered);
                 }
-                (Source::Nothing | Source::Letter(_) | Source::Selection(..), _) => {}
+                (Source::Received(before), Body::Received(received)) => {
+                    self.streams.go_back(&record.tenant, &received.stream, before);
+                }
+                (
+                    Source::Nothing
+                    | Source::Letter(_)
+                    | Source::Selection(..)
+                    | Source::Received(_),
+                    _,
+                ) => {}
             }
         }
         undone.touched.reverse();

@@ -220,6 +220,7 @@ impl<'a> Sender<'a> {
             to,
             event,
             cause,
+            elsewhere: false,
         });
     }
 

@@ -57,12 +57,7 @@ impl Engine {
                 self.deliver(tenant, id, letter);
             }
             (Some(to), instance) => {
-                let mut outgoing = Outgoing {
-                    n: 0,
-                    to,
-                    event: mail.event,
-                    cause: mail.cause,
-                };
+                let mut outgoing = Outgoing::underway(to, mail.event, mail.cause);
                 self.aim(tenant, &mut outgoing);
                 let body = Body::Discarded(Arc::new(Discarded {
                     id: of,

@@ -365,12 +365,7 @@ impl Engine {
                 let Mail { event, cause, .. } = letter.mail;
                 let Errand { origin, after, .. } = letter.errand;
                 let to = Target::Instance { component, id };
-                let outgoing = Outgoing {
-                    n: 0,
-                    to,
-                    event,
-                    cause,
-                };
+                let outgoing = Outgoing::underway(to, event, cause);
                 self.park_from(&tenant, outgoing, why, origin, after);
                 if let Origin::Tally(tally) = origin {
                     self.tally_settled(tally, Disposition::DeadLettered);

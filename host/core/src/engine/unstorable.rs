@@ -57,6 +57,10 @@ impl Engine {
                 self.leave_alone(tenant, id, departed.outgoing.event.id.clone());
                 None
             }
+            (Source::Received(before), Body::Received(received)) => {
+                self.park_received(&tenant, &received, before);
+                None
+            }
             (source, _) => {
                 self.take_answer_back(source);
                 None
@@ -87,7 +91,8 @@ impl Engine {
             Source::Nothing
             | Source::Remembered(_)
             | Source::Selection(..)
-            | Source::Parked(..) => from_outside,
+            | Source::Parked(..)
+            | Source::Received(_) => from_outside,
         };
         self.tally_undone(letter.errand.origin, handled.disposition);
         let id = &handled.after.id;
@@ -133,7 +138,9 @@ impl Engine {
                 }
                 true
             }
-            Source::Nothing | Source::Selection(..) | Source::Parked(..) => true,
+            Source::Nothing | Source::Selection(..) | Source::Parked(..) | Source::Received(_) => {
+                true
+            }
         }
     }
 
@@ -199,12 +206,7 @@ impl Engine {
             id: id.clone(),
             parent: birth.parent.clone(),
         };
-        let outgoing = Outgoing {
-            n: 0,
-            to,
-            event: handled.event.clone(),
-            cause: handled.cause.clone(),
-        };
+        let outgoing = Outgoing::underway(to, handled.event.clone(), handled.cause.clone());
         self.park_outgoing(tenant, outgoing, Parked::Unstorable, after);
     }
 
@@ -216,12 +218,8 @@ impl Engine {
         origin: Origin,
         after: After,
     ) {
-        let outgoing = Outgoing {
-            n: 0,
-            to: Target::Selection(Arc::clone(&selected.selector)),
-            event: selected.event.clone(),
-            cause: selected.cause.clone(),
-        };
+        let to = Target::Selection(Arc::clone(&selected.selector));
+        let outgoing = Outgoing::underway(to, selected.event.clone(), selected.cause.clone());
         self.park_from(tenant, outgoing, Parked::Unstorable, origin, after);
         if let Origin::Tally(tally) = origin {
             for _ in &selected.instances {
@@ -238,9 +236,11 @@ impl Engine {
                 let Replayed { key, of, before } = *replayed;
                 (key, before.map(|reply| (of, reply)))
             }
-            Source::Nothing | Source::Letter(_) | Source::Selection(..) | Source::Parked(..) => {
-                return;
-            }
+            Source::Nothing
+            | Source::Letter(_)
+            | Source::Selection(..)
+            | Source::Parked(..)
+            | Source::Received(_) => return,
         };
         for ticket in self.repeats.forget(&key) {
             self.reply(ticket, Reply::Refused(Refused::NotCommitted));

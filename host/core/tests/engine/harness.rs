@@ -460,6 +460,7 @@ fn line(effect: &Effect) -> String {
                 Body::Selected(selected) => format!("{selected:?}"),
                 Body::Parked(letter) => format!("{letter:?}"),
                 Body::Discarded(discarded) => format!("discarded {}", discarded.id),
+                Body::Received(received) => format!("{received:?}"),
             };
             format!("append {} {} {} {body}", seq.0, record.tenant, record.at.0)
         }

@@ -3,6 +3,7 @@
 mod budget;
 mod cascades;
 mod differences;
+mod elsewhere;
 mod faults;
 mod harness;
 mod passivation;

@@ -34,7 +34,9 @@ impl Model {
             Body::Parked(letter) if letter.event.payload == Json::empty() => return false,
             Body::Parked(letter) => letter.event.id.to_string(),
             // Nothing in these is new to a log.
-            Body::Departed(_) | Body::Moved(_) | Body::Discarded(_) => return false,
+            Body::Departed(_) | Body::Moved(_) | Body::Discarded(_) | Body::Received(_) => {
+                return false;
+            }
         };
         let times = self.refusals.times.entry((tenant.clone(), event.clone()));
         let times = times.or_default();

@@ -316,6 +316,8 @@ fn describe(request: &Request) -> String {
         Request::Replay { letter } => format!("replay {}", letter.event.id),
         Request::Discard { letter } => format!("discard {}", letter.event.id),
         Request::Read { instance } => format!("read {instance}"),
+        Request::Receive(receive) => format!("receive {}", receive.stream),
+        Request::Return { deliveries, .. } => format!("return {}", deliveries.len()),
         Request::Preview { .. }
         | Request::Migrate(_)
         | Request::Census { .. }

@@ -116,7 +116,11 @@ impl Happened {
         match &record.body {
             Body::Handled(handled) => Some(Self::of_handled(handled, at_ms, names)),
             Body::Parked(letter) => Some(Self::of_parked(letter, at_ms, names)),
-            Body::Selected(_) | Body::Departed(_) | Body::Moved(_) | Body::Discarded { .. } => None,
+            Body::Selected(_)
+        | Body::Departed(_)
+        | Body::Moved(_)
+        | Body::Discarded { .. }
+        | Body::Received(_) => None,
         }
     }
 
@@ -194,7 +198,8 @@ fn parked(why: &Parked) -> String {
         Parked::Fault(fault) => fault.message.to_string(),
         Parked::UnknownTarget(text)
         | Parked::CascadeBudget(text)
-        | Parked::SchemaViolation(text) => text.to_string(),
+        | Parked::SchemaViolation(text)
+        | Parked::Undeliverable(text) => text.to_string(),
         Parked::InstanceFinished => "the instance has finished".to_owned(),
         Parked::Overload => "too much was waiting".to_owned(),
         Parked::ComponentSuspended => "the component was suspended for too long".to_owned(),

@@ -160,16 +160,19 @@ fn bytes_of(record: &Record) -> u32 {
         }
         Body::Parked(letter) => size_of::<Handled>() + letter.event.payload.len(),
         Body::Discarded { .. } => 0,
+        Body::Received(received) => bytes_of_sent(&received.deliveries),
     };
     u32::try_from(size_of::<Record>() + variable).unwrap_or(u32::MAX)
 }
 
 fn bytes_of_handled(handled: &Handled) -> usize {
     let texts = handled.event.payload.len() + handled.after.context.len();
-    let sent = handled
-        .deliveries
-        .iter()
-        .map(|sent| size_of::<Outgoing>() + sent.event.payload.len());
     let logged = handled.logs.iter().map(|line| line.message.len());
-    texts + sent.sum::<usize>() + logged.sum::<usize>()
+    texts + bytes_of_sent(&handled.deliveries) + logged.sum::<usize>()
+}
+
+fn bytes_of_sent(sent: &[Outgoing]) -> usize {
+    let each = sent.iter();
+    each.map(|sent| size_of::<Outgoing>() + sent.event.payload.len())
+        .sum()
 }

@@ -43,7 +43,7 @@ impl Letters {
             Body::Discarded(discarded) => self
                 .of(&record.tenant)
                 .settle(&discarded.id, discarded.instance.as_ref()),
-            Body::Selected(_) | Body::Departed(_) | Body::Moved(_) => {}
+            Body::Selected(_) | Body::Departed(_) | Body::Moved(_) | Body::Received(_) => {}
         }
     }
 

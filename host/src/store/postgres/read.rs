@@ -97,7 +97,7 @@ impl Postgres {
     }
 
     /// Reads a row of `events`.
-    fn event(&self, row: &Row) -> Result<table::Found> {
+    pub(super) fn event(&self, row: &Row) -> Result<table::Found> {
         table::read_event(row, |number| self.deployment(number))
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::Row;
 use xcomponent_core::time::Timestamp;
 
-use super::{row::NONE, session::Session};
+use super::{crossing::first_waiting, row::NONE, session::Session};
 use crate::store::{
     Error, Result,
     retention::{Extent, Reach, STEP, Shorten},
@@ -58,8 +58,9 @@ impl<'s> Shortened<'s> {
     pub(super) fn new(session: &'s mut Session, reach: Reach) -> Result<Self> {
         let covered = session.ask_one("SELECT position FROM marks WHERE name = 'covered'", NONE)?;
         let covered: i64 = one(covered)?.try_get(0)?;
+        let awaited = first_waiting(session)?;
         Ok(Self {
-            end: signed(reach.needed_from(unsigned(covered))),
+            end: signed(reach.needed_from(unsigned(covered), awaited)),
             reach,
             extent: extent(session.ask_one(EXTENT, NONE)?)?,
             session,

@@ -12,7 +12,7 @@ use xcomponent_core::{
 use super::{
     OpenError,
     config::Config,
-    database, letters,
+    crossing, database, letters,
     link::Link,
     months::Months,
     retention::{Shortened, skipped},
@@ -302,8 +302,9 @@ impl Writer {
             let changes = LetterChanges::of(&entry.record);
             changes.settled.is_some() || changes.parked.is_some()
         });
+        let crosses = crossing::concerns(batch.entries);
         let is_small = batch.entries.len() <= ONE_STATEMENT_MAX && batch.due.len() <= ROWS_MAX;
-        if is_small && !changes_letters && batch.skipped == 0 {
+        if is_small && !changes_letters && !crosses && batch.skipped == 0 {
             return self.write_at_once(batch);
         }
         self.link.open()?.batch("BEGIN")?;
@@ -346,6 +347,7 @@ impl Writer {
         for (links, entry) in batch.links.iter().zip(batch.entries) {
             letters::note(session, links.tenant, links.position, &entry.record)?;
         }
+        crossing::note(session, &batch.links, batch.entries)?;
         for some in batch.due.chunks(ROWS_MAX) {
             let instances = self.instances(some)?;
             let values: Vec<&(dyn ToSql + Sync)> = instances.arrays().collect();

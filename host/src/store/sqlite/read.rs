@@ -139,7 +139,7 @@ pub(super) fn trace(
 }
 
 /// Reads a row of `events`.
-fn read_event(
+pub(super) fn read_event(
     row: &Row<'_>,
     connection: &Connection,
     deployments: &Deployments,

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use xcomponent_core::time::Timestamp;
 
-use super::writer::mark;
+use super::{crossing::first_waiting, writer::mark};
 use crate::store::{
     Result,
     retention::{Extent, Reach, STEP, Shorten},
@@ -52,7 +52,7 @@ impl<'c> Shortened<'c> {
             .query_row([], |row| row.get(0))?;
         Ok(Self {
             connection,
-            end: signed(reach.needed_from(unsigned(covered))),
+            end: signed(reach.needed_from(unsigned(covered), first_waiting(connection)?)),
             reach,
             extent: extent(connection)?,
         })

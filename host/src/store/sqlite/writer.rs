@@ -11,13 +11,14 @@ use xcomponent_core::{
 };
 
 use super::{
-    Config, Sqlite, checkpoint, letters, owed,
+    Config, Sqlite, checkpoint, crossing, letters, owed,
     retention::{self, Shortened},
     room::Room,
     row::{self, INSERT_EVENT},
 };
 use crate::store::{
-    Entry, Error, Result,
+    Entry, Error, Position, Result,
+    crossing::Channel,
     ledger::{Draft, DueRow, Key, Known, Ledger, Stale},
     retention::{Removable, Shorten, shorten},
     table::{Links, signed, unsigned},
@@ -108,6 +109,12 @@ impl Writer {
         for (links, entry) in links.iter().zip(entries) {
             row::insert_event(&mut insert, links, &entry.record)?;
             letters::note(
+                &self.connection,
+                links.tenant,
+                links.position,
+                &entry.record,
+            )?;
+            crossing::note(
                 &self.connection,
                 links.tenant,
                 links.position,
@@ -222,14 +229,35 @@ impl Writer {
 
     /// Removes a little of the history; whether there is more of it.
     pub(super) fn shorten(&mut self, removable: &Removable) -> Result<bool> {
-        // If the machine loses it, it is done once more.
-        self.is_lax = true;
-        self.connection
-            .pragma_update(None, "synchronous", "NORMAL")?;
+        self.be_lax()?;
         let shortened = self.try_shorten(removable);
         self.abandon();
         self.be_strict()?;
         shortened
+    }
+
+    /// Notes that another host has something.
+    pub(super) fn relayed(
+        &mut self,
+        channel: &Channel,
+        after: Position,
+        through: Position,
+    ) -> Result<()> {
+        let tenant = self.tenant(&channel.tenant)?;
+        self.be_lax()?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        crossing::relayed(&transaction, tenant, &channel.component, after, through)?;
+        Ok(transaction.commit()?)
+    }
+
+    /// Has transactions committed that the machine may lose: then they are done once more.
+    fn be_lax(&mut self) -> Result<()> {
+        self.is_lax = true;
+        self.connection
+            .pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(())
     }
 
     /// Has transactions on the disk when they are committed.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use xcomponent_core::{
-    id::{EventId, InstanceId},
-    record::{Discarded, Handled, Selected},
+    id::{EventId, InstanceId, StreamId},
+    record::{Discarded, Handled, Received, Selected},
 };
 
 use super::{
-    Read, StoredCause, StoredEvent, StoredFault, StoredLetter, StoredLog, StoredOutgoing,
-    StoredReason, StoredSelector,
+    Read, PortableCause, PortableEvent, StoredFault, StoredLetter, StoredLog, PortableOutgoing,
+    StoredReason, PortableSelector,
 };
 
 /// The rest of an event that an instance looked at; most have nothing of it.
@@ -21,7 +21,7 @@ pub(in crate::store) struct StoredHandled {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::store) reason: Option<StoredReason>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(in crate::store) deliveries: Vec<StoredOutgoing>,
+    pub(in crate::store) deliveries: Vec<PortableOutgoing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::store) fault: Option<StoredFault>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -48,7 +48,7 @@ impl StoredHandled {
         (!is_plain).then(|| Self {
             sent_at: handled.sent_at.map(|at| at.0),
             reason: handled.reason.as_deref().map(StoredReason::of),
-            deliveries: handled.deliveries.iter().map(StoredOutgoing::of).collect(),
+            deliveries: handled.deliveries.iter().map(PortableOutgoing::of).collect(),
             fault: handled.fault.as_deref().map(StoredFault::of),
             logs: handled.logs.iter().map(StoredLog::of).collect(),
             parked: handled.parked.as_deref().map(StoredLetter::of),
@@ -61,18 +61,18 @@ impl StoredHandled {
 /// A selection.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::store) struct StoredSelected {
-    event: StoredEvent,
-    cause: StoredCause,
-    selector: StoredSelector,
+    event: PortableEvent,
+    cause: PortableCause,
+    selector: PortableSelector,
     instances: Vec<String>,
 }
 
 impl StoredSelected {
     pub(in crate::store) fn of(selected: &Selected) -> Self {
         Self {
-            event: StoredEvent::of(&selected.event),
-            cause: StoredCause::of(&selected.cause),
-            selector: StoredSelector::of(&selected.selector),
+            event: PortableEvent::of(&selected.event),
+            cause: PortableCause::of(&selected.cause),
+            selector: PortableSelector::of(&selected.selector),
             instances: selected.instances.iter().map(ToString::to_string).collect(),
         }
     }
@@ -94,7 +94,7 @@ pub(in crate::store) struct StoredDiscarded {
     id: String,
     instance: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    resent: Option<Box<StoredOutgoing>>,
+    resent: Option<Box<PortableOutgoing>>,
 }
 
 impl StoredDiscarded {
@@ -105,7 +105,7 @@ impl StoredDiscarded {
             resent: discarded
                 .resent
                 .as_deref()
-                .map(|outgoing| Box::new(StoredOutgoing::of(outgoing))),
+                .map(|outgoing| Box::new(PortableOutgoing::of(outgoing))),
         }
     }
 
@@ -115,6 +115,34 @@ impl StoredDiscarded {
             id: EventId::from_stored(&self.id),
             instance: self.instance.as_deref().map(InstanceId::from_stored),
             resent: resent.map(Box::new),
+        })
+    }
+}
+
+/// What another host sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct StoredReceived {
+    stream: String,
+    through: u64,
+    deliveries: Vec<PortableOutgoing>,
+}
+
+impl StoredReceived {
+    pub(in crate::store) fn of(received: &Received) -> Self {
+        let deliveries = received.deliveries.iter();
+        Self {
+            stream: received.stream.to_string(),
+            through: received.through,
+            deliveries: deliveries.map(PortableOutgoing::of).collect(),
+        }
+    }
+
+    pub(in crate::store) fn read(self) -> Read<Received> {
+        let deliveries = self.deliveries.into_iter();
+        Ok(Received {
+            stream: StreamId::new(self.stream),
+            through: self.through,
+            deliveries: deliveries.map(PortableOutgoing::read).collect::<Read<_>>()?,
         })
     }
 }

@@ -7,12 +7,12 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::{Read, StoredCause, StoredEvent, StoredFault, Unreadable, cause::StoredTarget};
+use super::{Malformed, PortableCause, PortableEvent, PortableTarget, Read, StoredFault};
 
 /// A parked event; whose it is stands beside it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::store) struct StoredLetter {
-    event: StoredEvent,
+    event: PortableEvent,
     component: String,
     version: Option<String>,
     machine: Option<String>,
@@ -23,9 +23,9 @@ pub(in crate::store) struct StoredLetter {
     text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<StoredFault>,
-    cause: StoredCause,
+    cause: PortableCause,
     attempts: u32,
-    to: Option<StoredTarget>,
+    to: Option<PortableTarget>,
     at: u64,
 }
 
@@ -35,7 +35,8 @@ impl StoredLetter {
             Parked::Fault(fault) => (None, Some(StoredFault::of(fault))),
             Parked::UnknownTarget(text)
             | Parked::CascadeBudget(text)
-            | Parked::SchemaViolation(text) => (Some(text.to_string()), None),
+            | Parked::SchemaViolation(text)
+            | Parked::Undeliverable(text) => (Some(text.to_string()), None),
             Parked::InstanceFinished
             | Parked::Overload
             | Parked::ComponentSuspended
@@ -48,7 +49,7 @@ impl StoredLetter {
             letter.why.code()
         };
         Self {
-            event: StoredEvent::of(&letter.event),
+            event: PortableEvent::of(&letter.event),
             component: letter.component.to_string(),
             version: letter.version.as_ref().map(ToString::to_string),
             machine: letter.machine.as_ref().map(ToString::to_string),
@@ -56,9 +57,9 @@ impl StoredLetter {
             why: why.to_owned(),
             text,
             fault,
-            cause: StoredCause::of(&letter.cause),
+            cause: PortableCause::of(&letter.cause),
             attempts: letter.attempts,
-            to: letter.to.as_ref().map(StoredTarget::of),
+            to: letter.to.as_ref().map(PortableTarget::of),
             at: letter.at.0,
         }
     }
@@ -74,7 +75,7 @@ impl StoredLetter {
             instance: self.instance.as_deref().map(InstanceId::from_stored),
             cause: self.cause.read(),
             attempts: self.attempts,
-            to: self.to.map(StoredTarget::read).transpose()?,
+            to: self.to.map(PortableTarget::read).transpose()?,
             at: Timestamp(self.at),
         })
     }
@@ -94,7 +95,8 @@ fn read_why(code: &str, text: Option<String>, fault: Option<StoredFault>) -> Rea
         Parked::ComponentSuspended,
         Parked::SingletonExists,
         Parked::Unstorable,
+        Parked::Undeliverable(text.as_str().into()),
     ];
     let found = texts.into_iter().find(|why| why.code() == code);
-    found.ok_or_else(|| Unreadable::Word(code.to_owned(), "reason"))
+    found.ok_or_else(|| Malformed::Word(code.to_owned(), "reason"))
 }

@@ -10,7 +10,7 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::{Read, StoredCause, StoredEvent, StoredOutgoing};
+use super::{Read, PortableCause, PortableEvent, PortableOutgoing};
 
 /// A deadline.
 #[derive(Debug, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub(in crate::store) struct StoredTimer {
     due: u64,
     id: String,
     kind: StoredKind,
-    cause: StoredCause,
+    cause: PortableCause,
 }
 
 /// What happens then.
@@ -27,7 +27,7 @@ pub(in crate::store) struct StoredTimer {
 enum StoredKind {
     Timeout { transition: u16, entry: u64 },
     Auto { transition: u16, entry: u64 },
-    Send(Box<StoredOutgoing>),
+    Send(Box<PortableOutgoing>),
 }
 
 impl StoredTimer {
@@ -41,13 +41,13 @@ impl StoredTimer {
                 transition: transition.0,
                 entry: *entry,
             },
-            TimerKind::Send(outgoing) => StoredKind::Send(Box::new(StoredOutgoing::of(outgoing))),
+            TimerKind::Send(outgoing) => StoredKind::Send(Box::new(PortableOutgoing::of(outgoing))),
         };
         Self {
             due: timer.due.0,
             id: timer.id.to_string(),
             kind,
-            cause: StoredCause::of(&timer.cause),
+            cause: PortableCause::of(&timer.cause),
         }
     }
 
@@ -86,8 +86,8 @@ pub(in crate::store) struct StoredExtra {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredMail {
-    event: StoredEvent,
-    cause: StoredCause,
+    event: PortableEvent,
+    cause: PortableCause,
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_at: Option<u64>,
 }
@@ -134,8 +134,8 @@ impl StoredExtra {
 impl StoredMail {
     fn of(mail: &Mail) -> Self {
         Self {
-            event: StoredEvent::of(&mail.event),
-            cause: StoredCause::of(&mail.cause),
+            event: PortableEvent::of(&mail.event),
+            cause: PortableCause::of(&mail.cause),
             sent_at: mail.sent_at.map(|at| at.0),
         }
     }

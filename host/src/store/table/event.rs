@@ -19,8 +19,8 @@ use crate::store::{
     Entry, Position, Result,
     query::Kind,
     stored::{
-        Read, StoredCause, StoredDiscarded, StoredHandled, StoredLetter, StoredLog, StoredOutgoing,
-        StoredReason, StoredSelected, Unreadable, of_text, to_text, word,
+        Malformed, PortableCause, StoredDiscarded, StoredHandled, StoredLetter, StoredLog, PortableOutgoing, Read,
+        StoredReason, StoredReceived, StoredSelected, of_text, to_text, word,
     },
 };
 
@@ -120,7 +120,7 @@ pub(in crate::store) fn event_cells<'r>(
         after
             .and_then(|after| extra_text(after.extra.as_deref()))
             .into(),
-        cause.map(|cause| to_text(&StoredCause::of(cause))).into(),
+        cause.map(|cause| to_text(&PortableCause::of(cause))).into(),
         detail_text(&record.body).into(),
     ]
 }
@@ -130,7 +130,7 @@ fn other_root(body: &Body) -> Option<&EventId> {
         Body::Selected(selected) => Some(&selected.cause.root),
         Body::Departed(departed) => Some(&departed.outgoing.cause.root),
         Body::Parked(letter) => Some(&letter.cause.root),
-        Body::Handled(_) | Body::Moved(_) | Body::Discarded(_) => None,
+        Body::Handled(_) | Body::Moved(_) | Body::Discarded(_) | Body::Received(_) => None,
     }
 }
 
@@ -138,9 +138,10 @@ fn detail_text(body: &Body) -> Option<String> {
     Some(match body {
         Body::Handled(handled) => to_text(&StoredHandled::of(handled)?),
         Body::Selected(selected) => to_text(&StoredSelected::of(selected)),
-        Body::Departed(departed) => to_text(&StoredOutgoing::of(&departed.outgoing)),
+        Body::Departed(departed) => to_text(&PortableOutgoing::of(&departed.outgoing)),
         Body::Parked(letter) => to_text(&StoredLetter::of(letter)),
         Body::Discarded(discarded) => to_text(&StoredDiscarded::of(discarded)),
+        Body::Received(received) => to_text(&StoredReceived::of(received)),
         Body::Moved(_) => return None,
     })
 }
@@ -170,7 +171,7 @@ pub(in crate::store) fn read_event(
             match kind {
                 "departed" => Body::Departed(Arc::new(Departed {
                     after,
-                    outgoing: of_text::<StoredOutgoing>(detail.unwrap_or_default())?.read()?,
+                    outgoing: of_text::<PortableOutgoing>(detail.unwrap_or_default())?.read()?,
                 })),
                 "moved" => Body::Moved(Arc::new(after)),
                 _ => Body::Handled(Arc::new(read_handled(row, after, &tenant, kind, detail)?)),
@@ -197,7 +198,8 @@ fn read_body_of_none(kind: &str, detail: Option<&str>, tenant: &TenantId) -> Rea
         "selected" => Body::Selected(Arc::new(of_text::<StoredSelected>(detail)?.read()?)),
         "dead-lettered" => Body::Parked(Arc::new(of_text::<StoredLetter>(detail)?.read(tenant)?)),
         "discarded" => Body::Discarded(Arc::new(of_text::<StoredDiscarded>(detail)?.read()?)),
-        _ => return Err(Unreadable::Word(kind.to_owned(), "kind of record")),
+        "received" => Body::Received(Arc::new(of_text::<StoredReceived>(detail)?.read()?)),
+        _ => return Err(Malformed::Word(kind.to_owned(), "kind of record")),
     })
 }
 
@@ -221,14 +223,14 @@ fn read_handled(
     let from = row.optional_text(25)?;
     let from = from.map(|name| state_of(&after.deployment, after.machine, name));
     let cause = match row.optional_text(28)? {
-        Some(stored) => of_text::<StoredCause>(stored)?.read(),
+        Some(stored) => of_text::<PortableCause>(stored)?.read(),
         None => Cause::outside(&event.id, None),
     };
     let detail = match detail {
         Some(detail) => of_text::<StoredHandled>(detail)?,
         None => StoredHandled::default(),
     };
-    let deliveries = detail.deliveries.into_iter().map(StoredOutgoing::read);
+    let deliveries = detail.deliveries.into_iter().map(PortableOutgoing::read);
     let logs = detail.logs.into_iter().map(StoredLog::read);
     let parked = detail
         .parked

@@ -15,7 +15,7 @@ use super::{Cell, Column, Columns, flag, number, text};
 use crate::store::{
     Result,
     query::InstanceCount,
-    stored::{Read, StoredExtra, StoredParent, StoredTimer, Unreadable, of_text, to_text, word},
+    stored::{PortableParent, Read, StoredExtra, StoredTimer, Unreadable, of_text, to_text, word},
 };
 
 /// The columns of `instances`, in the order of [`instance_cells`]; the number comes before them.
@@ -63,7 +63,7 @@ pub(in crate::store) fn instance_cells(
     snapshot: &Snapshot,
     last: u64,
 ) -> [Cell<'_>; INSTANCE_COLUMNS.len()] {
-    let parent = snapshot.parent.as_deref().map(StoredParent::of);
+    let parent = snapshot.parent.as_deref().map(PortableParent::of);
     let [
         version,
         machine,
@@ -177,7 +177,7 @@ pub(in crate::store) fn read_kind(
 }
 
 fn read_parent(stored: Option<&str>) -> Read<Option<Box<Parent>>> {
-    let parent = stored.map(of_text::<StoredParent>).transpose()?;
+    let parent = stored.map(of_text::<PortableParent>).transpose()?;
     Ok(parent.map(|parent| Box::new(parent.read())))
 }
 
@@ -192,12 +192,16 @@ fn read_extra(stored: Option<&str>) -> Read<Option<Box<Extra>>> {
     Ok(extra.map(|extra| Box::new(extra.read())))
 }
 
-fn machine_of(deployment: &Deployment, name: &str) -> Read<MachineIdx> {
+fn machine_of(deployment: &Deployment, name: &str) -> Result<MachineIdx, Unreadable> {
     let found = deployment.definition.find(name).map(|(machine, _)| machine);
     found.ok_or_else(|| missing(deployment, "machine", name))
 }
 
-pub(super) fn state_of(deployment: &Deployment, machine: MachineIdx, name: &str) -> Read<StateIdx> {
+pub(super) fn state_of(
+    deployment: &Deployment,
+    machine: MachineIdx,
+    name: &str,
+) -> Result<StateIdx, Unreadable> {
     let found = deployment.definition.machine(machine).find_state(name);
     found.ok_or_else(|| missing(deployment, "state", name))
 }

@@ -34,7 +34,9 @@ impl<'r> LetterChanges<'r> {
             Body::Discarded(discarded) => {
                 (Some((&discarded.id, discarded.instance.as_ref())), None)
             }
-            Body::Selected(_) | Body::Departed(_) | Body::Moved(_) => (None, None),
+            Body::Selected(_) | Body::Departed(_) | Body::Moved(_) | Body::Received(_) => {
+                (None, None)
+            }
         };
         Self { settled, parked }
     }

@@ -1,4 +1,4 @@
-//! Causes, and what they cause.
+//! What is sent, where to, and why it exists.
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use xcomponent_core::{
     record::{Cause, Condition, Link, Outgoing, Parent, SelectBy, Selector, Target},
 };
 
-use super::{Read, StoredEvent, word};
+use super::{PortableEvent, Read, word};
 
 /// Why an event exists.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::store) struct StoredCause {
+pub(crate) struct PortableCause {
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,7 +23,7 @@ pub(in crate::store) struct StoredCause {
     root: String,
     /// The nearest step first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    chain: Vec<StoredLink>,
+    chain: Vec<PortableLink>,
     depth: u16,
     credits: u32,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -33,15 +33,15 @@ pub(in crate::store) struct StoredCause {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredLink {
+struct PortableLink {
     instance: String,
     event: String,
 }
 
-impl StoredCause {
-    pub(in crate::store) fn of(cause: &Cause) -> Self {
+impl PortableCause {
+    pub(crate) fn of(cause: &Cause) -> Self {
         let links = std::iter::successors(cause.chain.as_ref(), |link| link.before.as_ref());
-        let link = |link: &Arc<Link>| StoredLink {
+        let link = |link: &Arc<Link>| PortableLink {
             instance: link.instance.to_string(),
             event: link.event.to_string(),
         };
@@ -57,7 +57,7 @@ impl StoredCause {
         }
     }
 
-    pub(in crate::store) fn read(self) -> Cause {
+    pub(crate) fn read(self) -> Cause {
         let chain = self.chain.into_iter().rev().fold(None, |before, link| {
             Some(Arc::new(Link {
                 instance: InstanceId::from_stored(&link.instance),
@@ -80,29 +80,33 @@ impl StoredCause {
 
 /// What a transition sends.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::store) struct StoredOutgoing {
+pub(crate) struct PortableOutgoing {
     n: u32,
-    to: StoredTarget,
-    event: StoredEvent,
-    cause: StoredCause,
+    to: PortableTarget,
+    event: PortableEvent,
+    cause: PortableCause,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    elsewhere: bool,
 }
 
-impl StoredOutgoing {
-    pub(in crate::store) fn of(outgoing: &Outgoing) -> Self {
+impl PortableOutgoing {
+    pub(crate) fn of(outgoing: &Outgoing) -> Self {
         Self {
             n: outgoing.n,
-            to: StoredTarget::of(&outgoing.to),
-            event: StoredEvent::of(&outgoing.event),
-            cause: StoredCause::of(&outgoing.cause),
+            to: PortableTarget::of(&outgoing.to),
+            event: PortableEvent::of(&outgoing.event),
+            cause: PortableCause::of(&outgoing.cause),
+            elsewhere: outgoing.elsewhere,
         }
     }
 
-    pub(in crate::store) fn read(self) -> Read<Outgoing> {
+    pub(crate) fn read(self) -> Read<Outgoing> {
         Ok(Outgoing {
             n: self.n,
             to: self.to.read()?,
             event: self.event.read(),
             cause: self.cause.read(),
+            elsewhere: self.elsewhere,
         })
     }
 }
@@ -110,28 +114,28 @@ impl StoredOutgoing {
 /// Where something is sent.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum StoredTarget {
+pub(crate) enum PortableTarget {
     Instance {
         component: String,
         id: String,
     },
-    Selection(StoredSelector),
+    Selection(PortableSelector),
     Create {
         component: String,
         machine: Option<String>,
         id: String,
-        parent: Option<StoredParent>,
+        parent: Option<PortableParent>,
     },
 }
 
-impl StoredTarget {
-    pub(super) fn of(target: &Target) -> Self {
+impl PortableTarget {
+    pub(crate) fn of(target: &Target) -> Self {
         match target {
             Target::Instance { component, id } => Self::Instance {
                 component: component.to_string(),
                 id: id.to_string(),
             },
-            Target::Selection(selector) => Self::Selection(StoredSelector::of(selector)),
+            Target::Selection(selector) => Self::Selection(PortableSelector::of(selector)),
             Target::Create {
                 component,
                 machine,
@@ -141,12 +145,12 @@ impl StoredTarget {
                 component: component.to_string(),
                 machine: machine.as_ref().map(ToString::to_string),
                 id: id.to_string(),
-                parent: parent.as_deref().map(StoredParent::of),
+                parent: parent.as_deref().map(PortableParent::of),
             },
         }
     }
 
-    pub(super) fn read(self) -> Read<Target> {
+    pub(crate) fn read(self) -> Read<Target> {
         Ok(match self {
             Self::Instance { component, id } => Target::Instance {
                 component: ComponentName::new(component),
@@ -170,14 +174,14 @@ impl StoredTarget {
 
 /// Who made an instance.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::store) struct StoredParent {
+pub(crate) struct PortableParent {
     id: String,
     component: String,
     machine: String,
 }
 
-impl StoredParent {
-    pub(in crate::store) fn of(parent: &Parent) -> Self {
+impl PortableParent {
+    pub(crate) fn of(parent: &Parent) -> Self {
         Self {
             id: parent.id.to_string(),
             component: parent.component.to_string(),
@@ -185,7 +189,7 @@ impl StoredParent {
         }
     }
 
-    pub(in crate::store) fn read(self) -> Parent {
+    pub(crate) fn read(self) -> Parent {
         Parent {
             id: InstanceId::from_stored(&self.id),
             component: ComponentName::new(self.component),
@@ -196,16 +200,16 @@ impl StoredParent {
 
 /// Which instances an event goes to.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in crate::store) struct StoredSelector {
+pub(crate) struct PortableSelector {
     component: String,
     machine: Option<String>,
     state: Option<String>,
     /// None = by the machine's own rules.
-    conditions: Option<Vec<StoredCondition>>,
+    conditions: Option<Vec<PortableCondition>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredCondition {
+struct PortableCondition {
     event_property: String,
     instance_property: String,
     operator: String,
@@ -213,12 +217,12 @@ struct StoredCondition {
     value: Option<Value>,
 }
 
-impl StoredSelector {
-    pub(in crate::store) fn of(selector: &Selector) -> Self {
+impl PortableSelector {
+    pub(crate) fn of(selector: &Selector) -> Self {
         let conditions = match &selector.by {
             SelectBy::MachineRules => None,
             SelectBy::Conditions(conditions) => {
-                Some(conditions.iter().map(StoredCondition::of).collect())
+                Some(conditions.iter().map(PortableCondition::of).collect())
             }
         };
         Self {
@@ -229,11 +233,11 @@ impl StoredSelector {
         }
     }
 
-    pub(in crate::store) fn read(self) -> Read<Selector> {
+    pub(crate) fn read(self) -> Read<Selector> {
         let by = match self.conditions {
             None => SelectBy::MachineRules,
             Some(conditions) => {
-                let conditions = conditions.into_iter().map(StoredCondition::read);
+                let conditions = conditions.into_iter().map(PortableCondition::read);
                 SelectBy::Conditions(conditions.collect::<Read<_>>()?)
             }
         };
@@ -246,7 +250,7 @@ impl StoredSelector {
     }
 }
 
-impl StoredCondition {
+impl PortableCondition {
     fn of(condition: &Condition) -> Self {
         Self {
             event_property: condition.rule.event_property.to_string(),

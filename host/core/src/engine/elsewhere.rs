@@ -1,0 +1,138 @@
+//! Other hosts: which components are on them, and what they send.
+//!
+//! A delivery to a component that is not here is in the record that sends it, marked as such; the
+//! driver takes it from the log once that is durable, until the other host has it. What another
+//! host sends comes as parcels of a stream. The record that takes them in carries the deliveries
+//! and the number of the last parcel, so that they are delivered, and known again, whatever happens
+//! from then on: transports that deliver at least once come to effects that happen exactly once.
+
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::{
+    effect::{Refused, Reply},
+    engine::{Engine, outbox::Source},
+    id::{ComponentName, StreamId, TenantId},
+    input::{Parcel, Receive, Ticket},
+    instance::After,
+    record::{Body, Outgoing, Parked, Received},
+};
+
+/// By stream: the last parcel that was taken in.
+#[derive(Debug, Default)]
+pub(crate) struct Streams(HashMap<(TenantId, StreamId), u64, FixedState>);
+
+impl Streams {
+    /// Goes on where a store ends.
+    pub(crate) fn begin(&mut self, streams: Vec<(TenantId, StreamId, u64)>) {
+        let streams = streams.into_iter();
+        self.0
+            .extend(streams.map(|(tenant, stream, through)| ((tenant, stream), through)));
+    }
+
+    /// What was taken in last is not durable and never will be.
+    pub(crate) fn go_back(&mut self, tenant: &TenantId, stream: &StreamId, before: Option<u64>) {
+        let key = (tenant.clone(), stream.clone());
+        match before {
+            Some(before) => self.0.insert(key, before),
+            None => self.0.remove(&key),
+        };
+    }
+
+    fn through(&self, tenant: &TenantId, stream: &StreamId) -> Option<u64> {
+        self.0.get(&(tenant.clone(), stream.clone())).copied()
+    }
+}
+
+impl Engine {
+    /// Whether a component is on another host.
+    pub(crate) fn is_elsewhere(&self, tenant: &TenantId, component: &ComponentName) -> bool {
+        let elsewhere = &self.elsewhere;
+        if !elsewhere.all && elsewhere.named.is_empty() {
+            return false;
+        }
+        let is_meant = || {
+            let named = (tenant.clone(), component.clone());
+            elsewhere.all || elsewhere.named.contains(&named)
+        };
+        self.components.active(tenant, component).is_none() && is_meant()
+    }
+
+    /// Takes in what is new of a stream. One that was never heard of begins wherever it does.
+    pub(crate) fn receive_parcels(&mut self, ticket: Ticket, tenant: &TenantId, receive: Receive) {
+        let Receive {
+            stream,
+            mut parcels,
+        } = receive;
+        let before = self.streams.through(tenant, &stream);
+        let known = before.unwrap_or_default();
+        parcels.retain(|parcel| parcel.number > known);
+        let Some(last) = parcels.last().map(|parcel| parcel.number) else {
+            return self.reply(ticket, Reply::Received { through: known });
+        };
+        if before.is_some() && follow_on(known, &parcels).is_none() {
+            return self.reply(ticket, Reply::Refused(Refused::Gap { through: known }));
+        }
+        let mut deliveries = Vec::new();
+        for mut outgoing in parcels.into_iter().flat_map(|parcel| parcel.deliveries) {
+            self.aim(tenant, &mut outgoing);
+            // It was sent here, and goes no further.
+            outgoing.elsewhere = false;
+            deliveries.push(outgoing);
+        }
+        self.take_parcels_in(tenant, stream, last, before, deliveries);
+        self.reply(ticket, Reply::Received { through: last });
+    }
+
+    fn take_parcels_in(
+        &mut self,
+        tenant: &TenantId,
+        stream: StreamId,
+        through: u64,
+        before: Option<u64>,
+        deliveries: Vec<Outgoing>,
+    ) {
+        let key = (tenant.clone(), stream.clone());
+        self.streams.0.insert(key, through);
+        let received = Arc::new(Received {
+            stream,
+            through,
+            deliveries,
+        });
+        let body = Body::Received(Arc::clone(&received));
+        let seq = self.append(tenant, body, Source::Received(before));
+        // What goes to other shards leaves before anything else is recorded: this is its cause.
+        let out = received.deliveries.iter().cloned();
+        let here: Vec<Outgoing> = out
+            .filter_map(|outgoing| self.send_out(tenant, outgoing))
+            .collect();
+        for outgoing in here {
+            self.receive(tenant, outgoing, After::Here(seq));
+        }
+    }
+
+    /// The store refuses what another host sent, for what is in it: all of it is parked.
+    pub(crate) fn park_received(
+        &mut self,
+        tenant: &TenantId,
+        received: &Received,
+        before: Option<u64>,
+    ) {
+        for outgoing in &received.deliveries {
+            let outgoing = outgoing.clone();
+            self.park_outgoing(tenant, outgoing, Parked::Unstorable, After::Nothing);
+        }
+        let stream = received.stream.clone();
+        self.take_parcels_in(tenant, stream, received.through, before, Vec::new());
+    }
+}
+
+/// The number of the last of these parcels, if none is missing between them or before them.
+fn follow_on(known: u64, parcels: &[Parcel]) -> Option<u64> {
+    parcels.iter().try_fold(known, |through, parcel| {
+        let follows = parcel.before.is_none_or(|before| before <= through);
+        follows.then_some(parcel.number)
+    })
+}
