@@ -15,6 +15,7 @@ mod docs;
 mod entrance;
 mod error;
 mod events;
+mod gateway;
 mod health;
 mod history;
 mod instances;
@@ -26,6 +27,7 @@ mod prefer;
 mod record;
 mod seal;
 mod serve;
+mod shipments;
 mod stream;
 mod trace;
 mod upload;
@@ -41,7 +43,12 @@ use xcomponent_core::id::TenantId;
 
 use self::seal::Seal;
 pub use self::{entrance::Entrance, serve::serve};
-use crate::{driver::Handle, key::Key, tenancy::Registry};
+use crate::{
+    bus::{Directory, peer},
+    driver::Handle,
+    key::Key,
+    tenancy::Registry,
+};
 
 /// The API as a service.
 pub type Router = AxumRouter;
@@ -55,6 +62,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// After how long without a record a stream says that it is still there.
     pub heartbeat: Duration,
+    /// What other hosts must show to be let in; none = nothing.
+    pub link_key: Option<Arc<str>>,
 }
 
 /// What handlers share.
@@ -66,6 +75,8 @@ pub struct State {
 struct Shared {
     handle: Handle,
     registry: Registry,
+    /// Where the components are that are not here.
+    directory: Arc<Directory>,
     config: Config,
     /// The one tenant of a host without keys.
     tenant: TenantId,
@@ -79,11 +90,18 @@ struct Shared {
 
 impl State {
     /// Connects the API to what it asks; positions and cursors are shown under that key.
-    pub fn new(handle: Handle, registry: Registry, seal: Key, config: Config) -> Self {
+    pub fn new(
+        handle: Handle,
+        registry: Registry,
+        directory: Arc<Directory>,
+        seal: Key,
+        config: Config,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 handle,
                 registry,
+                directory,
                 config,
                 tenant: TenantId::default_tenant(),
                 seal: Seal::new(seal),
@@ -115,11 +133,16 @@ pub fn router(state: State) -> Router {
     let (routes, document) = native().split_for_parts();
     routes
         .route("/openapi.json", get(openapi::serve(&document)))
+        .route(peer::SHIPMENTS, shipments::route())
         .merge(docs::routes())
         .merge(compat::router())
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            gateway::pass_on,
+        ))
         .layer(middleware::from_fn_with_state(state.clone(), origin::check))
         .with_state(state)
 }

@@ -2,6 +2,7 @@
 
 pub mod config;
 mod guests;
+mod links;
 pub mod simulation;
 
 use std::{future::Future, io, net::SocketAddr, panic::resume_unwind, sync::Arc, time::Duration};
@@ -9,9 +10,14 @@ use std::{future::Future, io, net::SocketAddr, panic::resume_unwind, sync::Arc, 
 use tokio::{net::TcpListener, task::JoinHandle};
 use xcomponent_core::id::TenantId;
 
-pub use self::config::{Config, StoreConfig};
+use self::links::Links;
+pub use self::{
+    config::{Config, StoreConfig},
+    links::LinksConfig,
+};
 use crate::{
     api::{self, Entrance},
+    bus,
     driver::{self, Handle, Joiner, Progress},
     key::{self, Key},
     sandbox::{self, Sandboxes},
@@ -48,6 +54,9 @@ pub enum StartError {
     /// The operating system gives no randomness.
     #[error("no key can be made")]
     Random(#[source] io::Error),
+    /// Another host has no such address.
+    #[error(transparent)]
+    Address(#[from] bus::peer::InvalidAddress),
     /// The components that were there cannot be loaded.
     #[error("the components of the last run cannot be loaded")]
     Restore(#[source] tenancy::Error),
@@ -60,6 +69,7 @@ pub struct Host {
     state: api::State,
     joiner: Joiner,
     sandboxes: Sandboxes,
+    links: Links,
 }
 
 impl Host {
@@ -106,19 +116,31 @@ impl Host {
         let installer = Arc::new(sandboxes.clone());
         let registry = Registry::new(prepared.handle().clone(), installer, config.leniency);
         let tenant = TenantId::default_tenant();
+        let mut links = Links::new(&config.links, &tenant)?;
+        let elsewhere = links.directory.elsewhere();
+        prepared.handle().tell_elsewhere(elsewhere).await;
         registry
             .restore(&tenant, &config.progress)
             .await
             .map_err(StartError::Restore)?;
         let progress = config.progress.clone();
         let (handle, joiner) = on_own_thread(move || prepared.inherit(&progress)).await?;
-        let state = api::State::new(handle.clone(), registry.clone(), seal, config.api());
+        links.begin(&handle);
+        let directory = Arc::clone(&links.directory);
+        let state = api::State::new(
+            handle.clone(),
+            registry.clone(),
+            directory,
+            seal,
+            config.api(),
+        );
         Ok(Self {
             handle,
             registry,
             state,
             joiner,
             sandboxes,
+            links,
         })
     }
 
@@ -158,6 +180,8 @@ impl Host {
 
     /// Accepts nothing more, lets finish what is in flight, and ends; true if nothing was cut off.
     pub async fn shutdown(self, within: Duration) -> bool {
+        // What is not sent by now is sent after the next start.
+        drop(self.links);
         let joiner = self.joiner;
         let ended = tokio::task::spawn_blocking(move || joiner.shutdown(within)).await;
         ended.unwrap_or_default()

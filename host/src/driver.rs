@@ -31,10 +31,12 @@ mod outbox;
 mod progress;
 mod queries;
 mod reached;
+mod relay;
 mod shard;
 mod shared;
 mod shortening;
 mod stream;
+mod take_in;
 mod tickets;
 mod waiter;
 
@@ -53,10 +55,11 @@ use xcomponent_core::{
     owed::{Owed, Placement},
 };
 
-use self::{clock::Clock, guests::Guests, shard::Shard, shared::Shared};
+use self::{clock::Clock, guests::Guests, relay::Relays, shard::Shard, shared::Shared};
 pub use self::{
     handle::Handle,
     progress::Progress,
+    relay::LaneGauges,
     stream::Subscription,
     waiter::{Pending, PendingBatch},
 };
@@ -129,7 +132,8 @@ pub fn prepare<G: Guests>(
     };
     let owed = store.owed().map_err(StartError::Store)?;
     let taken_in = owed.known().placed(placement);
-    let shared = Shared::new(taken_in, config.limits, store, config.clock, last);
+    let relays = Relays::new(store.outlets().map_err(StartError::Store)?);
+    let shared = Shared::new(taken_in, config.limits, store, config.clock, last, relays);
     let shared = Arc::new(shared);
     let lane = runtime::Builder::new_multi_thread()
         .worker_threads(config.slow_threads.max(1))

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod bus;
 pub mod cli;
 pub mod driver;
 pub mod key;

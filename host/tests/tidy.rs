@@ -33,12 +33,14 @@ const CORE_MAY_USE: [&str; 13] = [
 ];
 
 /// Which module of the host may import which of the others; `app` and `cli` may import all.
-const MAY_IMPORT: [(&str, &[&str]); 5] = [
+const MAY_IMPORT: [(&str, &[&str]); 7] = [
     ("sandbox", &[]),
-    ("store", &[]),
-    ("driver", &["store"]),
+    ("portable", &[]),
+    ("store", &["portable"]),
+    ("bus", &["portable"]),
+    ("driver", &["store", "bus"]),
     ("tenancy", &["driver"]),
-    ("api", &["driver", "tenancy"]),
+    ("api", &["bus", "driver", "tenancy"]),
 ];
 
 /// Foreign names that appear in one module only.

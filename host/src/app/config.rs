@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use xcomponent_core::{id::PartitionCount, limits::Limits};
 
+use super::LinksConfig;
 use crate::{
     api,
     driver::{
@@ -66,6 +67,8 @@ pub struct Config {
     /// Names under which this host may be addressed besides loopback ones; without keys no other
     /// `Host` header is served.
     pub allowed_hosts: Vec<String>,
+    /// The hosts it knows.
+    pub links: LinksConfig,
     /// Told how far the host is while it starts.
     pub progress: Progress,
     /// After how long without a record a stream says that it is still there.
@@ -91,6 +94,7 @@ impl Default for Config {
             history_bytes_max: 4 << 30,
             public_address: None,
             allowed_hosts: Vec::new(),
+            links: LinksConfig::default(),
             progress: Progress::default(),
             heartbeat: Duration::from_secs(15),
         }
@@ -117,6 +121,7 @@ impl Config {
             public_address: self.public_address.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
             heartbeat: self.heartbeat,
+            link_key: self.links.key.clone(),
         }
     }
 }

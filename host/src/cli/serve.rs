@@ -1,6 +1,7 @@
 //! `xcomponent serve`: a host with components, until it is told to end.
 
 mod limits;
+mod links;
 mod retain;
 mod store;
 
@@ -25,7 +26,7 @@ use xcomponent_core::{
     id::{ComponentName, TenantId},
 };
 
-use self::{limits::Limits, store::Store};
+use self::{limits::Limits, links::Links, store::Store};
 use super::{
     Failure, Result, Verdict, loading, log,
     printer::Printer,
@@ -91,6 +92,8 @@ pub(super) struct Serve {
     log: log::Format,
     #[command(flatten)]
     store: Store,
+    #[command(flatten)]
+    links: Links,
     #[command(flatten)]
     limits: Limits,
 }
@@ -211,6 +214,7 @@ impl Serve {
             retain::check(retention, &config.limits)?;
             config.retention = retention;
         }
+        config.links = self.links.config()?;
         config.store = store;
         let own_cache = || self.data.join("cache");
         let uses_data = config.store != StoreConfig::Memory;

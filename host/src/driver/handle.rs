@@ -8,7 +8,7 @@ use xcomponent_core::{
     definition::OnLive,
     effect::{Migrated, Refused, Reply},
     id::{ComponentName, EventId, EventName, InstanceId, PartitionCount, TenantId, Version},
-    input::{Broadcast, Migrate, Request},
+    input::{Broadcast, Elsewhere, Migrate, Request},
     json::Json,
     owed::letter_route,
     record::{Cause, DeadLetter, Selector, Snapshot, Target},
@@ -213,6 +213,7 @@ impl Handle {
         version: &Version,
         on_live: OnLive,
     ) {
+        self.shared.components.add(tenant, component);
         let (tenant, component, version) = (tenant.clone(), component.clone(), version.clone());
         self.order(&Order::Activate {
             tenant,
@@ -230,6 +231,9 @@ impl Handle {
         component: &ComponentName,
         version: Option<&Version>,
     ) {
+        if version.is_none() {
+            self.shared.components.remove(tenant, component);
+        }
         let (tenant, component, version) = (tenant.clone(), component.clone(), version.cloned());
         self.order(&Order::Retire {
             tenant,
@@ -237,6 +241,11 @@ impl Handle {
             version,
         })
         .await;
+    }
+
+    /// Tells every shard which components are on other hosts.
+    pub async fn tell_elsewhere(&self, elsewhere: Elsewhere) {
+        self.order(&Order::Elsewhere(Arc::new(elsewhere))).await;
     }
 
     /// The last position that is durable.

@@ -15,7 +15,7 @@ use xcomponent_core::{
     call::Deployment,
     definition::OnLive,
     id::{ComponentName, TenantId, Version},
-    input::{Input, Request},
+    input::{Elsewhere, Input, Request},
     record::Outgoing,
 };
 
@@ -62,6 +62,7 @@ pub(super) enum Message {
 #[derive(Clone)]
 pub(super) enum Order {
     Deploy(Arc<Deployment>),
+    Elsewhere(Arc<Elsewhere>),
     Activate {
         tenant: TenantId,
         component: ComponentName,

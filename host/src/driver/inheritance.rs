@@ -4,6 +4,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use xcomponent_core::{
+    id::{StreamId, TenantId},
     owed::{Debt, Owed, Placement},
     record::Snapshot,
 };
@@ -23,6 +24,8 @@ pub(super) struct Will {
     pub(super) instances: Receiver<Chunk>,
     /// What was sent to them and not received, in the order in which it was sent.
     pub(super) debts: Vec<Debt>,
+    /// Up to where the streams of other hosts are taken in.
+    pub(super) streams: Vec<(TenantId, StreamId, u64)>,
     /// The last record.
     pub(super) last: Position,
 }
@@ -64,12 +67,14 @@ pub(super) fn hand_over(
             debts[shard].push(debt);
         }
     }
+    let streams = store.streams()?;
     let mut heirs: Vec<Heir> = Vec::with_capacity(posts.len());
     for (post, debts) in posts.iter().zip(debts) {
         let (chunks, instances) = sync_channel(CHUNKS_WAITING_MAX);
         post.inbox.put(Message::Inherit(Will {
             instances,
             debts,
+            streams: streams.clone(),
             last,
         }));
         heirs.push(Heir {

@@ -218,7 +218,7 @@ impl Handle {
     }
 
     /// Asks on a thread that may wait.
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&dyn Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {

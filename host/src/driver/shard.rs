@@ -207,6 +207,7 @@ impl<G: Guests> Shard<G> {
     fn inherit(&mut self, will: Will, now: Timestamp) {
         let own = self.shared.placement.owned_by(self.number).collect();
         self.engine.handle(Input::Own(own), now);
+        self.engine.handle(Input::Streams(will.streams), now);
         loop {
             match will.instances.recv() {
                 Ok(Chunk::Some(instances)) => self.engine.handle(Input::Load(instances), now),
@@ -447,6 +448,7 @@ impl Order {
             // Each shard has its own copy: every event counts references to it, and threads would
             // wait for each other's count.
             Self::Deploy(deployment) => Input::Deploy(Arc::new(Deployment::clone(&deployment))),
+            Self::Elsewhere(elsewhere) => Input::Elsewhere(elsewhere),
             Self::Activate {
                 tenant,
                 component,

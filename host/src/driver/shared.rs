@@ -3,17 +3,18 @@
 use std::{
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Instant,
 };
 
+use hashbrown::HashSet;
 use tokio::sync::watch;
 use xcomponent_core::{
     call::Deployment,
     effect::Destination,
-    id::{EventId, InstanceId, uuid_v8},
+    id::{ComponentName, EventId, InstanceId, TenantId, uuid_v8},
     limits::Limits,
     owed::{Placement, TakenIn},
     time::Timestamp,
@@ -25,6 +26,7 @@ use super::{
     gauges::{CommitCounters, ShardCounters},
     inbox::Inbox,
     log::Log,
+    relay::Relays,
 };
 use crate::store::{Error, Position, Store};
 
@@ -42,6 +44,10 @@ pub(super) struct Shared {
     pub(super) durable: watch::Sender<Position>,
     pub(super) barrier: Barrier,
     pub(super) ids: Ids,
+    /// What is for other hosts.
+    pub(super) relays: Relays,
+    /// What is here.
+    pub(super) components: Components,
     phase: AtomicU8,
     /// Why the last commit failed, if it did.
     problem: Mutex<Option<Arc<str>>>,
@@ -87,6 +93,7 @@ impl Shared {
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         last: Position,
+        relays: Relays,
     ) -> Self {
         Self {
             posts: std::iter::repeat_with(Post::default)
@@ -101,6 +108,8 @@ impl Shared {
             durable: watch::Sender::new(last),
             barrier: Barrier::default(),
             ids: Ids::default(),
+            relays,
+            components: Components::default(),
             phase: AtomicU8::new(Phase::Running as u8),
             problem: Mutex::default(),
             is_away: AtomicBool::new(false),
@@ -250,6 +259,30 @@ impl Shared {
         self.quiet
             .lock()
             .expect("nothing that holds the lock panics")
+    }
+}
+
+/// The components with an active version.
+#[derive(Debug, Default)]
+pub(super) struct Components(RwLock<HashSet<(TenantId, ComponentName)>>);
+
+impl Components {
+    /// Whether a component is here.
+    pub(super) fn has(&self, tenant: &TenantId, component: &ComponentName) -> bool {
+        let here = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        here.contains(&(tenant.clone(), component.clone()))
+    }
+
+    /// From now on it is.
+    pub(super) fn add(&self, tenant: &TenantId, component: &ComponentName) {
+        let mut here = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        here.insert((tenant.clone(), component.clone()));
+    }
+
+    /// From now on it is not.
+    pub(super) fn remove(&self, tenant: &TenantId, component: &ComponentName) {
+        let mut here = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        here.remove(&(tenant.clone(), component.clone()));
     }
 }
 

@@ -35,6 +35,17 @@ pub struct Outlet {
     pub waiting: u64,
 }
 
+impl Outlet {
+    /// One that nothing was ever sent on.
+    pub fn new(channel: Channel) -> Self {
+        Self {
+            channel,
+            through: Position(0),
+            waiting: 0,
+        }
+    }
+}
+
 /// The components for which a record holds something to be relayed, each once.
 pub fn awaited(record: &Record) -> Vec<&ComponentName> {
     let mut components = Vec::new();

@@ -16,8 +16,8 @@ pub(super) use self::{
     timer::{StoredExtra, StoredTimer},
 };
 pub(super) use crate::portable::{
-    Malformed, PortableCause, PortableEvent, PortableOutgoing, PortableParent,
-    PortableSelector, PortableTarget, Read, of_text, to_text, word,
+    Malformed, PortableCause, PortableEvent, PortableOutgoing, PortableParent, PortableSelector,
+    PortableTarget, Read, of_text, to_text, word,
 };
 
 use super::Error;

@@ -551,9 +551,7 @@ impl Engine {
                 self.tally_gone(letter.errand.origin);
             }
             Origin::Inside => {
-                let why = Parked::UnknownTarget(
-                    format!("there is no instance `{id}`").into(),
-                );
+                let why = Parked::UnknownTarget(format!("there is no instance `{id}`").into());
                 let component = letter
                     .errand
                     .component

@@ -297,7 +297,8 @@ impl Engine {
                     self.tally_undone(origin, Disposition::DeadLettered);
                 }
                 (Source::Received(before), Body::Received(received)) => {
-                    self.streams.go_back(&record.tenant, &received.stream, before);
+                    self.streams
+                        .go_back(&record.tenant, &received.stream, before);
                 }
                 (
                     Source::Nothing

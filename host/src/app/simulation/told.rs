@@ -117,10 +117,10 @@ impl Happened {
             Body::Handled(handled) => Some(Self::of_handled(handled, at_ms, names)),
             Body::Parked(letter) => Some(Self::of_parked(letter, at_ms, names)),
             Body::Selected(_)
-        | Body::Departed(_)
-        | Body::Moved(_)
-        | Body::Discarded { .. }
-        | Body::Received(_) => None,
+            | Body::Departed(_)
+            | Body::Moved(_)
+            | Body::Discarded { .. }
+            | Body::Received(_) => None,
         }
     }
 

@@ -9,8 +9,8 @@ use xcomponent_core::{
 };
 
 use super::{
-    Read, PortableCause, PortableEvent, StoredFault, StoredLetter, StoredLog, PortableOutgoing,
-    StoredReason, PortableSelector,
+    PortableCause, PortableEvent, PortableOutgoing, PortableSelector, Read, StoredFault,
+    StoredLetter, StoredLog, StoredReason,
 };
 
 /// The rest of an event that an instance looked at; most have nothing of it.
@@ -48,7 +48,11 @@ impl StoredHandled {
         (!is_plain).then(|| Self {
             sent_at: handled.sent_at.map(|at| at.0),
             reason: handled.reason.as_deref().map(StoredReason::of),
-            deliveries: handled.deliveries.iter().map(PortableOutgoing::of).collect(),
+            deliveries: handled
+                .deliveries
+                .iter()
+                .map(PortableOutgoing::of)
+                .collect(),
             fault: handled.fault.as_deref().map(StoredFault::of),
             logs: handled.logs.iter().map(StoredLog::of).collect(),
             parked: handled.parked.as_deref().map(StoredLetter::of),
@@ -142,7 +146,9 @@ impl StoredReceived {
         Ok(Received {
             stream: StreamId::new(self.stream),
             through: self.through,
-            deliveries: deliveries.map(PortableOutgoing::read).collect::<Read<_>>()?,
+            deliveries: deliveries
+                .map(PortableOutgoing::read)
+                .collect::<Read<_>>()?,
         })
     }
 }

@@ -10,7 +10,7 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::{Read, PortableCause, PortableEvent, PortableOutgoing};
+use super::{PortableCause, PortableEvent, PortableOutgoing, Read};
 
 /// A deadline.
 #[derive(Debug, Serialize, Deserialize)]

@@ -19,8 +19,9 @@ use crate::store::{
     Entry, Position, Result,
     query::Kind,
     stored::{
-        Malformed, PortableCause, StoredDiscarded, StoredHandled, StoredLetter, StoredLog, PortableOutgoing, Read,
-        StoredReason, StoredReceived, StoredSelected, of_text, to_text, word,
+        Malformed, PortableCause, PortableOutgoing, Read, StoredDiscarded, StoredHandled,
+        StoredLetter, StoredLog, StoredReason, StoredReceived, StoredSelected, of_text, to_text,
+        word,
     },
 };
 

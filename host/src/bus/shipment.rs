@@ -1,0 +1,116 @@
+//! What goes from one host to another at once, and its form on the way: JSON.
+//!
+//! Hosts of different versions speak to each other in it. It grows by optional members only.
+
+use serde::{Deserialize, Serialize};
+use xcomponent_core::{
+    id::{ComponentName, StreamId, TenantId},
+    input::{Parcel, Receive},
+    record::Outgoing,
+};
+
+use crate::portable::{PortableOutgoing, Read, of_text, to_text};
+
+/// Parcels of one stream, oldest first.
+#[derive(Clone, Debug)]
+pub struct Shipment {
+    /// On whose behalf.
+    pub tenant: TenantId,
+    /// For which component.
+    pub component: ComponentName,
+    /// From whom, and what.
+    pub receive: Receive,
+}
+
+/// A text is no shipment.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not what a host sends to another")]
+pub struct NoShipment(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PortableShipment {
+    tenant: String,
+    component: String,
+    stream: String,
+    parcels: Vec<PortableParcel>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct PortableParcel {
+    number: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<u64>,
+    deliveries: Vec<PortableOutgoing>,
+}
+
+impl Shipment {
+    /// The number of the last parcel.
+    pub fn last(&self) -> u64 {
+        let last = self.receive.parcels.last();
+        last.map_or(0, |parcel| parcel.number)
+    }
+
+    /// The same, where parcels before it may be missing.
+    #[must_use]
+    pub fn despite_gap(mut self) -> Self {
+        if let Some(first) = self.receive.parcels.first_mut() {
+            first.before = None;
+        }
+        self
+    }
+
+    /// As a text.
+    pub fn to_json(&self) -> String {
+        let parcel = |parcel: &Parcel| PortableParcel {
+            number: parcel.number,
+            before: parcel.before,
+            deliveries: parcel.deliveries.iter().map(PortableOutgoing::of).collect(),
+        };
+        to_text(&PortableShipment {
+            tenant: self.tenant.to_string(),
+            component: self.component.to_string(),
+            stream: self.receive.stream.to_string(),
+            parcels: self.receive.parcels.iter().map(parcel).collect(),
+        })
+    }
+
+    /// Reads one.
+    ///
+    /// # Errors
+    ///
+    /// If the text is none, or its parcels are not in order.
+    pub fn of_json(text: &str) -> Result<Self, NoShipment> {
+        let shipment = read(text).map_err(|error| NoShipment(Box::new(error)))?;
+        let numbers = shipment.receive.parcels.iter().map(|parcel| parcel.number);
+        if shipment.receive.parcels.is_empty() || !numbers.is_sorted_by(|one, next| one < next) {
+            return Err(NoShipment("its parcels are not in order".into()));
+        }
+        Ok(shipment)
+    }
+}
+
+fn read(text: &str) -> Read<Shipment> {
+    let shipment: PortableShipment = of_text(text)?;
+    let parcel = |parcel: PortableParcel| {
+        let deliveries = parcel.deliveries.into_iter();
+        Ok(Parcel {
+            number: parcel.number,
+            before: parcel.before,
+            deliveries: deliveries
+                .map(PortableOutgoing::read)
+                .collect::<Read<Vec<Outgoing>>>()?,
+        })
+    };
+    Ok(Shipment {
+        tenant: TenantId::new(shipment.tenant),
+        component: ComponentName::new(shipment.component),
+        receive: Receive {
+            stream: StreamId::new(shipment.stream),
+            parcels: shipment
+                .parcels
+                .into_iter()
+                .map(parcel)
+                .collect::<Read<_>>()?,
+        },
+    })
+}

@@ -1,0 +1,7 @@
+//! Several hosts: an order here, its payment there.
+
+#[path = "../common/host.rs"]
+mod host;
+
+mod fleet;
+mod peers;

@@ -1,0 +1,188 @@
+//! Hosts that know each other's addresses.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    fleet::{BANK, Listening, SHOP, durable, first_of, linked, reserve, url},
+    host::{config, packed},
+};
+
+/// A shop and a bank that know each other.
+async fn both() -> (Listening, Listening) {
+    let (at_shop, at_bank) = (reserve().await, reserve().await);
+    let (shop, bank) = (
+        linked("Bank", &url(&at_bank)),
+        linked("Shop", &url(&at_shop)),
+    );
+    let shop = Listening::start(shop, at_shop, SHOP).await;
+    let bank = Listening::start(bank, at_bank, BANK).await;
+    (shop, bank)
+}
+
+fn customer(owner: &str, order: &str) -> Value {
+    json!({ "owner": owner, "order": order, "amount": 5 })
+}
+
+#[tokio::test]
+async fn an_order_here_is_paid_there() {
+    let (shop, bank) = both().await;
+    let order = shop
+        .host
+        .create("Shop", "Order", &customer("Ada", "1"))
+        .await;
+    let account = json!({ "owner": "Ada" });
+    let account = bank.host.create("Bank", "Account", &account).await;
+    shop.host.send(&order, "PAY", &json!({})).await;
+    shop.host.until_state(&order, "Paid").await;
+    let charged = bank.host.until_state(&account, "Charged").await;
+    assert_eq!(charged["context"]["amount"], 5);
+}
+
+#[tokio::test]
+async fn an_instance_is_created_there_and_knows_why() {
+    let (shop, bank) = both().await;
+    let order = shop
+        .host
+        .create("Shop", "Order", &customer("Ada", "1"))
+        .await;
+    shop.host.send(&order, "OPEN", &json!({})).await;
+    let account = first_of(&bank.host, "Bank").await;
+    shop.host.send(&order, "PAY", &json!({})).await;
+    shop.host.until_state(&order, "Paid").await;
+    let first = &bank.host.history(&account).await[0];
+    let opened = &shop.host.history(&order).await[1];
+    assert_eq!(first["caused_by"], opened["event"]["id"]);
+}
+
+#[tokio::test]
+async fn what_is_for_a_host_that_is_away_waits_and_arrives_once_and_in_order() {
+    let folders = [TempDir::new(), TempDir::new()].map(|folder| folder.expect("a folder"));
+    let (at_shop, at_bank) = (reserve().await, reserve().await);
+    let to_bank = url(&at_bank);
+    let shop = durable(linked("Bank", &to_bank), folders[0].path());
+    let bank = durable(linked("Shop", &url(&at_shop)), folders[1].path());
+    let first = Listening::start(bank.clone(), at_bank, BANK).await;
+    let account = json!({ "owner": "Ada" });
+    let account = first.host.create("Bank", "Account", &account).await;
+    let at_bank = first.end().await;
+    drop(at_bank);
+
+    let before = Listening::start(shop.clone(), at_shop, SHOP).await;
+    let order = before
+        .host
+        .create("Shop", "Order", &customer("Ada", "1"))
+        .await;
+    for number in 0..20 {
+        let change = json!({ "amount": number });
+        before.host.send(&order, "PAY", &change).await;
+    }
+    let at_shop = before.end().await;
+    let after = Listening::start(shop, at_shop, SHOP).await;
+    after
+        .host
+        .send(&order, "PAY", &json!({ "amount": 20 }))
+        .await;
+
+    let address = to_bank.trim_start_matches("http://");
+    let at_bank = tokio::net::TcpListener::bind(address).await;
+    let at_bank = at_bank.expect("the port is still free");
+    let bank = Listening::start(bank, at_bank, BANK).await;
+    bank.host.until_records(&account, 22).await;
+    let history = bank.host.history(&account).await;
+    let amounts = history
+        .iter()
+        .skip(1)
+        .map(|record| &record["event"]["payload"]["amount"]);
+    assert_eq!(amounts.collect::<Vec<_>>(), (0..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_caller_need_not_know_where_a_component_is() {
+    let (shop, bank) = both().await;
+    for owner in ["Ada", "Bob"] {
+        let account = json!({ "context": { "owner": owner } });
+        let path = "/v1/components/Bank/machines/Account/instances";
+        let created = shop.host.post(path, &account).await;
+        assert_eq!(created.status, StatusCode::CREATED, "{created:?}");
+    }
+    let charge = json!({ "event": "CHARGE", "payload": { "order": "7" } });
+    let path = "/v1/components/Bank/machines/Account/events";
+    let tally = shop.host.post(path, &charge).await.json();
+    assert_eq!(
+        (&tally["matched"], &tally["transitioned"]),
+        (&json!(2), &json!(2))
+    );
+    let listed = bank
+        .host
+        .get("/v1/instances?component=Bank&state=Charged")
+        .await;
+    assert_eq!(listed.json()["items"].as_array().map(Vec::len), Some(2));
+    let other = json!({ "machineName": "Account", "context": { "owner": "Eve" } });
+    let created = shop
+        .host
+        .post("/api/components/Bank/instances", &other)
+        .await;
+    assert_eq!(created.json()["success"], true);
+    let instances = shop.host.get("/api/components/Bank/instances").await.json();
+    assert_eq!(instances["instances"].as_array().map(Vec::len), Some(3));
+}
+
+#[tokio::test]
+async fn a_host_that_is_away_costs_a_caller_nothing_after_a_few_trials() {
+    let away = reserve().await;
+    let to_bank = url(&away);
+    drop(away);
+    let at_shop = reserve().await;
+    let shop = Listening::start(linked("Bank", &to_bank), at_shop, SHOP).await;
+    let charge = json!({ "event": "CHARGE" });
+    let path = "/v1/components/Bank/machines/Account/events";
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        statuses.push(shop.host.post(path, &charge).await.status.as_u16());
+    }
+    assert_eq!(statuses[..3], [502, 502, 502]);
+    assert_eq!(statuses[3..], [503, 503]);
+}
+
+#[tokio::test]
+async fn hosts_with_a_key_let_nobody_else_in() {
+    let mut secured = config();
+    secured.links.key = Some("secret".into());
+    let bank = Listening::start(secured, reserve().await, BANK).await;
+    let shipment = json!({ "tenant": "default", "component": "Bank", "stream": "s", "parcels": [{ "number": 1, "deliveries": [] }] });
+    let refused = bank.host.post("/v1/shipments", &shipment).await;
+    assert_eq!(refused.problem(401), "unauthorized");
+}
+
+#[tokio::test]
+async fn what_is_no_shipment_is_refused_with_what_is_wrong() {
+    let (_, bank) = both().await;
+    let parcels = |parcels: Value| json!({ "tenant": "default", "component": "Bank", "stream": "s", "parcels": parcels });
+    let twice = json!([{ "number": 2, "deliveries": [] }, { "number": 2, "deliveries": [] }]);
+    for wrong in [json!([]), json!({}), parcels(json!([])), parcels(twice)] {
+        let refused = bank.host.post("/v1/shipments", &wrong).await;
+        assert_eq!(refused.problem(400), "malformed_shipment");
+    }
+    let elsewhere = json!({ "tenant": "default", "component": "Shop", "stream": "s", "parcels": [{ "number": 1, "deliveries": [] }] });
+    let refused = bank.host.post("/v1/shipments", &elsewhere).await;
+    assert_eq!(refused.problem(404), "unknown_component");
+}
+
+#[tokio::test]
+async fn a_component_that_moves_here_gets_what_waits_for_it() {
+    let away = reserve().await;
+    let to_bank = url(&away);
+    drop(away);
+    let shop = Listening::start(linked("Bank", &to_bank), reserve().await, SHOP).await;
+    let order = shop
+        .host
+        .create("Shop", "Order", &customer("Ada", "1"))
+        .await;
+    shop.host.send(&order, "OPEN", &json!({})).await;
+    shop.host.upload("Bank", packed(BANK)).await;
+    first_of(&shop.host, "Bank").await;
+    shop.host.send(&order, "PAY", &json!({})).await;
+    shop.host.until_state(&order, "Paid").await;
+}
