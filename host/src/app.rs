@@ -17,7 +17,6 @@ pub use self::{
 };
 use crate::{
     api::{self, Entrance},
-    bus,
     driver::{self, Handle, Joiner, Progress},
     key::{self, Key},
     sandbox::{self, Sandboxes},
@@ -54,9 +53,9 @@ pub enum StartError {
     /// The operating system gives no randomness.
     #[error("no key can be made")]
     Random(#[source] io::Error),
-    /// Another host has no such address.
+    /// It cannot be connected with other hosts.
     #[error(transparent)]
-    Address(#[from] bus::peer::InvalidAddress),
+    Links(#[from] links::Error),
     /// The components that were there cannot be loaded.
     #[error("the components of the last run cannot be loaded")]
     Restore(#[source] tenancy::Error),

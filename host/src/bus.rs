@@ -6,9 +6,14 @@
 //! transport may deliver a shipment more than once; those that may lose some say so.
 
 pub mod breaker;
+pub mod broker;
 pub mod directory;
+pub mod open;
 pub mod peer;
+pub mod redis_streams;
 pub mod shipment;
+
+mod intake;
 
 use std::fmt;
 

@@ -4,7 +4,12 @@
 //! Servers are what the machine has installed; who is missing one is told how to install it. Those
 //! that refuse to run as root run as a user without rights.
 
+mod nats;
+mod package;
 mod postgres;
+mod program;
+mod rabbitmq;
+mod redis;
 mod user;
 
 use std::{
@@ -15,10 +20,27 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-pub use self::postgres::{Durability, Postgres, install};
+pub use self::{
+    nats::Nats,
+    postgres::{Durability, Postgres},
+    rabbitmq::RabbitMq,
+    redis::Redis,
+};
 
 /// Wait between two looks whether a server is where it should be.
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
+
+/// Installs what is missing of all servers, if this process is root's.
+///
+/// # Errors
+///
+/// If one is missing and cannot be installed.
+pub fn install() -> Result<()> {
+    postgres::install()?;
+    redis::install()?;
+    nats::install()?;
+    rabbitmq::install()
+}
 
 /// A port that nobody listens on at this moment.
 fn free_port() -> Result<u16> {

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::{
     free_port,
+    package::run,
     user::{User, is_root},
     wait_for,
 };
@@ -269,7 +270,7 @@ impl Drop for Postgres {
 /// # Errors
 ///
 /// If it is missing and cannot be installed.
-pub fn install() -> Result<()> {
+pub(crate) fn install() -> Result<()> {
     if programs().is_some() {
         return Ok(());
     }
@@ -326,17 +327,4 @@ fn is_alive(pid: Pid) -> bool {
     let stat = fs::read_to_string(path).unwrap_or_default();
     let state = stat.rsplit(") ").next().unwrap_or_default();
     !stat.is_empty() && !state.starts_with('Z')
-}
-
-/// Runs a program to its end; what it says is shown if it fails.
-fn run(what: &str, command: &mut Command) -> Result<()> {
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("{what}: starting {command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{what} failed: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
 }

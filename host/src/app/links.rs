@@ -7,7 +7,9 @@ use xcomponent_core::id::{ComponentName, TenantId};
 
 use crate::{
     bus::{
-        Directory,
+        Directory, Transport,
+        broker::{Broker, listen},
+        open::{OpenError, open},
         peer::{InvalidAddress, Peer},
     },
     driver::Handle,
@@ -18,19 +20,33 @@ use crate::{
 pub struct LinksConfig {
     /// Components on other hosts: their names, and the hosts' addresses.
     pub peers: Vec<(ComponentName, String)>,
+    /// The address of a broker, which leads to every component that is nowhere else.
+    pub broker: Option<String>,
     /// What hosts show each other to be let in.
     pub key: Option<Arc<str>>,
+}
+
+/// Why a host cannot be connected with others.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another host has no such address.
+    #[error(transparent)]
+    Peer(#[from] InvalidAddress),
+    /// A broker has no such address.
+    #[error(transparent)]
+    Broker(#[from] OpenError),
 }
 
 /// What connects a host with others. Dropped, nothing is sent or received any more.
 pub(super) struct Links {
     pub(super) directory: Arc<Directory>,
+    broker: Option<Arc<dyn Broker>>,
     tasks: JoinSet<()>,
 }
 
 impl Links {
     /// Knows where everything is, and sends nothing yet.
-    pub(super) fn new(config: &LinksConfig, tenant: &TenantId) -> Result<Self, InvalidAddress> {
+    pub(super) fn new(config: &LinksConfig, tenant: &TenantId) -> Result<Self, Error> {
         let directory = Directory::default();
         let mut hosts: Vec<(&str, Arc<Peer>)> = Vec::new();
         for (component, address) in &config.peers {
@@ -45,14 +61,23 @@ impl Links {
             };
             directory.add_peer(tenant.clone(), component.clone(), peer);
         }
+        let broker = config.broker.as_deref().map(open).transpose()?;
+        if let Some(broker) = &broker {
+            directory.set_broker(Arc::clone(broker) as Arc<dyn Transport>);
+        }
         Ok(Self {
+            broker,
             directory: Arc::new(directory),
             tasks: JoinSet::new(),
         })
     }
 
-    /// Begins to send.
+    /// Begins to send and to receive.
     pub(super) fn begin(&mut self, handle: &Handle) {
+        if let Some(broker) = &self.broker {
+            let (here, inlet) = (handle.components_here(), Arc::new(handle.clone()));
+            self.tasks.spawn(listen(Arc::clone(broker), here, inlet));
+        }
         let (handle, directory) = (handle.clone(), Arc::clone(&self.directory));
         self.tasks.spawn(async move {
             if let Err(error) = handle.relay(directory).await {

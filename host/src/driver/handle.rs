@@ -213,7 +213,7 @@ impl Handle {
         version: &Version,
         on_live: OnLive,
     ) {
-        self.shared.components.add(tenant, component);
+        self.shared.components.set(tenant, component, true);
         let (tenant, component, version) = (tenant.clone(), component.clone(), version.clone());
         self.order(&Order::Activate {
             tenant,
@@ -232,7 +232,7 @@ impl Handle {
         version: Option<&Version>,
     ) {
         if version.is_none() {
-            self.shared.components.remove(tenant, component);
+            self.shared.components.set(tenant, component, false);
         }
         let (tenant, component, version) = (tenant.clone(), component.clone(), version.cloned());
         self.order(&Order::Retire {

@@ -1,15 +1,15 @@
 //! What the shards, the committer and the callers share.
 
 use std::{
+    collections::HashSet,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Instant,
 };
 
-use hashbrown::HashSet;
 use tokio::sync::watch;
 use xcomponent_core::{
     call::Deployment,
@@ -263,26 +263,34 @@ impl Shared {
 }
 
 /// The components with an active version.
-#[derive(Debug, Default)]
-pub(super) struct Components(RwLock<HashSet<(TenantId, ComponentName)>>);
+#[derive(Debug)]
+pub(super) struct Components(watch::Sender<HashSet<(TenantId, ComponentName)>>);
+
+impl Default for Components {
+    fn default() -> Self {
+        Self(watch::Sender::new(HashSet::new()))
+    }
+}
 
 impl Components {
     /// Whether a component is here.
     pub(super) fn has(&self, tenant: &TenantId, component: &ComponentName) -> bool {
-        let here = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        here.contains(&(tenant.clone(), component.clone()))
+        let place = (tenant.clone(), component.clone());
+        self.0.borrow().contains(&place)
     }
 
-    /// From now on it is.
-    pub(super) fn add(&self, tenant: &TenantId, component: &ComponentName) {
-        let mut here = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        here.insert((tenant.clone(), component.clone()));
+    /// From now on it is, or is not.
+    pub(super) fn set(&self, tenant: &TenantId, component: &ComponentName, is_here: bool) {
+        let place = (tenant.clone(), component.clone());
+        self.0.send_if_modified(|here| match is_here {
+            true => here.insert(place),
+            false => here.remove(&place),
+        });
     }
 
-    /// From now on it is not.
-    pub(super) fn remove(&self, tenant: &TenantId, component: &ComponentName) {
-        let mut here = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        here.remove(&(tenant.clone(), component.clone()));
+    /// All of them, now and whenever that changes.
+    pub(super) fn watch(&self) -> watch::Receiver<HashSet<(TenantId, ComponentName)>> {
+        self.0.subscribe()
     }
 }
 

@@ -1,6 +1,9 @@
 //! Takes in what other hosts send.
 
+use std::{collections::HashSet, future::ready};
+
 use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::sync::watch;
 use xcomponent_core::{
     effect::{Refused, Reply},
     id::{ComponentName, TenantId},
@@ -12,8 +15,18 @@ use crate::bus::{Inlet, Shipment, TakeInError};
 
 impl Inlet for Handle {
     fn take_in(&self, shipment: Shipment) -> BoxFuture<'static, Result<u64, TakeInError>> {
-        let handle = self.clone();
-        async move { handle.receive(shipment).await }.boxed()
+        let Shipment {
+            tenant,
+            component,
+            receive,
+        } = shipment;
+        if !self.is_here(&tenant, &component) {
+            let not_here = TakeInError::NotHere(component.to_string());
+            return ready(Err(not_here)).boxed();
+        }
+        // At once, so that what is taken in next comes after it.
+        let pending = self.submit(&tenant, Request::Receive(receive));
+        pending.map(answered).boxed()
     }
 }
 
@@ -23,26 +36,18 @@ impl Handle {
         self.shared.components.has(tenant, component)
     }
 
-    async fn receive(&self, shipment: Shipment) -> Result<u64, TakeInError> {
-        let Shipment {
-            tenant,
-            component,
-            receive,
-        } = shipment;
-        if !self.is_here(&tenant, &component) {
-            return Err(TakeInError::NotHere(component.to_string()));
-        }
-        match self.request(&tenant, Request::Receive(receive)).await {
-            Reply::Received { through } => Ok(through),
-            Reply::Refused(Refused::Gap { through }) => Err(TakeInError::Gap { through }),
-            Reply::Refused(Refused::NotCommitted) => {
-                Err(TakeInError::Busy("it could not be made durable".to_owned()))
-            }
-            Reply::Refused(refused) => Err(TakeInError::Busy(match refused {
-                Refused::Busy(why) => why.to_string(),
-                other => format!("{other:?}"),
-            })),
-            other => unreachable!("a shipment is answered with how far it is: {other:?}"),
-        }
+    /// The components on this host, now and whenever that changes.
+    pub fn components_here(&self) -> watch::Receiver<HashSet<(TenantId, ComponentName)>> {
+        self.shared.components.watch()
+    }
+}
+
+fn answered(reply: Reply) -> Result<u64, TakeInError> {
+    match reply {
+        Reply::Received { through } => Ok(through),
+        Reply::Refused(Refused::Gap { through }) => Err(TakeInError::Gap { through }),
+        Reply::Refused(Refused::Busy(why)) => Err(TakeInError::Busy(why.to_string())),
+        Reply::Refused(_) => Err(TakeInError::Busy("it could not be made durable".to_owned())),
+        other => unreachable!("a shipment is answered with how far it is: {other:?}"),
     }
 }

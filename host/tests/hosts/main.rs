@@ -3,5 +3,6 @@
 #[path = "../common/host.rs"]
 mod host;
 
+mod brokers;
 mod fleet;
 mod peers;

@@ -19,6 +19,15 @@ pub(super) struct Links {
     /// `PaymentComponent=http://payment:3002`.
     #[arg(long, value_name = "COMPONENT=URL")]
     peer: Vec<PeerAt>,
+    /// A broker through which components on other hosts are reached that are not named with
+    /// `--peer`: `redis+streams://HOST`, `nats://HOST`, `amqp://USER:PASSWORD@HOST`.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "XCOMPONENT_BROKER",
+        hide_env_values = true
+    )]
+    broker: Option<String>,
     /// File with the key that hosts show each other: requests of other hosts without it are refused.
     #[arg(long, value_name = "FILE", env = "XCOMPONENT_PEER_KEY_FILE")]
     peer_key_file: Option<PathBuf>,
@@ -66,6 +75,7 @@ impl Links {
             peers: peers
                 .map(|peer| (peer.component.clone(), peer.address.clone()))
                 .collect(),
+            broker: self.broker.clone(),
             key,
         })
     }

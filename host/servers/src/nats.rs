@@ -1,0 +1,71 @@
+//! NATS with JetStream, as Debian packages it or as it stands on the `PATH`.
+
+use std::process::Command;
+
+use anyhow::Result;
+use rustix::process::Signal;
+
+use crate::{free_port, package::Package, program::Program, user::User};
+
+const PACKAGE: Package = Package {
+    debian: "nats-server",
+    program: "nats-server",
+};
+
+/// A running server with JetStream on its disk.
+pub struct Nats(Program);
+
+impl Nats {
+    /// Starts one.
+    ///
+    /// # Errors
+    ///
+    /// If there is no NATS on this machine, or it does not start.
+    pub fn start() -> Result<Self> {
+        let mut server = Self(Program::new("nats", free_port()?)?);
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.0.port)
+    }
+
+    /// Starts it again, with what it had.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn restart(&mut self) -> Result<()> {
+        self.0.end(Signal::TERM)?;
+        let mut command = self.command()?;
+        self.0.start(&mut command)
+    }
+
+    /// Kills it as the kernel would.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.0.end(Signal::KILL)
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = User::command(None, &PACKAGE.find()?, "KILL");
+        let port = self.0.port.to_string();
+        command.args(["--addr", "127.0.0.1", "--port", &port, "--jetstream"]);
+        command.arg("--store_dir").arg(self.0.path());
+        Ok(command)
+    }
+}
+
+/// Installs NATS, if it is missing and this process is root's.
+///
+/// # Errors
+///
+/// If it is missing and cannot be installed.
+pub(crate) fn install() -> Result<()> {
+    PACKAGE.install()
+}

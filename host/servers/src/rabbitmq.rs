@@ -1,0 +1,88 @@
+//! RabbitMQ, as Debian packages it.
+
+use std::process::Command;
+
+use anyhow::Result;
+use rustix::process::Signal;
+
+use crate::{free_port, package::Package, program::Program, user::User};
+
+const PACKAGE: Package = Package {
+    debian: "rabbitmq-server",
+    program: "/usr/lib/rabbitmq/bin/rabbitmq-server",
+};
+
+/// A running server: one node, with an Erlang port mapper of its own.
+pub struct RabbitMq {
+    program: Program,
+    /// Ports of the port mapper and of the node's peers.
+    ports: [u16; 2],
+}
+
+impl RabbitMq {
+    /// Starts one.
+    ///
+    /// # Errors
+    ///
+    /// If there is no RabbitMQ on this machine, or it does not start.
+    pub fn start() -> Result<Self> {
+        let mut server = Self {
+            program: Program::new("rabbitmq", free_port()?)?,
+            ports: [free_port()?, free_port()?],
+        };
+        server.restart()?;
+        Ok(server)
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}", self.program.port)
+    }
+
+    /// Starts it again, with what it had.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn restart(&mut self) -> Result<()> {
+        self.program.end(Signal::TERM)?;
+        let mut command = self.command()?;
+        self.program.start(&mut command)
+    }
+
+    /// Kills it as the kernel would.
+    ///
+    /// # Errors
+    ///
+    /// If it does not end.
+    pub fn kill(&mut self) -> Result<()> {
+        self.program.end(Signal::KILL)
+    }
+
+    fn command(&self) -> Result<Command> {
+        let mut command = User::command(None, &PACKAGE.find()?, "KILL");
+        let (folder, [mapper, peers]) = (self.program.path(), self.ports);
+        command
+            .env("HOME", folder)
+            .env("RABBITMQ_NODENAME", format!("xcomponent{mapper}@localhost"))
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", self.program.port.to_string())
+            .env("RABBITMQ_DIST_PORT", peers.to_string())
+            .env("ERL_EPMD_PORT", mapper.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_MNESIA_BASE", folder.join("data"))
+            .env("RABBITMQ_LOG_BASE", folder.join("logs"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("plugins"))
+            .env("RABBITMQ_CONF_ENV_FILE", folder.join("none"));
+        Ok(command)
+    }
+}
+
+/// Installs RabbitMQ, if it is missing and this process is root's.
+///
+/// # Errors
+///
+/// If it is missing and cannot be installed.
+pub(crate) fn install() -> Result<()> {
+    PACKAGE.install()
+}

@@ -1,0 +1,97 @@
+//! Transports that keep shipments until their components take them.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use futures_util::future::BoxFuture;
+use hashbrown::HashMap;
+use tokio::{sync::watch, task::AbortHandle, task::JoinSet};
+use xcomponent_core::id::{ComponentName, TenantId};
+
+use super::{Inlet, Transport};
+
+/// Wait before a broker that went away is asked again: doubled from the first to the last.
+const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+
+/// A component that something may be for.
+pub type Place = (TenantId, ComponentName);
+
+/// A transport that keeps shipments until whoever has their component takes them.
+pub trait Broker: Transport {
+    /// Gives what is for a component to an inlet, for as long as this is polled; what it gives in the
+    /// end is why it cannot go on, and nothing is lost then.
+    fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String>;
+}
+
+/// Listens for all components that are here, for as long as this is polled.
+pub async fn listen(
+    broker: Arc<dyn Broker>,
+    mut here: watch::Receiver<HashSet<Place>>,
+    inlet: Arc<dyn Inlet>,
+) {
+    let mut consumers: JoinSet<()> = JoinSet::new();
+    let mut listening: HashMap<Place, AbortHandle> = HashMap::new();
+    loop {
+        let wanted = here.borrow_and_update().clone();
+        listening.retain(|place, consumer| {
+            let stays = wanted.contains(place);
+            if !stays {
+                consumer.abort();
+            }
+            stays
+        });
+        for place in wanted {
+            if !listening.contains_key(&place) {
+                let consumer =
+                    keep_consuming(Arc::clone(&broker), place.clone(), Arc::clone(&inlet));
+                listening.insert(place, consumers.spawn(consumer));
+            }
+        }
+        if here.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn keep_consuming(broker: Arc<dyn Broker>, place: Place, inlet: Arc<dyn Inlet>) {
+    let mut failures = 0_u32;
+    loop {
+        let began = std::time::Instant::now();
+        let consuming = Arc::clone(&broker).consume(place.clone(), Arc::clone(&inlet));
+        let why = consuming.await;
+        if began.elapsed() > AGAIN_AFTER[1] {
+            failures = 0;
+        }
+        if failures == 0 {
+            tracing::warn!(component = %place.1, broker = broker.name(), "listening stopped: {why}");
+        }
+        let wait = AGAIN_AFTER[0] * 2_u32.saturating_pow(failures.min(16));
+        failures += 1;
+        tokio::time::sleep(wait.min(AGAIN_AFTER[1]).mul_f64(0.5 + fastrand::f64())).await;
+    }
+}
+
+/// A name as brokers take it: whatever is not a letter, a digit, `_` or `-` is written as `=` and
+/// its bytes in hexadecimal digits.
+pub(super) fn plain(name: &str) -> String {
+    let mut plain = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"_-".contains(&byte) {
+            plain.push(char::from(byte));
+        } else {
+            plain.push_str(&format!("={byte:02x}"));
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn names_stay_different() {
+        assert_eq!(plain("Order_2-a"), "Order_2-a");
+        assert_eq!(plain("a.b"), "a=2eb");
+        assert_eq!(plain("é"), "=c3=a9");
+    }
+}

@@ -1,0 +1,140 @@
+//! Gives what a broker delivers to an inlet: in order, several at a time, and says what may be
+//! acknowledged.
+//!
+//! Shipments are handed over in the order in which they came, without waiting for the one before, so
+//! that one commit serves many. If one is not taken in, those behind it are not either, and all of
+//! them are handed over again after a while; what was taken in already is known by its number.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Inlet, Shipment, TakeInError};
+
+/// Shipments that are handed over at a time.
+const WINDOW_MAX: usize = 64;
+
+/// Wait after one that was not taken in: doubled from the first to the last.
+const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
+
+/// Shipments on their way in; each with what acknowledges it.
+pub(super) struct Intake<A> {
+    inlet: Arc<dyn Inlet>,
+    waiting: VecDeque<Waiting<A>>,
+    failures: u32,
+    again_at: Option<Instant>,
+}
+
+struct Waiting<A> {
+    shipment: Shipment,
+    token: A,
+    taken_in: Option<BoxFuture<'static, Result<u64, TakeInError>>>,
+}
+
+/// The component is not here any more.
+#[derive(Debug, thiserror::Error)]
+#[error("its component is not here any more")]
+pub(super) struct Gone;
+
+impl<A> Intake<A> {
+    pub(super) fn new(inlet: Arc<dyn Inlet>) -> Self {
+        Self {
+            inlet,
+            waiting: VecDeque::new(),
+            failures: 0,
+            again_at: None,
+        }
+    }
+
+    /// Whether another may be handed over.
+    pub(super) fn has_room(&self) -> bool {
+        self.waiting.len() < WINDOW_MAX && self.again_at.is_none()
+    }
+
+    /// Hands one over, the next of its source.
+    pub(super) fn push(&mut self, shipment: Shipment, token: A) {
+        let taken_in = Some(self.inlet.take_in(shipment.clone()));
+        self.waiting.push_back(Waiting {
+            shipment,
+            token,
+            taken_in,
+        });
+    }
+
+    /// Waits until the oldest is taken in, and says what acknowledges it and whatever else is by
+    /// then. May be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// If the component is gone.
+    pub(super) async fn next(&mut self) -> Result<Vec<A>, Gone> {
+        loop {
+            if let Some(again_at) = self.again_at {
+                sleep_until(again_at).await;
+                self.hand_over_again();
+            }
+            let Some(first) = self.waiting.front_mut() else {
+                return std::future::pending().await;
+            };
+            let Some(taken_in) = &mut first.taken_in else {
+                self.hand_over_again();
+                continue;
+            };
+            let done = taken_in.await;
+            first.taken_in = None;
+            match done {
+                Ok(_) => {
+                    self.failures = 0;
+                    return Ok(self.pop());
+                }
+                Err(TakeInError::NotHere(_)) => return Err(Gone),
+                Err(TakeInError::Gap { through }) => {
+                    let stream = &first.shipment.receive.stream;
+                    tracing::error!(
+                        %stream,
+                        "what follows parcel {through} got lost on its way; it goes on without"
+                    );
+                    first.shipment = first.shipment.clone().despite_gap();
+                    self.hand_over_again();
+                }
+                Err(TakeInError::Busy(why)) => {
+                    if self.failures == 0 {
+                        tracing::debug!("taking in waits: {why}");
+                    }
+                    let wait = AGAIN_AFTER[0] * 2_u32.saturating_pow(self.failures.min(16));
+                    self.failures += 1;
+                    self.again_at = Some(Instant::now() + wait.min(AGAIN_AFTER[1]));
+                    self.waiting
+                        .iter_mut()
+                        .for_each(|waiting| waiting.taken_in = None);
+                }
+            }
+        }
+    }
+
+    /// Takes the oldest out, and those behind it that are done.
+    fn pop(&mut self) -> Vec<A> {
+        let mut tokens = Vec::new();
+        tokens.extend(self.waiting.pop_front().map(|waiting| waiting.token));
+        while let Some(next) = self.waiting.front_mut() {
+            match next.taken_in.as_mut().and_then(|done| done.now_or_never()) {
+                None => break,
+                Some(Ok(_)) => tokens.extend(self.waiting.pop_front().map(|next| next.token)),
+                // When it is the oldest it is handed over once more, and says again what is wrong.
+                Some(Err(_)) => {
+                    next.taken_in = None;
+                    break;
+                }
+            }
+        }
+        tokens
+    }
+
+    fn hand_over_again(&mut self) {
+        self.again_at = None;
+        for waiting in &mut self.waiting {
+            waiting.taken_in = Some(self.inlet.take_in(waiting.shipment.clone()));
+        }
+    }
+}

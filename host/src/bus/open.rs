@@ -1,0 +1,41 @@
+//! Which broker an address means.
+
+use std::sync::Arc;
+
+use super::{broker::Broker, redis_streams::RedisStreams};
+
+/// An address of no broker that is known here. Shows no password.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another kind of broker.
+    #[error(
+        "`{0}` is no kind of broker that is known here: expected redis+streams://, \
+         rediss+streams://, nats://, tls://, amqp:// or amqps://"
+    )]
+    Scheme(String),
+    /// What follows is no address.
+    #[error("the broker's address cannot be used: {0}")]
+    Address(String),
+}
+
+impl OpenError {
+    fn address(error: impl std::fmt::Display) -> Self {
+        Self::Address(error.to_string())
+    }
+}
+
+/// The broker at an address. Nothing is connected yet.
+///
+/// # Errors
+///
+/// If the address is none.
+pub fn open(address: &str) -> Result<Arc<dyn Broker>, OpenError> {
+    let scheme = address.split("://").next().unwrap_or_default();
+    Ok(match scheme {
+        "redis+streams" | "rediss+streams" => {
+            let plain = address.replacen("+streams", "", 1);
+            Arc::new(RedisStreams::new(&plain).map_err(OpenError::address)?)
+        }
+        other => return Err(OpenError::Scheme(other.to_owned())),
+    })
+}
