@@ -5,9 +5,11 @@
 //! other end a shipment goes through an [`Inlet`], which takes in what is new of its stream. A
 //! transport may deliver a shipment more than once; those that may lose some say so.
 
+pub mod amqp;
 pub mod breaker;
 pub mod broker;
 pub mod directory;
+pub mod nats;
 pub mod open;
 pub mod peer;
 pub mod redis_streams;

@@ -52,6 +52,11 @@ impl<A> Intake<A> {
         self.waiting.len() < WINDOW_MAX && self.again_at.is_none()
     }
 
+    /// What acknowledges those that are on their way.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = &A> {
+        self.waiting.iter().map(|waiting| &waiting.token)
+    }
+
     /// Hands one over, the next of its source.
     pub(super) fn push(&mut self, shipment: Shipment, token: A) {
         let taken_in = Some(self.inlet.take_in(shipment.clone()));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{broker::Broker, redis_streams::RedisStreams};
+use super::{amqp::Amqp, broker::Broker, nats::Nats, redis_streams::RedisStreams};
 
 /// An address of no broker that is known here. Shows no password.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,8 @@ pub fn open(address: &str) -> Result<Arc<dyn Broker>, OpenError> {
             let plain = address.replacen("+streams", "", 1);
             Arc::new(RedisStreams::new(&plain).map_err(OpenError::address)?)
         }
+        "nats" | "tls" => Arc::new(Nats::new(address).map_err(OpenError::address)?),
+        "amqp" | "amqps" => Arc::new(Amqp::new(address).map_err(OpenError::address)?),
         other => return Err(OpenError::Scheme(other.to_owned())),
     })
 }

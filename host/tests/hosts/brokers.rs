@@ -164,4 +164,4 @@ macro_rules! all_conform {
     };
 }
 
-all_conform!(redis_streams: Redis);
+all_conform!(redis_streams: Redis, nats: Nats, rabbitmq: RabbitMq);
