@@ -3,6 +3,7 @@
 pub mod config;
 mod guests;
 mod links;
+mod publish;
 pub mod simulation;
 
 use std::{future::Future, io, net::SocketAddr, panic::resume_unwind, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ pub use self::{
 };
 use crate::{
     api::{self, Entrance},
+    bus::broker::Runtime,
     driver::{self, Handle, Joiner, Progress},
     key::{self, Key},
     sandbox::{self, Sandboxes},
@@ -124,7 +126,11 @@ impl Host {
             .map_err(StartError::Restore)?;
         let progress = config.progress.clone();
         let (handle, joiner) = on_own_thread(move || prepared.inherit(&progress)).await?;
-        links.begin(&handle);
+        let runtime = Runtime {
+            id: handle.log_name().await.map_err(driver::StartError::Store)?,
+            address: config.public_address.clone(),
+        };
+        links.begin(&handle, runtime);
         let directory = Arc::clone(&links.directory);
         let state = api::State::new(
             handle.clone(),

@@ -9,9 +9,11 @@ pub mod amqp;
 pub mod breaker;
 pub mod broker;
 pub mod directory;
+pub mod event;
 pub mod nats;
 pub mod open;
 pub mod peer;
+pub mod redis_pubsub;
 pub mod redis_streams;
 pub mod shipment;
 

@@ -65,6 +65,7 @@ pub use self::{
 };
 pub use crate::store::{
     Entry, Error, Position, Result,
+    crossing::Channel,
     query::{
         ComponentVersion, Cursor, InstanceCount, InstanceFilter, Kind, Letter, LetterFilter, Page,
         PageRequest, RecordFilter, TRACE_MAX, Where,

@@ -87,6 +87,16 @@ text!(
 );
 
 impl StreamId {
+    /// No stream: what comes on it has no numbers, and is not known again.
+    pub fn none() -> Self {
+        Self::new("")
+    }
+
+    /// Whether it is none.
+    pub fn is_none(&self) -> bool {
+        self.as_str().is_empty()
+    }
+
     /// Its place among the shards: one of them takes it in.
     pub fn route(&self) -> u16 {
         route_of(self.as_str())

@@ -283,6 +283,8 @@ pub struct Parcel {
     /// The number of the parcel before it in the same stream, 0 if it is the first: then none can
     /// be missing. None where the transport may lose some.
     pub before: Option<u64>,
+    /// The component that sends it, if one does.
+    pub source: Option<ComponentName>,
     /// What is in it.
     pub deliveries: Vec<Outgoing>,
 }

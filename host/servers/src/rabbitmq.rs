@@ -1,16 +1,19 @@
 //! RabbitMQ, as Debian packages it.
 
-use std::process::Command;
+use std::{process::Command, time::Duration};
 
 use anyhow::Result;
 use rustix::process::Signal;
 
-use crate::{free_port, package::Package, program::Program, user::User};
+use crate::{free_port, package::Package, pause, program::Program, user::User};
 
 const PACKAGE: Package = Package {
     debian: "rabbitmq-server",
     program: "/usr/lib/rabbitmq/bin/rabbitmq-server",
 };
+
+/// After that the server has noted which queues there are.
+const NOTED_AFTER: Duration = Duration::from_secs(2);
 
 /// A running server: one node, with an Erlang port mapper of its own.
 pub struct RabbitMq {
@@ -50,12 +53,15 @@ impl RabbitMq {
         self.program.start(&mut command)
     }
 
-    /// Kills it as the kernel would.
+    /// Kills it as the kernel would, some time after whatever happened last: only half a second after
+    /// a quorum queue was made does the server note on its disk that there is one, and a server that
+    /// is killed before has a queue that never answers again.
     ///
     /// # Errors
     ///
     /// If it does not end.
     pub fn kill(&mut self) -> Result<()> {
+        pause(NOTED_AFTER);
         self.program.end(Signal::KILL)
     }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use xcomponent_core::id::{ComponentName, TenantId};
 
+use super::publish::publish;
 use crate::{
     bus::{
         Directory, Transport,
-        broker::{Broker, listen},
+        broker::{Broker, Door, Runtime},
         open::{OpenError, open},
         peer::{InvalidAddress, Peer},
     },
@@ -22,6 +23,10 @@ pub struct LinksConfig {
     pub peers: Vec<(ComponentName, String)>,
     /// The address of a broker, which leads to every component that is nowhere else.
     pub broker: Option<String>,
+    /// Whether anybody who can reach the broker may send and broadcast events.
+    pub external_api: bool,
+    /// Whether what happens is published on the broker.
+    pub publish_events: bool,
     /// What hosts show each other to be let in.
     pub key: Option<Arc<str>>,
 }
@@ -41,6 +46,9 @@ pub enum Error {
 pub(super) struct Links {
     pub(super) directory: Arc<Directory>,
     broker: Option<Arc<dyn Broker>>,
+    external_api: bool,
+    publish_events: bool,
+    tenant: TenantId,
     tasks: JoinSet<()>,
 }
 
@@ -67,16 +75,28 @@ impl Links {
         }
         Ok(Self {
             broker,
+            external_api: config.external_api,
+            publish_events: config.publish_events,
+            tenant: tenant.clone(),
             directory: Arc::new(directory),
             tasks: JoinSet::new(),
         })
     }
 
     /// Begins to send and to receive.
-    pub(super) fn begin(&mut self, handle: &Handle) {
+    pub(super) fn begin(&mut self, handle: &Handle, runtime: Runtime) {
         if let Some(broker) = &self.broker {
-            let (here, inlet) = (handle.components_here(), Arc::new(handle.clone()));
-            self.tasks.spawn(listen(Arc::clone(broker), here, inlet));
+            let door = Door {
+                here: handle.components_here(),
+                inlet: Arc::new(handle.clone()),
+                external_api: self.external_api,
+                runtime,
+            };
+            self.tasks.spawn(Arc::clone(broker).listen(door));
+            if self.publish_events {
+                let (broker, tenant) = (Arc::clone(broker), self.tenant.clone());
+                self.tasks.spawn(publish(handle.clone(), broker, tenant));
+            }
         }
         let (handle, directory) = (handle.clone(), Arc::clone(&self.directory));
         self.tasks.spawn(async move {

@@ -26,7 +26,8 @@ use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     Inlet, SendError, Shipment, Transport,
-    broker::{Broker, Place, plain},
+    broker::{Keeper, Place, plain},
+    event::Published,
     intake::Intake,
 };
 
@@ -44,6 +45,9 @@ const DEAD: &str = "xcomponent.dead";
 
 /// Messages that are put aside there at most; the oldest go.
 const DEAD_MAX: i64 = 10_000;
+
+/// The exchange on which it is told what happened; the routing key is its kind.
+const EVENTS: &str = "xcomponent.events";
 
 /// Most bytes of one message: what a server takes by default.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -174,12 +178,11 @@ impl Amqp {
         }
     }
 
-    async fn publish(
+    /// The channel on which messages are published.
+    async fn sending<'s>(
         &self,
-        sending: &mut Option<Sending>,
-        queue: &str,
-        text: &[u8],
-    ) -> Result<Confirmation, Error> {
+        sending: &'s mut Option<Sending>,
+    ) -> Result<&'s mut Sending, Error> {
         if sending.is_none() {
             let connection = self.connect().await?;
             let channel = connection.create_channel().await?;
@@ -191,9 +194,42 @@ impl Amqp {
                 made: Vec::new(),
             });
         }
-        let Some(Sending { channel, made, .. }) = sending else {
-            return Err(slow("a connection"));
-        };
+        sending.as_mut().ok_or_else(|| slow("a connection"))
+    }
+
+    /// Publishes what happened on the topic exchange [`EVENTS`].
+    async fn announce(
+        &self,
+        sending: &mut Option<Sending>,
+        event: &Published,
+    ) -> Result<(), Error> {
+        let Sending { channel, made, .. } = self.sending(sending).await?;
+        if !made.iter().any(|known| known == EVENTS) {
+            let durable = ExchangeDeclareOptions {
+                durable: true,
+                ..ExchangeDeclareOptions::default()
+            };
+            let (topic, none) = (ExchangeKind::Topic, FieldTable::default());
+            channel
+                .exchange_declare(EVENTS.into(), topic, durable, none)
+                .await?;
+            made.push(EVENTS.to_owned());
+        }
+        let options = BasicPublishOptions::default();
+        let properties = BasicProperties::default().with_delivery_mode(DELIVERY_MODE);
+        let text = event.text.as_bytes();
+        let told =
+            channel.basic_publish(EVENTS.into(), event.kind.into(), options, text, properties);
+        told.await?.await.map(drop)
+    }
+
+    async fn publish(
+        &self,
+        sending: &mut Option<Sending>,
+        queue: &str,
+        text: &[u8],
+    ) -> Result<Confirmation, Error> {
+        let Sending { channel, made, .. } = self.sending(sending).await?;
         if !made.iter().any(|known| known == queue) {
             self.declare(channel, queue).await?;
             made.push(queue.to_owned());
@@ -266,13 +302,28 @@ impl Transport for Amqp {
     }
 }
 
-impl Broker for Amqp {
+impl Keeper for Amqp {
     fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String> {
         async move {
             match self.read(&place, inlet).await {
                 Ok(()) => "its component is not here any more".to_owned(),
                 Err(error) => error.to_string(),
             }
+        }
+        .boxed()
+    }
+
+    fn tell<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>> {
+        async move {
+            let mut sending = self.sending.lock().await;
+            for event in events {
+                let told = self.announce(&mut sending, event).await;
+                if let Err(error) = told {
+                    *sending = None;
+                    return Err(SendError::unavailable(error));
+                }
+            }
+            Ok(())
         }
         .boxed()
     }

@@ -1,13 +1,14 @@
-//! Transports that keep shipments until their components take them.
+//! Transports that others send through as well, and those of them that keep shipments until their
+//! components take them.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use hashbrown::HashMap;
 use tokio::{sync::watch, task::AbortHandle, task::JoinSet};
 use xcomponent_core::id::{ComponentName, TenantId};
 
-use super::{Inlet, Transport};
+use super::{Inlet, SendError, Transport, event::Published};
 
 /// Wait before a broker that went away is asked again: doubled from the first to the last.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
@@ -15,19 +16,62 @@ const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(100), Duration::from_s
 /// A component that something may be for.
 pub type Place = (TenantId, ComponentName);
 
-/// A transport that keeps shipments until whoever has their component takes them.
+/// What is behind the door through which a broker's messages come.
+#[derive(Clone)]
+pub struct Door {
+    /// The components that are here.
+    pub here: watch::Receiver<HashSet<Place>>,
+    /// Takes in what is for them.
+    pub inlet: Arc<dyn Inlet>,
+    /// Whether anybody who can reach the broker may give commands.
+    pub external_api: bool,
+    /// Who this host is, for others that ask.
+    pub runtime: Runtime,
+}
+
+/// Who a host is.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    /// Its own id, the same after each start on the same store.
+    pub id: String,
+    /// Where it is reached over HTTP, if it is.
+    pub address: Option<(String, u16)>,
+}
+
+/// A transport that others send through as well.
 pub trait Broker: Transport {
+    /// Listens for as long as this is polled.
+    fn listen(self: Arc<Self>, door: Door) -> BoxFuture<'static, ()>;
+
+    /// Tells whoever listens what happened.
+    fn publish<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>>;
+}
+
+/// A transport that keeps shipments until whoever has their component takes them.
+pub(super) trait Keeper: Transport + Sized {
     /// Gives what is for a component to an inlet, for as long as this is polled; what it gives in the
     /// end is why it cannot go on, and nothing is lost then.
     fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String>;
+
+    /// Tells whoever listens what happened.
+    fn tell<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>>;
+}
+
+impl<K: Keeper> Broker for K {
+    fn listen(self: Arc<Self>, door: Door) -> BoxFuture<'static, ()> {
+        consume_all(self, door).boxed()
+    }
+
+    fn publish<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>> {
+        self.tell(events)
+    }
 }
 
 /// Listens for all components that are here, for as long as this is polled.
-pub async fn listen(
-    broker: Arc<dyn Broker>,
-    mut here: watch::Receiver<HashSet<Place>>,
-    inlet: Arc<dyn Inlet>,
-) {
+async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
+    let Door {
+        mut here, inlet, ..
+    } = door;
     let mut consumers: JoinSet<()> = JoinSet::new();
     let mut listening: HashMap<Place, AbortHandle> = HashMap::new();
     loop {
@@ -52,7 +96,7 @@ pub async fn listen(
     }
 }
 
-async fn keep_consuming(broker: Arc<dyn Broker>, place: Place, inlet: Arc<dyn Inlet>) {
+async fn keep_consuming<K: Keeper>(broker: Arc<K>, place: Place, inlet: Arc<dyn Inlet>) {
     let mut failures = 0_u32;
     loop {
         let began = std::time::Instant::now();

@@ -30,7 +30,8 @@ use tokio::sync::OnceCell;
 
 use super::{
     Inlet, SendError, Shipment, Transport,
-    broker::{Broker, Place, plain},
+    broker::{Keeper, Place, plain},
+    event::Published,
     intake::Intake,
 };
 
@@ -269,11 +270,26 @@ impl Transport for Nats {
     }
 }
 
-impl Broker for Nats {
+impl Keeper for Nats {
     fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String> {
         async move {
             let why = self.read(&place, inlet).await;
             why.err().unwrap_or_else(|| "it ended".to_owned())
+        }
+        .boxed()
+    }
+
+    /// On the subjects `xcomponent.events.<kind>`, for whoever listens at that moment.
+    fn tell<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>> {
+        async move {
+            let context = self.jetstream().await.map_err(SendError::Unavailable)?;
+            let client = context.client();
+            for event in events {
+                let subject = format!("xcomponent.events.{}", event.kind);
+                let told = client.publish(subject, event.text.clone().into()).await;
+                told.map_err(SendError::unavailable)?;
+            }
+            client.flush().await.map_err(SendError::unavailable)
         }
         .boxed()
     }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{amqp::Amqp, broker::Broker, nats::Nats, redis_streams::RedisStreams};
+use super::{
+    amqp::Amqp, broker::Broker, nats::Nats, redis_pubsub::RedisPubSub, redis_streams::RedisStreams,
+};
 
 /// An address of no broker that is known here. Shows no password.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another kind of broker.
     #[error(
-        "`{0}` is no kind of broker that is known here: expected redis+streams://, \
-         rediss+streams://, nats://, tls://, amqp:// or amqps://"
+        "`{0}` is no kind of broker that is known here: expected redis://, rediss://, \
+         redis+streams://, rediss+streams://, nats://, tls://, amqp:// or amqps://"
     )]
     Scheme(String),
     /// What follows is no address.
@@ -36,6 +38,7 @@ pub fn open(address: &str) -> Result<Arc<dyn Broker>, OpenError> {
             let plain = address.replacen("+streams", "", 1);
             Arc::new(RedisStreams::new(&plain).map_err(OpenError::address)?)
         }
+        "redis" | "rediss" => Arc::new(RedisPubSub::new(address).map_err(OpenError::address)?),
         "nats" | "tls" => Arc::new(Nats::new(address).map_err(OpenError::address)?),
         "amqp" | "amqps" => Arc::new(Amqp::new(address).map_err(OpenError::address)?),
         other => return Err(OpenError::Scheme(other.to_owned())),

@@ -20,7 +20,8 @@ use tokio::sync::OnceCell;
 
 use super::{
     Inlet, SendError, Shipment, Transport,
-    broker::{Broker, Place, plain},
+    broker::{Keeper, Place, plain},
+    event::Published,
     intake::Intake,
 };
 
@@ -72,6 +73,11 @@ impl RedisStreams {
         })
     }
 
+    async fn connection(&self) -> Result<ConnectionManager, RedisError> {
+        let connect = || ConnectionManager::new_with_config(self.client.clone(), patience());
+        Ok(self.sending.get_or_try_init(connect).await?.clone())
+    }
+
     async fn deliver(&self, shipment: &Shipment) -> Result<u64, SendError> {
         let text = shipment.to_json();
         if text.len() > MESSAGE_BYTES_MAX {
@@ -82,8 +88,7 @@ impl RedisStreams {
         }
         let key = key(&(shipment.tenant.clone(), shipment.component.clone()));
         let sent = async {
-            let connect = || ConnectionManager::new_with_config(self.client.clone(), patience());
-            let mut connection = self.sending.get_or_try_init(connect).await?.clone();
+            let mut connection = self.connection().await?;
             let waiting: u64 = redis::cmd("XLEN")
                 .arg(&key)
                 .query_async(&mut connection)
@@ -251,7 +256,7 @@ impl Transport for RedisStreams {
     }
 }
 
-impl Broker for RedisStreams {
+impl Keeper for RedisStreams {
     fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String> {
         async move {
             match self.read(&place, inlet).await {
@@ -261,6 +266,30 @@ impl Broker for RedisStreams {
         }
         .boxed()
     }
+
+    fn tell<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>> {
+        async move {
+            let connection = self.connection().await;
+            let mut connection = connection.map_err(SendError::unavailable)?;
+            let told = publish(events).query_async(&mut connection).await;
+            told.map_err(SendError::unavailable)
+        }
+        .boxed()
+    }
+}
+
+/// Publishes what happened on the channels of xcomponent-ai.
+pub(super) fn publish(events: &[Published]) -> redis::Pipeline {
+    let mut publish = redis::pipe();
+    for event in events {
+        let channel = format!("xcomponent:events:{}", event.kind);
+        publish
+            .cmd("PUBLISH")
+            .arg(channel)
+            .arg(&event.text)
+            .ignore();
+    }
+    publish
 }
 
 /// The stream of a component.
@@ -270,7 +299,7 @@ fn key((tenant, component): &Place) -> String {
 }
 
 /// How a connection that sends behaves: whoever sends has patience of its own.
-fn patience() -> ConnectionManagerConfig {
+pub(super) fn patience() -> ConnectionManagerConfig {
     ConnectionManagerConfig::new()
         .set_number_of_retries(1)
         .set_connection_timeout(Some(CONNECT_MAX))

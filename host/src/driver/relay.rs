@@ -22,7 +22,7 @@ use super::Handle;
 use crate::{
     bus::{Directory, Inlet as _, SendError, Shipment},
     store::{
-        Entry, Error,
+        Entry, Error, Position,
         crossing::{Channel, Outlet, awaited},
     },
 };
@@ -47,7 +47,9 @@ impl Relays {
     pub(super) fn new(outlets: Vec<Outlet>) -> Self {
         let relays = Self::default();
         for outlet in outlets {
-            relays.lane(outlet);
+            if outlet.channel.is_to_component() {
+                relays.lane(outlet);
+            }
         }
         relays
     }
@@ -96,7 +98,7 @@ impl Handle {
     ///
     /// If the store cannot be asked what waits.
     pub async fn relay(&self, directory: Arc<Directory>) -> Result<(), Error> {
-        let log = self.ask(|store| store.log_name()).await?;
+        let log = self.log_name().await?;
         let relays = &self.shared.relays;
         let mut changes = directory.changes();
         let mut running: JoinSet<()> = JoinSet::new();
@@ -128,6 +130,44 @@ impl Handle {
         }
     }
 
+    /// The name of the log: this host's, as others know it.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    pub async fn log_name(&self) -> Result<String, Error> {
+        self.ask(|store| store.log_name()).await
+    }
+
+    /// Up to where everything of a channel has arrived.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    pub async fn relayed_through(&self, channel: &Channel) -> Result<Position, Error> {
+        let outlets = self.ask(|store| store.outlets()).await?;
+        let outlet = outlets
+            .into_iter()
+            .find(|outlet| outlet.channel == *channel);
+        Ok(outlet.map_or(Position(0), |outlet| outlet.through))
+    }
+
+    /// Notes that it has arrived up to `through`; up to `after` that was noted before.
+    ///
+    /// # Errors
+    ///
+    /// If it was not noted.
+    pub async fn note_relayed(
+        &self,
+        channel: &Channel,
+        after: Position,
+        through: Position,
+    ) -> Result<(), Error> {
+        let channel = channel.clone();
+        self.ask(move |store| store.relayed(&channel, after, through))
+            .await
+    }
+
     /// How the lanes to other hosts are.
     pub fn lanes(&self) -> Vec<LaneGauges> {
         self.shared.relays.gauges()
@@ -146,39 +186,51 @@ impl Driver {
     async fn run(self) {
         let mut backlog = Backlog::of(&self.lane);
         loop {
-            let Some(mut shipment) = self.next(&mut backlog).await else {
-                continue;
-            };
+            let mut next = self.next(&mut backlog).await;
             let mut failures = 0;
-            while let Err(error) = self.carry(&shipment).await {
-                match error {
-                    SendError::Gap { through } => {
-                        tracing::error!(
-                            component = %self.lane.channel.component, through,
-                            "{error}: what it had later is sent by nobody any more"
-                        );
-                        shipment = shipment.despite_gap();
-                        continue;
-                    }
-                    SendError::TooLarge { .. } if shipment.receive.parcels.len() > 1 => {
-                        backlog.give_back(&mut shipment);
-                        continue;
-                    }
-                    SendError::TooLarge { .. } => {
-                        if self.give_up(&shipment, &error.to_string()).await {
-                            break;
-                        }
-                    }
-                    SendError::Unavailable(why) => self.lane.failed(&why),
-                }
-                failures += 1;
-                self.pause(failures).await;
+            while let Some(mut shipment) = next {
+                let through = self.attempt(&mut shipment, &mut backlog, failures).await;
+                next = shipment.split_after(through);
+                self.lane.arrived(&shipment);
+                failures = match shipment.receive.parcels.is_empty() {
+                    true => failures + 1,
+                    false => 0,
+                };
             }
-            self.lane.arrived(&shipment);
             if self.lane.is_due(NOTED_AFTER) {
                 self.note().await;
             }
         }
+    }
+
+    /// Tries once, after so many failures; up to which parcel it has arrived.
+    async fn attempt(&self, shipment: &mut Shipment, backlog: &mut Backlog, failures: u32) -> u64 {
+        if failures > 0 {
+            self.pause(failures).await;
+        }
+        let error = match self.carry(shipment).await {
+            Ok(through) => return through,
+            Err(error) => error,
+        };
+        match error {
+            SendError::Gap { through } => {
+                tracing::error!(
+                    component = %self.lane.channel.component, through,
+                    "{error}: what it had later is sent by nobody any more"
+                );
+                *shipment = shipment.clone().despite_gap();
+            }
+            SendError::TooLarge { .. } if shipment.receive.parcels.len() > 1 => {
+                backlog.give_back(shipment);
+            }
+            SendError::TooLarge { .. } => {
+                if self.give_up(shipment, &error.to_string()).await {
+                    return shipment.last();
+                }
+            }
+            SendError::Unavailable(why) => self.lane.failed(&why),
+        }
+        0
     }
 
     /// What is to be sent next; none if it must be looked for again.
@@ -213,19 +265,15 @@ impl Driver {
     /// Takes a shipment to where its component is now, which may be here.
     async fn carry(&self, shipment: &Shipment) -> Result<u64, SendError> {
         let Channel { tenant, component } = &self.lane.channel;
-        let arrived = match self.directory.find(tenant, component) {
+        match self.directory.find(tenant, component) {
             Some(transport) if !self.handle.is_here(tenant, component) => {
-                transport.send(shipment).await?
+                transport.send(shipment).await
             }
             Some(_) | None => {
                 let taken_in = self.handle.take_in(shipment.clone()).await;
-                taken_in.map_err(SendError::unavailable)?
+                taken_in.map_err(SendError::unavailable)
             }
-        };
-        if arrived < shipment.last() {
-            return Err(SendError::unavailable("it was taken in by half"));
         }
-        Ok(arrived)
     }
 
     /// Parks what no transport takes; whether that is durable.

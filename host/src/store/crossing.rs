@@ -24,6 +24,19 @@ pub struct Channel {
     pub component: ComponentName,
 }
 
+impl Channel {
+    /// How far the host is with telling whoever listens what happened: to no component.
+    pub fn of_events(tenant: TenantId) -> Self {
+        let component = ComponentName::new("$events");
+        Self { tenant, component }
+    }
+
+    /// Whether a component is at its end.
+    pub fn is_to_component(&self) -> bool {
+        !self.component.as_str().starts_with('$')
+    }
+}
+
 /// How far a channel is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outlet {
@@ -61,7 +74,7 @@ pub fn awaited(record: &Record) -> Vec<&ComponentName> {
 /// What a record takes in of another host's stream.
 pub(super) fn taken_in(record: &Record) -> Option<&Arc<Received>> {
     match &record.body {
-        Body::Received(received) => Some(received),
+        Body::Received(received) => Some(received).filter(|received| !received.stream.is_none()),
         _ => None,
     }
 }

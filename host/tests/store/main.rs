@@ -10,6 +10,7 @@
     reason = "helpers of tests are tests"
 )]
 
+mod crossing;
 mod durable;
 mod instances;
 mod letters;
@@ -56,6 +57,13 @@ macro_rules! conforms {
 macro_rules! suite {
     ($store:ident, $new:expr) => {
         conforms!($store, $new, [
+            crossing:
+                a_log_keeps_its_name,
+                what_is_for_another_host_waits_until_it_has_arrived,
+                tenants_have_channels_of_their_own,
+                what_waits_is_not_removed,
+                a_stream_is_known_up_to_its_last_parcel,
+                what_was_taken_in_is_owed;
             instances:
                 an_instance_is_as_its_last_record_left_it,
                 what_goes_on_is_loaded_by_partition,

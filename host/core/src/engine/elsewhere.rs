@@ -68,7 +68,7 @@ impl Engine {
         } = receive;
         let before = self.streams.through(tenant, &stream);
         let known = before.unwrap_or_default();
-        parcels.retain(|parcel| parcel.number > known);
+        parcels.retain(|parcel| parcel.number > known || stream.is_none());
         let Some(last) = parcels.last().map(|parcel| parcel.number) else {
             return self.reply(ticket, Reply::Received { through: known });
         };
@@ -94,8 +94,10 @@ impl Engine {
         before: Option<u64>,
         deliveries: Vec<Outgoing>,
     ) {
-        let key = (tenant.clone(), stream.clone());
-        self.streams.0.insert(key, through);
+        if !stream.is_none() {
+            let key = (tenant.clone(), stream.clone());
+            self.streams.0.insert(key, through);
+        }
         let received = Arc::new(Received {
             stream,
             through,

@@ -71,6 +71,7 @@ fn parcels(host: &Host) -> Vec<Parcel> {
         (!deliveries.is_empty()).then(|| Parcel {
             number,
             before: Some(std::mem::replace(&mut before, number)),
+            source: None,
             deliveries,
         })
     });

@@ -28,6 +28,13 @@ pub(super) struct Links {
         hide_env_values = true
     )]
     broker: Option<String>,
+    /// Takes commands from anybody who can reach the broker, in the messages of xcomponent-ai: events
+    /// for an instance and for all that they concern.
+    #[arg(long, requires = "broker")]
+    external_api: bool,
+    /// Publishes on the broker what happens to instances: creations, changes of state, ends, errors.
+    #[arg(long, requires = "broker")]
+    publish_events: bool,
     /// File with the key that hosts show each other: requests of other hosts without it are refused.
     #[arg(long, value_name = "FILE", env = "XCOMPONENT_PEER_KEY_FILE")]
     peer_key_file: Option<PathBuf>,
@@ -76,6 +83,8 @@ impl Links {
                 .map(|peer| (peer.component.clone(), peer.address.clone()))
                 .collect(),
             broker: self.broker.clone(),
+            external_api: self.external_api,
+            publish_events: self.publish_events,
             key,
         })
     }

@@ -119,6 +119,9 @@ impl Lane {
     pub(super) fn arrived(&self, shipment: &Shipment) {
         let mut state = self.state();
         let parcels = shipment.receive.parcels.len() as u64;
+        if parcels == 0 {
+            return;
+        }
         state.through = Position(shipment.last());
         state.arrived_since += parcels;
         state.relayed += parcels;
@@ -270,6 +273,11 @@ impl Backlog {
             self.parcels.push_back(Parcel {
                 number,
                 before: Some(self.last),
+                source: entry
+                    .record
+                    .body
+                    .snapshot()
+                    .map(|sender| sender.component().clone()),
                 deliveries: deliveries.cloned().collect(),
             });
             self.last = number;

@@ -1,10 +1,10 @@
 -- Other hosts. This journal's own name: its positions mean something together with it only.
 CREATE TABLE log (
-  only bigint PRIMARY KEY CHECK (only = 1),
+  sole boolean PRIMARY KEY CHECK (sole),
   name text    NOT NULL
 );
 
-INSERT INTO log VALUES (1, replace(gen_random_uuid()::text, '-', ''));
+INSERT INTO log VALUES (true, replace(gen_random_uuid()::text, '-', ''));
 
 -- Records that hold something for a component on another host which that host does not have yet.
 CREATE TABLE outbox (

@@ -1,0 +1,150 @@
+//! Redis Pub/Sub, with the messages of xcomponent-ai: a Node runtime and this host can share a Redis.
+//!
+//! **At most once.** Redis keeps nothing: what nobody listens to at that moment waits at the sender,
+//! but what is lost between Redis and whoever listened is lost. Two hosts of this program tell each
+//! other of what they send and take it in once; what a Node runtime gets is one message for each
+//! event.
+//!
+//! Redis says how many listen to a channel. A shipment is therefore published for hosts of this
+//! program first, and in the messages of xcomponent-ai where none of them has the component.
+
+mod listen;
+mod message;
+
+use std::sync::Arc;
+
+use futures_util::{FutureExt as _, future::BoxFuture};
+use redis::{Client, RedisError, aio::ConnectionManager};
+use tokio::sync::OnceCell;
+use xcomponent_core::{input::Parcel, time::Timestamp};
+
+use self::message::Message;
+use super::{
+    SendError, Shipment, Transport,
+    broker::{Broker, Door, Place, plain},
+    event::Published,
+    redis_streams::{self, patience},
+};
+
+/// Most bytes of one message.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// Redis Pub/Sub on one server.
+pub struct RedisPubSub {
+    name: String,
+    client: Client,
+    sending: OnceCell<ConnectionManager>,
+}
+
+impl RedisPubSub {
+    /// The server at an address such as `redis://USER:PASSWORD@HOST:PORT/0` or `rediss://…`.
+    ///
+    /// # Errors
+    ///
+    /// If it is no address.
+    pub fn new(address: &str) -> Result<Self, RedisError> {
+        let client = Client::open(address)?;
+        let name = format!("redis {}", client.get_connection_info().addr());
+        Ok(Self {
+            name,
+            client,
+            sending: OnceCell::new(),
+        })
+    }
+
+    async fn connection(&self) -> Result<ConnectionManager, RedisError> {
+        let connect = || ConnectionManager::new_with_config(self.client.clone(), patience());
+        Ok(self.sending.get_or_try_init(connect).await?.clone())
+    }
+
+    /// Publishes messages in order, and says how many listened to each.
+    async fn publish(&self, messages: &[(String, String)]) -> Result<Vec<u64>, RedisError> {
+        let mut publish = redis::pipe();
+        for (channel, text) in messages {
+            publish.cmd("PUBLISH").arg(channel).arg(text);
+        }
+        publish.query_async(&mut self.connection().await?).await
+    }
+
+    async fn deliver(&self, shipment: &Shipment) -> Result<u64, SendError> {
+        let text = shipment.to_json();
+        if text.len() > MESSAGE_BYTES_MAX {
+            return Err(SendError::TooLarge {
+                bytes: text.len(),
+                most: MESSAGE_BYTES_MAX,
+            });
+        }
+        let place = (shipment.tenant.clone(), shipment.component.clone());
+        let ours = [(shipments(&place), text)];
+        let listening = self.publish(&ours).await;
+        if listening.map_err(SendError::unavailable)? != [0] {
+            return Ok(shipment.last());
+        }
+        // Parcel by parcel, so that what was heard is not said again.
+        let mut heard = 0;
+        for parcel in &shipment.receive.parcels {
+            let listening = self.publish(&foreign(parcel)).await;
+            if listening.map_err(SendError::unavailable)?.contains(&0) {
+                break;
+            }
+            heard = parcel.number;
+        }
+        match heard {
+            0 => Err(SendError::unavailable("nobody listens for it")),
+            heard => Ok(heard),
+        }
+    }
+}
+
+/// What is in a parcel, as xcomponent-ai says it: channel by channel.
+fn foreign(parcel: &Parcel) -> Vec<(String, String)> {
+    let deliveries = parcel.deliveries.iter();
+    deliveries
+        .map(|outgoing| Message::of(outgoing, parcel.source.as_ref()).published())
+        .collect()
+}
+
+/// Where hosts of this program listen for what is for a component.
+fn shipments((tenant, component): &Place) -> String {
+    let (tenant, component) = (plain(tenant.as_str()), plain(component.as_str()));
+    format!("xcomponent:shipments:{tenant}:{component}")
+}
+
+/// The time, for messages.
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let ms = since.map_or(0, |since| since.as_millis());
+    Timestamp(u64::try_from(ms).unwrap_or(u64::MAX))
+}
+
+impl Transport for RedisPubSub {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn send<'a>(&'a self, shipment: &'a Shipment) -> BoxFuture<'a, Result<u64, SendError>> {
+        self.deliver(shipment).boxed()
+    }
+}
+
+impl Broker for RedisPubSub {
+    fn listen(self: Arc<Self>, door: Door) -> BoxFuture<'static, ()> {
+        tracing::warn!(
+            broker = self.name,
+            "Redis Pub/Sub delivers at most once: what is lost on the way is lost; \
+             `redis+streams://` loses nothing"
+        );
+        listen::listen(self, door).boxed()
+    }
+
+    fn publish<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>> {
+        async move {
+            let connection = self.connection().await;
+            let mut connection = connection.map_err(SendError::unavailable)?;
+            let publish = redis_streams::publish(events);
+            let told = publish.query_async(&mut connection).await;
+            told.map_err(SendError::unavailable)
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,214 @@
+//! Listens: for what other hosts send, for what Node runtimes say, and for whoever asks who is here.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::StreamExt as _;
+use redis::{
+    RedisError,
+    aio::{PubSubSink, PubSubStream},
+};
+use serde_json::json;
+use xcomponent_core::{
+    id::{EventId, StreamId, TenantId},
+    input::{Parcel, Receive},
+};
+
+use super::{
+    RedisPubSub,
+    message::{BROADCASTS, CASCADES, COMMANDS, CREATE, CROSS, Message},
+    now, shipments,
+};
+use crate::bus::{
+    Shipment, TakeInError,
+    broker::{Door, Place},
+};
+
+/// Wait before a server that went away is asked again.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// How often a host says that it is still there.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Whoever asks who is here.
+const DISCOVER: &str = "fsm:registry:discover";
+
+/// How often something that cannot be taken in now is tried again.
+const ATTEMPTS_MAX: u32 = 100;
+
+/// Wait between two attempts.
+const ATTEMPT_AFTER: Duration = Duration::from_millis(20);
+
+/// Listens for as long as this is polled.
+pub(super) async fn listen(broker: Arc<RedisPubSub>, mut door: Door) {
+    loop {
+        let why = Listener::run(&broker, &mut door).await;
+        if let Err(error) = why {
+            tracing::warn!(broker = broker.name, "listening stopped: {error}");
+        }
+        tokio::time::sleep(AGAIN_AFTER).await;
+    }
+}
+
+struct Listener<'b> {
+    broker: &'b RedisPubSub,
+    sink: PubSubSink,
+    subscribed: HashSet<Place>,
+    ids: Ids,
+}
+
+impl Listener<'_> {
+    async fn run(broker: &RedisPubSub, door: &mut Door) -> Result<(), RedisError> {
+        let (sink, mut messages) = broker.client.get_async_pubsub().await?.split();
+        let mut listener = Listener {
+            broker,
+            sink,
+            subscribed: HashSet::new(),
+            ids: Ids::default(),
+        };
+        let mut common = vec![CREATE, CROSS, DISCOVER];
+        if door.external_api {
+            common.extend(COMMANDS.iter().chain(&BROADCASTS));
+        }
+        listener.sink.subscribe(common).await?;
+        listener.follow(door).await?;
+        let told = listener.serve(door, &mut messages).await;
+        // Whoever keeps a list takes this host off it; one that does not hear it finds out.
+        let _ = listener.announce(door, "shutdown").await;
+        told
+    }
+
+    async fn serve(
+        &mut self,
+        door: &mut Door,
+        messages: &mut PubSubStream,
+    ) -> Result<(), RedisError> {
+        let mut beat = tokio::time::interval(HEARTBEAT);
+        loop {
+            tokio::select! {
+                message = messages.next() => {
+                    let Some(message) = message else { return Ok(()) };
+                    let channel = message.get_channel_name().to_owned();
+                    if channel == DISCOVER {
+                        self.announce(door, "announce").await?;
+                    } else if let Ok(text) = message.get_payload::<String>() {
+                        self.hear(door, &channel, &text).await;
+                    }
+                }
+                changed = door.here.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    self.follow(door).await?;
+                }
+                _ = beat.tick() => self.announce(door, "heartbeat").await?,
+            }
+        }
+    }
+
+    /// Listens for the components that are here, and says so.
+    async fn follow(&mut self, door: &mut Door) -> Result<(), RedisError> {
+        let here = door.here.borrow_and_update().clone();
+        for place in here.difference(&self.subscribed) {
+            let channels = [shipments(place), format!("{CASCADES}{}", place.1)];
+            self.sink.subscribe(&channels[..]).await?;
+        }
+        for place in self.subscribed.difference(&here) {
+            let channels = [shipments(place), format!("{CASCADES}{}", place.1)];
+            self.sink.unsubscribe(&channels[..]).await?;
+        }
+        self.subscribed = here;
+        self.announce(door, "announce").await
+    }
+
+    /// Takes in what was said on a channel.
+    async fn hear(&mut self, door: &Door, channel: &str, text: &str) {
+        let shipment = if channel.starts_with("xcomponent:shipments:") {
+            let shipment = Shipment::of_json(text).map_err(|error| error.to_string());
+            shipment.map(|mut shipment| {
+                // What was lost is lost.
+                let parcels = shipment.receive.parcels.iter_mut();
+                parcels.for_each(|parcel| parcel.before = None);
+                shipment
+            })
+        } else {
+            self.read(channel, text)
+        };
+        let shipment = match shipment {
+            Ok(shipment) => shipment,
+            Err(error) => {
+                return tracing::warn!(channel, "a message is left out: {error}");
+            }
+        };
+        for _ in 0..ATTEMPTS_MAX {
+            match door.inlet.take_in(shipment.clone()).await {
+                Ok(_) | Err(TakeInError::NotHere(_) | TakeInError::Gap { .. }) => return,
+                Err(TakeInError::Busy(_)) => tokio::time::sleep(ATTEMPT_AFTER).await,
+            }
+        }
+        tracing::error!(
+            channel,
+            "a message is lost: the host is too busy to take it in"
+        );
+    }
+
+    /// What a Node runtime says, as a shipment without a number.
+    fn read(&mut self, channel: &str, text: &str) -> Result<Shipment, String> {
+        let message = Message::read(channel, text)?;
+        let component = message.component();
+        let outgoing = message.outgoing(self.ids.next(), now())?;
+        Ok(Shipment {
+            tenant: TenantId::default_tenant(),
+            component,
+            receive: Receive {
+                stream: StreamId::none(),
+                parcels: vec![Parcel {
+                    number: 0,
+                    before: None,
+                    source: None,
+                    deliveries: vec![outgoing],
+                }],
+            },
+        })
+    }
+
+    /// Says who is here.
+    async fn announce(&self, door: &Door, what: &str) -> Result<(), RedisError> {
+        let (host, port) = door.runtime.address.clone().unzip();
+        let messages = self.subscribed.iter().map(|(_, component)| {
+            let message = json!({
+                "runtimeId": format!("{}:{component}", door.runtime.id),
+                "componentName": component.as_str(),
+                "host": host,
+                "port": port,
+                "timestamp": now().0,
+            });
+            (format!("fsm:registry:{what}"), message.to_string())
+        });
+        let messages: Vec<_> = messages.collect();
+        if !messages.is_empty() {
+            self.broker.publish(&messages).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes ids that nobody can guess.
+#[derive(Default)]
+struct Ids {
+    high: RandomState,
+    low: RandomState,
+    made: u64,
+}
+
+impl Ids {
+    fn next(&mut self) -> EventId {
+        self.made += 1;
+        let (high, low) = (self.high.hash_one(self.made), self.low.hash_one(self.made));
+        EventId::made(now(), u128::from(high) << 64 | u128::from(low))
+    }
+}

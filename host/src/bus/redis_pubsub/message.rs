@@ -1,0 +1,399 @@
+//! The messages of xcomponent-ai: JSON on channels of Redis.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, value::RawValue};
+use xcomponent_core::{
+    call::Event,
+    definition::{MatchingRule, Operator},
+    id::{ComponentName, EventId, EventName, InstanceId, MachineName, StateName},
+    json::{Json, Path},
+    record::{Cause, Condition, Outgoing, SelectBy, Selector, Target},
+    time::Timestamp,
+};
+
+use super::super::shipment::check;
+
+/// The channel on which cascades into a component come.
+pub(super) const CASCADES: &str = "xcomponent:";
+
+/// Creations of instances.
+pub(super) const CREATE: &str = "fsm:commands:create_instance";
+
+/// Events for whoever rules match.
+pub(super) const CROSS: &str = "fsm:commands:cross_component_event";
+
+/// Events for one instance.
+pub(super) const COMMANDS: [&str; 2] = ["external:commands", "xcomponent:external:commands"];
+
+/// Events for all that they concern.
+pub(super) const BROADCASTS: [&str; 2] = ["external:broadcasts", "xcomponent:external:broadcasts"];
+
+/// The name that a creation has in an instance's history.
+const CREATED: &str = "$created";
+
+/// One message.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Message {
+    /// On `xcomponent:<Component>`.
+    Cascade(Cascade),
+    /// On [`CREATE`].
+    Create(Create),
+    /// On [`CROSS`].
+    Cross(Cross),
+    /// On [`COMMANDS`].
+    Command(Command),
+    /// On [`BROADCASTS`].
+    Broadcast(Broadcast),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Cascade {
+    #[serde(default)]
+    source_component: String,
+    target_component: String,
+    target_machine: String,
+    #[serde(default)]
+    target_state: Option<String>,
+    event: SaidEvent,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    filters: Vec<Filter>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Create {
+    component_name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine_name: Option<String>,
+    #[serde(default)]
+    context: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source_component: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    source_instance_id: Option<String>,
+    #[serde(default)]
+    timestamp: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Cross {
+    target_component: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    target_machine: Option<String>,
+    event: SaidEvent,
+    #[serde(default)]
+    matching_rules: Vec<Rule>,
+    #[serde(default)]
+    source_component: String,
+    #[serde(default)]
+    source_instance_id: String,
+    #[serde(default)]
+    timestamp: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Command {
+    component_name: String,
+    instance_id: String,
+    event: SaidEvent,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Broadcast {
+    component_name: String,
+    machine_name: String,
+    #[serde(default)]
+    current_state: Option<String>,
+    event: SaidEvent,
+    #[serde(default)]
+    filters: Vec<Filter>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SaidEvent {
+    #[serde(rename = "type", alias = "event")]
+    name: String,
+    #[serde(default)]
+    payload: Option<Box<RawValue>>,
+    #[serde(default)]
+    timestamp: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Filter {
+    property: String,
+    #[serde(default = "equal")]
+    operator: String,
+    #[serde(default)]
+    value: Option<Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Rule {
+    #[serde(default)]
+    event_property: String,
+    instance_property: String,
+    #[serde(default = "equal")]
+    operator: String,
+    #[serde(default)]
+    value: Option<Value>,
+}
+
+fn equal() -> String {
+    Operator::Equal.to_string()
+}
+
+impl Message {
+    /// What a transition of a component sends.
+    pub(super) fn of(outgoing: &Outgoing, source: Option<&ComponentName>) -> Self {
+        let Outgoing {
+            to, event, cause, ..
+        } = outgoing;
+        let source = source.map(ToString::to_string);
+        let sender = cause.instance.as_ref().map(ToString::to_string);
+        match to {
+            Target::Instance { component, id } => Self::Command(Command {
+                component_name: component.to_string(),
+                instance_id: id.to_string(),
+                event: SaidEvent::of(event),
+            }),
+            Target::Create {
+                component, machine, ..
+            } => Self::Create(Create {
+                component_name: component.to_string(),
+                machine_name: machine.as_ref().map(ToString::to_string),
+                context: Some(raw(&event.payload)),
+                source_component: source,
+                source_instance_id: sender,
+                timestamp: event.at.0,
+            }),
+            Target::Selection(selector) => match (&selector.by, &selector.state) {
+                (SelectBy::Conditions(conditions), None) => Self::Cross(Cross {
+                    target_component: selector.component.to_string(),
+                    target_machine: selector.machine.as_ref().map(ToString::to_string),
+                    event: SaidEvent::of(event),
+                    matching_rules: conditions.iter().map(Rule::of).collect(),
+                    source_component: source.unwrap_or_default(),
+                    source_instance_id: sender.unwrap_or_default(),
+                    timestamp: event.at.0,
+                }),
+                (by, state) => Self::Cascade(Cascade {
+                    source_component: source.unwrap_or_default(),
+                    target_component: selector.component.to_string(),
+                    target_machine: selector
+                        .machine
+                        .as_ref()
+                        .map_or_else(String::new, ToString::to_string),
+                    target_state: Some(match state {
+                        Some(state) => state.to_string(),
+                        None => "*".to_owned(),
+                    }),
+                    event: SaidEvent::of(event),
+                    filters: match by {
+                        SelectBy::MachineRules => Vec::new(),
+                        SelectBy::Conditions(conditions) => {
+                            conditions.iter().map(Filter::of).collect()
+                        }
+                    },
+                }),
+            },
+        }
+    }
+
+    /// Its channel, and what is said there.
+    pub(super) fn published(&self) -> (String, String) {
+        let channel = match self {
+            Self::Cascade(cascade) => format!("{CASCADES}{}", cascade.target_component),
+            Self::Create(_) => CREATE.to_owned(),
+            Self::Cross(_) => CROSS.to_owned(),
+            Self::Command(_) => COMMANDS[1].to_owned(),
+            Self::Broadcast(_) => BROADCASTS[1].to_owned(),
+        };
+        let text = serde_json::to_string(self).expect("texts and JSON are written without fail");
+        (channel, text)
+    }
+
+    /// Reads what was said on a channel.
+    pub(super) fn read(channel: &str, text: &str) -> Result<Self, String> {
+        let read = match channel {
+            CREATE => serde_json::from_str(text).map(Self::Create),
+            CROSS => serde_json::from_str(text).map(Self::Cross),
+            channel if COMMANDS.contains(&channel) => serde_json::from_str(text).map(Self::Command),
+            channel if BROADCASTS.contains(&channel) => {
+                serde_json::from_str(text).map(Self::Broadcast)
+            }
+            _ => serde_json::from_str(text).map(Self::Cascade),
+        };
+        read.map_err(|error| error.to_string())
+    }
+
+    /// The component that it is for.
+    pub(super) fn component(&self) -> ComponentName {
+        ComponentName::new(match self {
+            Self::Cascade(cascade) => &cascade.target_component,
+            Self::Create(create) => &create.component_name,
+            Self::Cross(cross) => &cross.target_component,
+            Self::Command(command) => &command.component_name,
+            Self::Broadcast(broadcast) => &broadcast.component_name,
+        })
+    }
+
+    /// The same as something that is sent, under this id.
+    pub(super) fn outgoing(self, id: EventId, now: Timestamp) -> Result<Outgoing, String> {
+        let component = self.component();
+        let select = |machine: Option<String>, state: Option<String>, filters: Vec<Filter>| {
+            let by = match filters.is_empty() {
+                true => SelectBy::MachineRules,
+                false => SelectBy::Conditions(
+                    filters
+                        .into_iter()
+                        .map(Filter::read)
+                        .collect::<Result<_, _>>()?,
+                ),
+            };
+            Ok::<_, String>(Target::Selection(Arc::new(Selector {
+                component: component.clone(),
+                machine: machine.map(MachineName::new),
+                state: state.filter(|state| state != "*").map(StateName::new),
+                by,
+            })))
+        };
+        let (to, name, payload) = match self {
+            Self::Cascade(Cascade {
+                target_machine,
+                target_state,
+                event,
+                filters,
+                ..
+            }) => {
+                let to = select(Some(target_machine), target_state, filters)?;
+                (to, event.name, event.payload)
+            }
+            Self::Cross(Cross {
+                target_machine,
+                event,
+                matching_rules,
+                ..
+            }) => {
+                let filters = matching_rules.into_iter().map(Filter::of_rule).collect();
+                let to = select(target_machine, None, filters)?;
+                (to, event.name, event.payload)
+            }
+            Self::Broadcast(Broadcast {
+                machine_name,
+                current_state,
+                event,
+                filters,
+                ..
+            }) => {
+                let to = select(Some(machine_name), current_state, filters)?;
+                (to, event.name, event.payload)
+            }
+            Self::Command(Command {
+                instance_id, event, ..
+            }) => {
+                let id = InstanceId::parse(&instance_id).map_err(|error| error.to_string())?;
+                let to = Target::Instance { component, id };
+                (to, event.name, event.payload)
+            }
+            Self::Create(Create {
+                machine_name,
+                context,
+                ..
+            }) => {
+                let to = Target::Create {
+                    component,
+                    machine: machine_name.map(MachineName::new),
+                    id: InstanceId::derive(&id, 1, None),
+                    parent: None,
+                };
+                (to, CREATED.to_owned(), context)
+            }
+        };
+        let payload = payload.map_or("{}".to_owned(), |payload| match payload.get() {
+            "null" => "{}".to_owned(),
+            text => text.to_owned(),
+        });
+        let event = Event {
+            id: id.clone(),
+            name: EventName::new(name),
+            payload: Json::parse(&payload).map_err(|error| error.to_string())?,
+            at: now,
+        };
+        let outgoing = Outgoing {
+            n: 0,
+            to,
+            event,
+            cause: Cause::outside(&id, None),
+            elsewhere: false,
+        };
+        check(&outgoing)?;
+        Ok(outgoing)
+    }
+}
+
+impl SaidEvent {
+    fn of(event: &Event) -> Self {
+        Self {
+            name: event.name.to_string(),
+            payload: Some(raw(&event.payload)),
+            timestamp: event.at.0,
+        }
+    }
+}
+
+impl Filter {
+    fn of(condition: &Condition) -> Self {
+        Self {
+            property: condition.rule.instance_property.to_string(),
+            operator: condition.rule.operator.to_string(),
+            value: condition.value.clone(),
+        }
+    }
+
+    fn of_rule(rule: Rule) -> Self {
+        Self {
+            property: rule.instance_property,
+            operator: rule.operator,
+            value: rule.value,
+        }
+    }
+
+    fn read(self) -> Result<Condition, String> {
+        let path = || Path::parse(&self.property);
+        let path = || path().ok_or_else(|| format!("`{}` is no path", self.property));
+        let operator = Operator::parse(&self.operator);
+        Ok(Condition {
+            rule: MatchingRule {
+                event_property: path()?,
+                instance_property: path()?,
+                operator: operator.ok_or_else(|| format!("`{}` is no operator", self.operator))?,
+            },
+            value: self.value,
+        })
+    }
+}
+
+impl Rule {
+    fn of(condition: &Condition) -> Self {
+        Self {
+            event_property: condition.rule.event_property.to_string(),
+            instance_property: condition.rule.instance_property.to_string(),
+            operator: condition.rule.operator.to_string(),
+            value: condition.value.clone(),
+        }
+    }
+}
+
+fn raw(json: &Json) -> Box<RawValue> {
+    let raw = RawValue::from_string(json.as_str().to_owned());
+    raw.expect("checked when it was made")
+}
