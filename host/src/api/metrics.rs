@@ -1,6 +1,6 @@
 //! `/metrics`: the host's numbers for Prometheus. No label names a tenant.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use axum::{
     extract::State as Shared,
@@ -18,7 +18,13 @@ use super::{
     error::{ApiError, Result},
     stream::STREAMS_MAX,
 };
-use crate::driver::gauges::{Gauges, Histogram, ShardGauges};
+use crate::{
+    bus::Transport,
+    driver::{
+        LaneGauges,
+        gauges::{Gauges, Histogram, ShardGauges},
+    },
+};
 
 /// The format of Prometheus and of everything that reads the same.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,10 +43,17 @@ pub(super) async fn read(
     let mut registry = Registry::with_prefix("xcomponent");
     let release = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "Which release this is", release);
+    let transports = state.shared.directory.transports().into_iter();
+    let status = |transport: Arc<dyn Transport>| {
+        let status = transport.status().as_str();
+        (transport.name().to_owned(), status)
+    };
     registry.register_collector(Box::new(Numbers {
         gauges: state.handle().gauges(),
         streams: STREAMS_MAX - state.shared.streams.available_permits(),
         components: state.registry().list(&state.shared.tenant).len(),
+        lanes: state.handle().lanes(),
+        transports: transports.map(status).collect(),
     }));
     let mut text = String::new();
     text::encode(&mut text, &registry).map_err(|error| ApiError::internal(&error))?;
@@ -53,6 +66,9 @@ struct Numbers {
     gauges: Gauges,
     streams: usize,
     components: usize,
+    lanes: Vec<LaneGauges>,
+    /// By name, how each stands.
+    transports: Vec<(String, &'static str)>,
 }
 
 impl Collector for Numbers {
@@ -89,6 +105,8 @@ impl Collector for Numbers {
             |shard| shard.away,
         )?;
         out.events(shards)?;
+        out.lanes(&self.lanes)?;
+        out.transports(&self.transports)?;
         out.counter(
             "deliveries_over_budget",
             "Deliveries dropped after the first dead letter of their root and instance",
@@ -169,6 +187,56 @@ impl Out<'_> {
         Ok(())
     }
 
+    fn lanes(&mut self, lanes: &[LaneGauges]) -> fmt::Result {
+        let mut by_component =
+            |name: &str, help: &str, kind: MetricType, value: fn(&LaneGauges) -> u64| {
+                let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+                for lane in lanes {
+                    let labels = [("component", lane.channel.component.as_str())];
+                    let mut family = metric.encode_family(&labels)?;
+                    match kind {
+                        MetricType::Gauge => family.encode_gauge(&wide(value(lane)))?,
+                        _ => family.encode_counter(&value(lane), NO_EXEMPLAR)?,
+                    }
+                }
+                Ok(())
+            };
+        by_component(
+            "outbox",
+            "Records that wait for a component on another host",
+            MetricType::Gauge,
+            |lane| lane.waiting,
+        )?;
+        by_component(
+            "relayed",
+            "Records that have reached a component on another host",
+            MetricType::Counter,
+            |lane| lane.relayed,
+        )?;
+        by_component(
+            "relay_failures",
+            "Attempts to reach a component on another host that failed",
+            MetricType::Counter,
+            |lane| lane.failures,
+        )
+    }
+
+    fn transports(&mut self, transports: &[(String, &str)]) -> fmt::Result {
+        let help = "Whether what leads to other hosts takes anything: its breaker, or whether a \
+                    broker took the last shipment";
+        let mut metric = self
+            .0
+            .encode_descriptor("transport", help, None, MetricType::Gauge)?;
+        for (name, status) in transports {
+            for state in ["closed", "half_open", "open"] {
+                let labels = [("transport", name.as_str()), ("state", state)];
+                let is_so = i64::from(*status == state);
+                metric.encode_family(&labels)?.encode_gauge(&is_so)?;
+            }
+        }
+        Ok(())
+    }
+
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
         let upper = |bucket: usize| match bucket + 1 == histogram.buckets.len() {
             true => f64::INFINITY,
@@ -189,6 +257,10 @@ impl Out<'_> {
             None,
         )
     }
+}
+
+fn wide(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn number(value: usize) -> i64 {

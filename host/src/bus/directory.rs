@@ -62,6 +62,13 @@ impl Directory {
         peer.or(known.broker.as_ref()).cloned()
     }
 
+    /// What kind of broker there is, if there is one.
+    pub fn broker_kind(&self) -> Option<String> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let name = known.broker.as_ref()?.name();
+        Some(name.split(' ').next().unwrap_or(name).to_owned())
+    }
+
     /// Every transport, each once.
     pub fn transports(&self) -> Vec<Arc<dyn Transport>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);

@@ -18,13 +18,19 @@ use redis::{Client, RedisError, aio::ConnectionManager};
 use tokio::sync::OnceCell;
 use xcomponent_core::{input::Parcel, time::Timestamp};
 
-use self::message::Message;
+use self::message::{COMMANDS, CREATE, CROSS, Message};
 use super::{
     SendError, Shipment, Transport,
     broker::{Broker, Door, Place, plain},
     event::Published,
     redis_streams::{self, patience},
 };
+
+/// A channel that every host of this program listens to, that those with an external API do, and that
+/// nobody does: so many do not count.
+const HOSTS: &str = "xcomponent:hosts";
+const HOSTS_WITH_API: &str = "xcomponent:hosts:external";
+const NOBODY: &str = "xcomponent:nobody";
 
 /// Most bytes of one message.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -66,6 +72,26 @@ impl RedisPubSub {
         publish.query_async(&mut self.connection().await?).await
     }
 
+    /// Says what is in a parcel as xcomponent-ai does; whether anybody heard all of it. Hosts of this
+    /// program listen to some of its channels too, for whatever they have, and do not count.
+    async fn tell_foreign(&self, parcel: &Parcel) -> Result<bool, RedisError> {
+        for outgoing in &parcel.deliveries {
+            let (channel, text) = Message::of(outgoing, parcel.source.as_ref()).published();
+            let hosts = match &*channel {
+                CREATE | CROSS => HOSTS,
+                channel if COMMANDS.contains(&channel) => HOSTS_WITH_API,
+                _ => NOBODY,
+            };
+            let both = [(hosts.to_owned(), String::new()), (channel, text)];
+            if let [hosts, all] = *self.publish(&both).await?
+                && all <= hosts
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     async fn deliver(&self, shipment: &Shipment) -> Result<u64, SendError> {
         let text = shipment.to_json();
         if text.len() > MESSAGE_BYTES_MAX {
@@ -83,8 +109,8 @@ impl RedisPubSub {
         // Parcel by parcel, so that what was heard is not said again.
         let mut heard = 0;
         for parcel in &shipment.receive.parcels {
-            let listening = self.publish(&foreign(parcel)).await;
-            if listening.map_err(SendError::unavailable)?.contains(&0) {
+            let is_heard = self.tell_foreign(parcel).await;
+            if !is_heard.map_err(SendError::unavailable)? {
                 break;
             }
             heard = parcel.number;
@@ -94,14 +120,6 @@ impl RedisPubSub {
             heard => Ok(heard),
         }
     }
-}
-
-/// What is in a parcel, as xcomponent-ai says it: channel by channel.
-fn foreign(parcel: &Parcel) -> Vec<(String, String)> {
-    let deliveries = parcel.deliveries.iter();
-    deliveries
-        .map(|outgoing| Message::of(outgoing, parcel.source.as_ref()).published())
-        .collect()
 }
 
 /// Where hosts of this program listen for what is for a component.

@@ -44,6 +44,29 @@ server!(Redis, |redis| redis.url().replacen(
 server!(Nats, |nats| nats.url());
 server!(RabbitMq, |rabbit| rabbit.url());
 
+/// Redis as a broker that keeps nothing.
+struct PubSub(Redis);
+
+impl Server for PubSub {
+    fn address(&self) -> String {
+        self.0.url()
+    }
+
+    fn kill(&mut self) {
+        self.0.kill().expect("it ends");
+    }
+
+    fn restart(&mut self) {
+        self.0.restart().expect("it starts");
+    }
+}
+
+impl PubSub {
+    fn start() -> anyhow::Result<Self> {
+        Redis::start().map(Self)
+    }
+}
+
 /// A host that reaches others through a broker.
 fn through(server: &dyn Server) -> Config {
     let mut config = config();
@@ -163,5 +186,11 @@ macro_rules! all_conform {
         )*
     };
 }
+
+conforms!(
+    redis_pubsub, PubSub:
+    an_order_here_is_paid_there,
+    what_waits_for_the_broker_arrives_once_and_in_order,
+);
 
 all_conform!(redis_streams: Redis, nats: Nats, rabbitmq: RabbitMq);

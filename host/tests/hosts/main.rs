@@ -5,4 +5,5 @@ mod host;
 
 mod brokers;
 mod fleet;
+mod node;
 mod peers;

@@ -144,6 +144,18 @@ async fn a_host_that_is_away_costs_a_caller_nothing_after_a_few_trials() {
     }
     assert_eq!(statuses[..3], [502, 502, 502]);
     assert_eq!(statuses[3..], [503, 503]);
+    let order = shop
+        .host
+        .create("Shop", "Order", &customer("Ada", "1"))
+        .await;
+    shop.host.send(&order, "OPEN", &json!({})).await;
+    let metrics = shop.host.get("/metrics").await;
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    assert!(
+        metrics.contains("xcomponent_outbox{component=\"Bank\"} 1"),
+        "{metrics}"
+    );
+    assert!(metrics.contains("state=\"open\"} 1"), "{metrics}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ pub(super) struct Health {
     /// `ok`, or `ending` with 503.
     status: &'static str,
     mode: &'static str,
-    broker: &'static str,
+    broker: String,
     database: &'static str,
     database_type: &'static str,
     connected_runtimes: usize,
@@ -53,10 +53,16 @@ pub(super) async fn health(
         true => (StatusCode::OK, "ok"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "ending"),
     };
+    let directory = &state.shared.directory;
     let health = Health {
         status: text,
-        mode: "standalone",
-        broker: "in-memory",
+        mode: match directory.transports().is_empty() {
+            true => "standalone",
+            false => "distributed",
+        },
+        broker: directory
+            .broker_kind()
+            .unwrap_or_else(|| "in-memory".to_owned()),
         database: "connected",
         database_type: "memory",
         connected_runtimes: components.len(),

@@ -19,7 +19,7 @@ use xcomponent_core::{
 };
 
 use super::{
-    RedisPubSub,
+    HOSTS, HOSTS_WITH_API, RedisPubSub,
     message::{BROADCASTS, CASCADES, COMMANDS, CREATE, CROSS, Message},
     now, shipments,
 };
@@ -70,9 +70,10 @@ impl Listener<'_> {
             subscribed: HashSet::new(),
             ids: Ids::default(),
         };
-        let mut common = vec![CREATE, CROSS, DISCOVER];
+        let mut common = vec![CREATE, CROSS, DISCOVER, HOSTS];
         if door.external_api {
             common.extend(COMMANDS.iter().chain(&BROADCASTS));
+            common.push(HOSTS_WITH_API);
         }
         listener.sink.subscribe(common).await?;
         listener.follow(door).await?;
@@ -93,6 +94,9 @@ impl Listener<'_> {
                 message = messages.next() => {
                     let Some(message) = message else { return Ok(()) };
                     let channel = message.get_channel_name().to_owned();
+                    if [HOSTS, HOSTS_WITH_API].contains(&&*channel) {
+                        continue;
+                    }
                     if channel == DISCOVER {
                         self.announce(door, "announce").await?;
                     } else if let Ok(text) = message.get_payload::<String>() {
