@@ -43,7 +43,11 @@ pub fn install() -> Result<()> {
 }
 
 /// A port that nobody listens on at this moment.
-fn free_port() -> Result<u16> {
+///
+/// # Errors
+///
+/// If the machine gives none.
+pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("asking for a port")?;
     Ok(listener.local_addr().context("asking for a port")?.port())
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask crash`: kills a real host again and again while clients send it events, and
 //! compares what it kept with what it acknowledged.
 
+mod brokers;
 mod client;
 mod disk;
 mod host;
@@ -48,6 +49,10 @@ pub(crate) struct Crash {
     /// What the host keeps its state in. PostgreSQL is killed and started again as well.
     #[arg(long, value_enum, default_value_t = Store::Sqlite)]
     store: Store,
+    /// Has the copies made on another host, which is reached like this; either host is killed, and
+    /// the broker.
+    #[arg(long, value_enum)]
+    over: Option<Over>,
     /// Fills the disk instead of killing anything, and makes room again; needs root.
     #[arg(long)]
     full_disk: bool,
@@ -63,17 +68,51 @@ enum Store {
     Postgres,
 }
 
+/// How another host is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Over {
+    Http,
+    RedisStreams,
+    Nats,
+    Rabbitmq,
+}
+
+/// Where the accounts are, and where the mirrors.
+#[derive(Clone, Debug)]
+struct Urls {
+    accounts: String,
+    mirrors: String,
+}
+
+impl Urls {
+    /// All on one host.
+    fn of(url: &str) -> Self {
+        Self {
+            accounts: url.to_owned(),
+            mirrors: url.to_owned(),
+        }
+    }
+}
+
 impl Crash {
     /// As often as there is time for in CI, on both kinds of store.
-    pub(crate) fn checks() -> [Self; 2] {
-        let check = |store, kills| Self {
+    pub(crate) fn checks() -> Vec<Self> {
+        let check = |store, over, kills| Self {
             kills,
             seed: 1,
             store,
+            over,
             full_disk: false,
             release: false,
         };
-        [check(Store::Sqlite, 10), check(Store::Postgres, 6)]
+        let mut checks = vec![
+            check(Store::Sqlite, None, 10),
+            check(Store::Postgres, None, 6),
+        ];
+        for over in [Over::Http, Over::RedisStreams, Over::Nats, Over::Rabbitmq] {
+            checks.push(check(Store::Sqlite, Some(over), 4));
+        }
+        checks
     }
 
     pub(crate) fn run(&self) -> Result<()> {
@@ -87,7 +126,8 @@ impl Crash {
         // An earlier run may have left it.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-        fs::write(folder.join("ledger.yaml"), LEDGER).context("writing the definition")?;
+        fs::write(folder.join("ledger.yaml"), LEDGER).context("writing a definition")?;
+        fs::write(folder.join("mirrors.yaml"), MIRRORS).context("writing a definition")?;
         if self.full_disk {
             ensure!(
                 self.store == Store::Sqlite,
@@ -95,6 +135,17 @@ impl Crash {
             );
             say("── a full disk");
             say(&disk::fill_and_compare(&program, &folder)?);
+            return Ok(());
+        }
+        if let Some(over) = self.over {
+            ensure!(
+                self.store == Store::Sqlite,
+                "hosts that are reached over something keep their state in SQLite here"
+            );
+            say(&format!("── crashes of two hosts, over {over:?}"));
+            say(&brokers::kill_and_compare(
+                &program, &folder, over, self.kills, self.seed,
+            )?);
             return Ok(());
         }
         say("── crashes");
@@ -117,7 +168,7 @@ impl Crash {
             None => "sqlite:data/host.db".to_owned(),
         };
         let mut host = Host::start(program, folder, &store, 0)?;
-        let clients = Clients::start(host.url());
+        let clients = Clients::start(&Urls::of(host.url()));
         let mut chance = Chance(self.seed);
         let (mut slowest, mut servers) = (Duration::ZERO, 0);
         for kill in 1..=self.kills {
@@ -143,7 +194,7 @@ impl Crash {
                 say(&format!("   {kill} of {} kills", self.kills));
             }
         }
-        let verdict = clients.stop_and_compare(host.url())?;
+        let verdict = clients.stop_and_compare(&Urls::of(host.url()))?;
         Ok(format!(
             "{} kills ({servers} of the server): {verdict}; slowest start {} ms",
             self.kills,
@@ -159,11 +210,11 @@ struct Clients {
 }
 
 impl Clients {
-    fn start(url: &str) -> Self {
-        let (url, stop): (Arc<str>, _) = (url.into(), Arc::new(AtomicBool::new(false)));
+    fn start(urls: &Urls) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
         let start = |number| {
-            let (url, stop) = (Arc::clone(&url), Arc::clone(&stop));
-            thread::spawn(move || Client::new(number, &url).run(&stop))
+            let (urls, stop) = (urls.clone(), Arc::clone(&stop));
+            thread::spawn(move || Client::new(number, &urls).run(&stop))
         };
         Self {
             threads: (0..CLIENTS).map(start).collect(),
@@ -172,14 +223,14 @@ impl Clients {
     }
 
     /// Lets them finish, and compares what they were told with what a host kept.
-    fn stop_and_compare(self, url: &str) -> Result<Verdict> {
+    fn stop_and_compare(self, urls: &Urls) -> Result<Verdict> {
         self.stop.store(true, Ordering::Release);
         let mut records = Vec::new();
         for thread in self.threads {
             let record = thread.join();
             records.push(record.map_err(|_| anyhow::anyhow!("a client panicked"))??);
         }
-        let verdict = verdict::compare(url, &records, DRAIN)?;
+        let verdict = verdict::compare(urls, &records, DRAIN)?;
         ensure!(
             verdict.problems.is_empty(),
             "{}",
@@ -189,8 +240,8 @@ impl Clients {
     }
 }
 
-/// What the host runs: accounts, each of whose events is copied by a cascade to its mirror, and
-/// alarms that go off by themselves.
+/// Accounts, each of whose events is copied by a cascade to its mirror, and alarms that go off by
+/// themselves.
 const LEDGER: &str = "
 name: Ledger
 version: 1.0.0
@@ -201,13 +252,26 @@ stateMachines:
       - name: Open
       - name: Changed
         cascadingRules:
-          - targetMachine: Mirror
+          - targetComponent: Mirrors
+            targetMachine: Mirror
             event: COPY
             matchingRules:
               - {eventProperty: key, instanceProperty: key}
             payload: {key: '{{key}}'}
     transitions:
       - {from: '*', to: Changed, event: ADD, mergePayload: false}
+  - name: Alarm
+    initialState: Armed
+    states: [{name: Armed}, {name: Rung, type: final}]
+    transitions:
+      - {from: Armed, to: Rung, event: RING, type: timeout, timeoutMs: 400}
+";
+
+/// The mirrors.
+const MIRRORS: &str = "
+name: Mirrors
+version: 1.0.0
+stateMachines:
   - name: Mirror
     initialState: Open
     states: [{name: Open}]
@@ -218,11 +282,6 @@ stateMachines:
         mergePayload: false
         matchingRules:
           - {eventProperty: key, instanceProperty: key}
-  - name: Alarm
-    initialState: Armed
-    states: [{name: Armed}, {name: Rung, type: final}]
-    transitions:
-      - {from: Armed, to: Rung, event: RING, type: timeout, timeoutMs: 400}
 ";
 
 /// Lets time pass.

@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use ureq::Agent;
 
-use super::pause;
+use super::{Urls, pause};
 
 /// Accounts of one client.
 const ACCOUNTS: usize = 4;
@@ -35,18 +35,19 @@ pub(super) struct Record {
 /// One client.
 pub(super) struct Client {
     number: usize,
-    base: String,
+    /// Of the host with the accounts, and of that with the mirrors.
+    bases: [String; 2],
     agent: Agent,
 }
 
 impl Client {
-    pub(super) fn new(number: usize, url: &str) -> Self {
+    pub(super) fn new(number: usize, urls: &Urls) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(20)));
         Self {
             number,
-            base: format!("{url}/v1"),
+            bases: [&urls.accounts, &urls.mirrors].map(|url| format!("{url}/v1")),
             agent: config.build().new_agent(),
         }
     }
@@ -56,12 +57,10 @@ impl Client {
         let mut record = Record::default();
         for n in 0..ACCOUNTS {
             let id = format!("account-{}-{n}", self.number);
-            self.create("Account", &id, &json!({ "key": id }))?;
-            self.create(
-                "Mirror",
-                &format!("mirror-{}-{n}", self.number),
-                &json!({ "key": id }),
-            )?;
+            let context = json!({ "key": id });
+            self.create("Ledger", "Account", &id, &context)?;
+            let mirror = format!("mirror-{}-{n}", self.number);
+            self.create("Mirrors", "Mirror", &mirror, &context)?;
             record.accounts.push((id, Vec::new()));
         }
         let mut n = 0;
@@ -70,7 +69,8 @@ impl Client {
             let (account, events) = &mut record.accounts[n % ACCOUNTS];
             let id = format!("event-{}-{n}", self.number);
             let body = json!({ "event": "ADD", "id": id, "payload": { "n": n } });
-            let answer = self.post(&format!("instances/{account}/events"), &body, &[200])?;
+            let path = format!("{}/instances/{account}/events", self.bases[0]);
+            let answer = self.post(&path, &body, &[200])?;
             if answer["disposition"] != "transitioned" {
                 record
                     .problems
@@ -79,15 +79,16 @@ impl Client {
             events.push(id);
             if n % ALARM_EVERY == 0 {
                 let id = format!("alarm-{}-{n}", self.number);
-                self.create("Alarm", &id, &json!({}))?;
+                self.create("Ledger", "Alarm", &id, &json!({}))?;
                 record.alarms.push(id);
             }
         }
         Ok(record)
     }
 
-    fn create(&self, machine: &str, id: &str, context: &Value) -> Result<()> {
-        let path = format!("components/Ledger/machines/{machine}/instances");
+    fn create(&self, component: &str, machine: &str, id: &str, context: &Value) -> Result<()> {
+        let base = &self.bases[usize::from(component == "Mirrors")];
+        let path = format!("{base}/components/{component}/machines/{machine}/instances");
         let body = json!({ "id": id, "context": context });
         self.post(&path, &body, &[200, 201]).map(drop)
     }
@@ -97,7 +98,7 @@ impl Client {
         loop {
             let request = self
                 .agent
-                .post(format!("{}/{path}", self.base))
+                .post(path)
                 .header("content-type", "application/json");
             let Ok(mut answer) = request.send(body.to_string()) else {
                 pause(AGAIN_AFTER);

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use ureq::Agent;
 
-use super::{Clients, Host, pause};
+use super::{Clients, Host, Urls, pause};
 use crate::command::say;
 
 /// MiB of the disk, and of what takes up room on it until the host is to go on.
@@ -59,7 +59,7 @@ pub(super) fn fill_and_compare(program: &Path, folder: &Path) -> Result<String> 
     let ballast = disk.0.join("ballast");
     fs::write(&ballast, vec![1; DISK_MIB[1] << 20]).context("taking up room")?;
     let host = Host::start(program, folder, "sqlite:disk/host.db", 0)?;
-    let clients = Clients::start(host.url());
+    let clients = Clients::start(&Urls::of(host.url()));
     let reason = until(host.url(), 503).context("waiting for the disk to become full")?;
     say(&format!("   the disk is full: {reason}"));
     pause(WHILE_FULL);
@@ -75,7 +75,7 @@ pub(super) fn fill_and_compare(program: &Path, folder: &Path) -> Result<String> 
     fs::remove_file(&ballast).context("making room")?;
     until(host.url(), 200).context("waiting for the host to go on")?;
     pause(WHILE_FULL / 3);
-    let verdict = clients.stop_and_compare(host.url())?;
+    let verdict = clients.stop_and_compare(&Urls::of(host.url()))?;
     Ok(format!("a full disk: {verdict}"))
 }
 

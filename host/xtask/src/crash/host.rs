@@ -18,9 +18,27 @@ pub(super) struct Host {
 impl Host {
     /// Starts a host in a folder and waits until it serves; port 0 is any that is free.
     pub(super) fn start(program: &Path, folder: &Path, store: &str, port: u16) -> Result<Self> {
+        let arguments = [
+            "ledger.yaml",
+            "mirrors.yaml",
+            "--data",
+            "data",
+            "--store",
+            store,
+        ];
+        Self::start_with(program, folder, &arguments, port)
+    }
+
+    /// The same, told more.
+    pub(super) fn start_with(
+        program: &Path,
+        folder: &Path,
+        arguments: &[&str],
+        port: u16,
+    ) -> Result<Self> {
         let mut process = Command::new(program)
-            .args(["serve", "ledger.yaml", "--json", "--data", "data"])
-            .args(["--store", store, "--port", &port.to_string()])
+            .args(["serve", "--json", "--port", &port.to_string()])
+            .args(arguments)
             // What goes wrong is what is wanted here.
             .env("RUST_LOG", "off")
             .current_dir(folder)
@@ -55,7 +73,7 @@ impl Host {
     }
 
     /// Kills it with SIGKILL.
-    pub(super) fn kill(mut self) -> Result<()> {
+    pub(super) fn kill(&mut self) -> Result<()> {
         self.process.kill().context("killing the host")?;
         self.process.wait().context("waiting for its end")?;
         Ok(())

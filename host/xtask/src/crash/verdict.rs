@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use ureq::Agent;
 
-use super::{client::Record, pause};
+use super::{Urls, client::Record, pause};
 
 /// Wait before the host is asked again whether all has arrived.
 const AGAIN_AFTER: Duration = Duration::from_millis(200);
@@ -36,9 +36,9 @@ impl fmt::Display for Verdict {
 }
 
 /// Compares; what is on its way may take so long.
-pub(super) fn compare(url: &str, records: &[Record], drain: Duration) -> Result<Verdict> {
+pub(super) fn compare(urls: &Urls, records: &[Record], drain: Duration) -> Result<Verdict> {
     let reader = Reader {
-        base: format!("{url}/v1"),
+        bases: [&urls.accounts, &urls.mirrors].map(|url| format!("{url}/v1")),
         agent: Agent::config_builder()
             .http_status_as_error(false)
             .build()
@@ -55,7 +55,8 @@ pub(super) fn compare(url: &str, records: &[Record], drain: Duration) -> Result<
 }
 
 struct Reader {
-    base: String,
+    /// Of the host with the accounts, and of that with the mirrors.
+    bases: [String; 2],
     agent: Agent,
 }
 
@@ -81,7 +82,7 @@ impl Reader {
         acknowledged: &[String],
         verdict: &mut Verdict,
     ) -> Result<()> {
-        let history = self.history(account)?;
+        let history = self.history(0, account)?;
         let handled: Vec<&str> = transitions(&history, "ADD").collect();
         let seen = counted(handled.iter().copied());
         for (event, times) in &seen {
@@ -106,11 +107,14 @@ impl Reader {
         verdict.events += acknowledged.len();
 
         let mirror = account.replace("account", "mirror");
-        let history = self.history(&mirror)?;
+        let history = self.history(1, &mirror)?;
         let copies = history
             .iter()
             .filter(|record| record["event"]["name"] == "COPY");
-        let copied = counted(copies.filter_map(|record| record["caused_by"].as_str()));
+        let copies: Vec<&str> = copies
+            .filter_map(|record| record["caused_by"].as_str())
+            .collect();
+        let copied = counted(copies.iter().copied());
         for event in seen.keys() {
             let times = copied.get(event).copied().unwrap_or_default();
             if times != 1 {
@@ -119,12 +123,17 @@ impl Reader {
                     .push(format!("the cascade of {event} arrived {times} times"));
             }
         }
+        if copies.len() == handled.len() && copies != handled {
+            verdict
+                .problems
+                .push(format!("the cascades of {account} are not in order"));
+        }
         verdict.cascades += copied.len();
         Ok(())
     }
 
     fn look_at_alarm(&self, alarm: &str, verdict: &mut Verdict) -> Result<()> {
-        let history = self.history(alarm)?;
+        let history = self.history(0, alarm)?;
         let rung = transitions(&history, "RING").count();
         if rung != 1 {
             verdict.problems.push(format!("{alarm} rang {rung} times"));
@@ -134,12 +143,15 @@ impl Reader {
     }
 
     /// Everything that happened to an instance, the first first.
-    fn history(&self, instance: &str) -> Result<Vec<Value>> {
+    fn history(&self, host: usize, instance: &str) -> Result<Vec<Value>> {
         let mut history = Vec::new();
         let mut cursor = String::new();
         loop {
             let path = format!("instances/{instance}/history?limit=1000{cursor}");
-            let answer = self.agent.get(format!("{}/{path}", self.base)).call();
+            let answer = self
+                .agent
+                .get(format!("{}/{path}", self.bases[host]))
+                .call();
             let mut answer = answer.with_context(|| format!("asking for {path}"))?;
             let text = answer
                 .body_mut()
