@@ -19,7 +19,7 @@ pub mod shipment;
 
 mod intake;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use futures_util::future::BoxFuture;
 
@@ -34,6 +34,11 @@ pub trait Transport: Send + Sync + 'static {
     /// Takes one there. When this is done, the other end, or what stores it on the way, has it for
     /// good; says up to which parcel of the stream that is so.
     fn send<'a>(&'a self, shipment: &'a Shipment) -> BoxFuture<'a, Result<u64, SendError>>;
+
+    /// How long it may still forget what it has acknowledged, when it is started anew.
+    fn settles_after(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// The host it leads to, if it leads to one that can be asked.
     fn peer(&self) -> Option<&Peer> {
@@ -74,6 +79,10 @@ pub enum SendError {
     /// It may later.
     #[error("{0}")]
     Unavailable(String),
+    /// It was started anew, and may have forgotten what it acknowledged lately: that is to be sent
+    /// again first.
+    #[error("it was started anew")]
+    Restarted,
     /// It has more bytes than are taken at once.
     #[error("it has {bytes} bytes, and at most {most} are taken")]
     TooLarge {

@@ -259,9 +259,8 @@ impl Amqp {
             tokio::select! {
                 taken_in = intake.next() => {
                     let Ok(deliveries) = taken_in else { return Ok(()) };
-                    // One acknowledgement is for all up to it.
-                    if let Some(last) = deliveries.last() {
-                        last.ack(BasicAckOptions { multiple: true }).await?;
+                    for delivery in deliveries {
+                        delivery.ack(BasicAckOptions::default()).await?;
                     }
                 }
                 delivery = deliveries.next(), if intake.has_room() => {

@@ -4,6 +4,8 @@
 //! Shipments are handed over in the order in which they came, without waiting for the one before, so
 //! that one commit serves many. If one is not taken in, those behind it are not either, and all of
 //! them are handed over again after a while; what was taken in already is known by its number.
+//! One before which others are missing waits for them: a sender that learns that its broker has
+//! forgotten something sends it again. After [`GAP_MAX`] nobody will, and it goes on without.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -18,10 +20,15 @@ const WINDOW_MAX: usize = 64;
 /// Wait after one that was not taken in: doubled from the first to the last.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(5), Duration::from_secs(1)];
 
+/// How long a shipment waits for those that are missing before it.
+const GAP_MAX: Duration = Duration::from_secs(30);
+
 /// Shipments on their way in; each with what acknowledges it.
 pub(super) struct Intake<A> {
     inlet: Arc<dyn Inlet>,
     waiting: VecDeque<Waiting<A>>,
+    /// Those before which others are missing, and until when they wait.
+    held: Vec<(Instant, Waiting<A>)>,
     failures: u32,
     again_at: Option<Instant>,
 }
@@ -29,6 +36,8 @@ pub(super) struct Intake<A> {
 struct Waiting<A> {
     shipment: Shipment,
     token: A,
+    /// Until when it waits for what is missing before it.
+    gap_until: Option<Instant>,
     taken_in: Option<BoxFuture<'static, Result<u64, TakeInError>>>,
 }
 
@@ -42,6 +51,7 @@ impl<A> Intake<A> {
         Self {
             inlet,
             waiting: VecDeque::new(),
+            held: Vec::new(),
             failures: 0,
             again_at: None,
         }
@@ -49,12 +59,16 @@ impl<A> Intake<A> {
 
     /// Whether another may be handed over.
     pub(super) fn has_room(&self) -> bool {
-        self.waiting.len() < WINDOW_MAX && self.again_at.is_none()
+        self.waiting.len() + self.held.len() < WINDOW_MAX && self.again_at.is_none()
     }
 
     /// What acknowledges those that are on their way.
     pub(super) fn tokens(&self) -> impl Iterator<Item = &A> {
-        self.waiting.iter().map(|waiting| &waiting.token)
+        let held = self.held.iter().map(|(_, waiting)| waiting);
+        self.waiting
+            .iter()
+            .chain(held)
+            .map(|waiting| &waiting.token)
     }
 
     /// Hands one over, the next of its source.
@@ -63,6 +77,7 @@ impl<A> Intake<A> {
         self.waiting.push_back(Waiting {
             shipment,
             token,
+            gap_until: None,
             taken_in,
         });
     }
@@ -80,7 +95,8 @@ impl<A> Intake<A> {
                 self.hand_over_again();
             }
             let Some(first) = self.waiting.front_mut() else {
-                return std::future::pending().await;
+                self.wait_for_missing().await;
+                continue;
             };
             let Some(taken_in) = &mut first.taken_in else {
                 self.hand_over_again();
@@ -91,17 +107,16 @@ impl<A> Intake<A> {
             match done {
                 Ok(_) => {
                     self.failures = 0;
-                    return Ok(self.pop());
+                    let tokens = self.pop();
+                    self.let_go(|_| true);
+                    return Ok(tokens);
                 }
                 Err(TakeInError::NotHere(_)) => return Err(Gone),
-                Err(TakeInError::Gap { through }) => {
-                    let stream = &first.shipment.receive.stream;
-                    tracing::error!(
-                        %stream,
-                        "what follows parcel {through} got lost on its way; it goes on without"
-                    );
-                    first.shipment = first.shipment.clone().despite_gap();
-                    self.hand_over_again();
+                Err(TakeInError::Gap { .. }) => {
+                    let until = first.gap_until.unwrap_or_else(|| Instant::now() + GAP_MAX);
+                    first.gap_until = Some(until);
+                    let held = self.waiting.pop_front().map(|held| (until, held));
+                    self.held.extend(held);
                 }
                 Err(TakeInError::Busy(why)) => {
                     if self.failures == 0 {
@@ -115,6 +130,37 @@ impl<A> Intake<A> {
                         .for_each(|waiting| waiting.taken_in = None);
                 }
             }
+        }
+    }
+
+    /// Waits until one has waited for too long for what is missing before it.
+    async fn wait_for_missing(&mut self) {
+        let Some(until) = self.held.iter().map(|(until, _)| *until).min() else {
+            return std::future::pending().await;
+        };
+        sleep_until(until).await;
+        for (_, waiting) in self.held.iter_mut().filter(|(at, _)| *at <= until) {
+            tracing::error!(
+                stream = %waiting.shipment.receive.stream,
+                "what comes before parcel {} got lost on its way; it goes on without",
+                waiting.shipment.last()
+            );
+            waiting.shipment = waiting.shipment.clone().despite_gap();
+        }
+        self.let_go(|at| at <= until);
+    }
+
+    /// Hands over again what waited for something before it.
+    fn let_go(&mut self, which: impl Fn(Instant) -> bool) {
+        if self.held.is_empty() {
+            return;
+        }
+        let held = std::mem::take(&mut self.held);
+        let (free, held): (Vec<_>, Vec<_>) = held.into_iter().partition(|(at, _)| which(*at));
+        self.held = held;
+        for (_, mut waiting) in free {
+            waiting.taken_in = Some(self.inlet.take_in(waiting.shipment.clone()));
+            self.waiting.push_back(waiting);
         }
     }
 

@@ -10,8 +10,8 @@
 //! a message is given to a host before it is put aside, in `xcomponent_dead`.
 
 use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -50,6 +50,9 @@ const ACK_PENDING_MAX: i64 = 64;
 /// How often a message is given to a host, where the address says nothing.
 const DELIVER_MAX: i64 = 100;
 
+/// After that a server has written what it acknowledged.
+const SETTLES_AFTER: Duration = Duration::from_secs(3);
+
 /// Where what nobody can read is put aside.
 const DEAD: &str = "xcomponent_dead";
 
@@ -63,8 +66,8 @@ pub struct Nats {
     replicas: usize,
     max_deliver: i64,
     client: OnceCell<Client>,
-    /// Streams that are known to be there.
-    made: Mutex<HashSet<String>>,
+    /// Streams that are known to be there, and on which connection that was.
+    made: Mutex<HashMap<String, u64>>,
 }
 
 impl Nats {
@@ -128,7 +131,7 @@ impl Nats {
 
     /// Makes the stream of a component, if it is not there.
     async fn stream(&self, context: &Context, name: &str) -> Result<(), String> {
-        if self.made().contains(name) {
+        if self.made().contains_key(name) {
             return Ok(());
         }
         let made = context.get_or_create_stream(StreamConfig {
@@ -143,11 +146,12 @@ impl Nats {
             ..StreamConfig::default()
         });
         made.await.map_err(|error| error.to_string())?;
-        self.made().insert(name.to_owned());
+        let connects = connects(context);
+        self.made().insert(name.to_owned(), connects);
         Ok(())
     }
 
-    fn made(&self) -> MutexGuard<'_, HashSet<String>> {
+    fn made(&self) -> MutexGuard<'_, HashMap<String, u64>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -156,6 +160,11 @@ impl Nats {
         let name = stream(&(shipment.tenant.clone(), shipment.component.clone()));
         let made = self.stream(&context, &name).await;
         made.map_err(SendError::Unavailable)?;
+        let now = connects(&context);
+        let before = self.made().insert(name.clone(), now);
+        if before.is_some_and(|before| before != now) {
+            return Err(SendError::Restarted);
+        }
         let text = shipment.to_json();
         let bytes = text.len();
         let receive = &shipment.receive;
@@ -172,8 +181,9 @@ impl Nats {
                 })
             }
             Err(error) => {
-                // Somebody may have removed it.
-                self.made().remove(&name);
+                if error.kind() == PublishErrorKind::StreamNotFound {
+                    self.made().remove(&name);
+                }
                 Err(SendError::unavailable(error))
             }
         }
@@ -265,6 +275,11 @@ impl Transport for Nats {
         &self.name
     }
 
+    /// A server by itself writes what it has acknowledged a little later.
+    fn settles_after(&self) -> Duration {
+        SETTLES_AFTER
+    }
+
     fn send<'a>(&'a self, shipment: &'a Shipment) -> BoxFuture<'a, Result<u64, SendError>> {
         self.deliver(shipment).boxed()
     }
@@ -293,6 +308,12 @@ impl Keeper for Nats {
         }
         .boxed()
     }
+}
+
+/// How often the connection was made.
+fn connects(context: &Context) -> u64 {
+    let statistics = context.client().statistics();
+    statistics.connects.load(Ordering::Relaxed)
 }
 
 /// The stream of a component, and its only subject.

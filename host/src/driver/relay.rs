@@ -197,9 +197,7 @@ impl Driver {
                     false => 0,
                 };
             }
-            if self.lane.is_due(NOTED_AFTER) {
-                self.note().await;
-            }
+            self.note_if_due(NOTED_AFTER).await;
         }
     }
 
@@ -219,6 +217,10 @@ impl Driver {
                     "{error}: what it had later is sent by nobody any more"
                 );
                 *shipment = shipment.clone().despite_gap();
+            }
+            SendError::Restarted => {
+                shipment.receive.parcels.clear();
+                backlog.begin_again(&self.lane);
             }
             SendError::TooLarge { .. } if shipment.receive.parcels.len() > 1 => {
                 backlog.give_back(shipment);
@@ -254,7 +256,7 @@ impl Driver {
         if !self.lane.is_noted() {
             tokio::select! {
                 () = self.lane.news.notified() => {}
-                () = tokio::time::sleep(NOTED_AFTER) => self.note().await,
+                () = tokio::time::sleep(NOTED_AFTER) => self.note_if_due(Duration::ZERO).await,
             }
         } else {
             self.lane.news.notified().await;
@@ -288,8 +290,14 @@ impl Driver {
         matches!(parked, Reply::Returned)
     }
 
-    /// Has the store know what has arrived.
-    async fn note(&self) {
+    /// Has the store know what has arrived, if it did not for so long.
+    async fn note_if_due(&self, after: Duration) {
+        let Channel { tenant, component } = &self.lane.channel;
+        let transport = self.directory.find(tenant, component);
+        let settles_after = transport.map_or(Duration::ZERO, |it| it.settles_after());
+        if !self.lane.is_due(after, settles_after) {
+            return;
+        }
         let (noted, through) = self.lane.unnoted();
         let channel = self.lane.channel.clone();
         let asked = self

@@ -59,6 +59,10 @@ struct State {
     noted: Position,
     noted_at: Instant,
     arrived_since: u64,
+    /// What has arrived and what carried it may still forget: when, up to where, how many.
+    settling: VecDeque<(Instant, Position, u64)>,
+    /// Up to here it does not.
+    settled: Position,
     waiting: u64,
     relayed: u64,
     failures: u64,
@@ -93,6 +97,8 @@ impl Lane {
                 noted: outlet.through,
                 noted_at: Instant::now(),
                 arrived_since: 0,
+                settling: VecDeque::new(),
+                settled: outlet.through,
                 waiting: outlet.waiting,
                 relayed: 0,
                 failures: 0,
@@ -123,6 +129,8 @@ impl Lane {
             return;
         }
         state.through = Position(shipment.last());
+        let through = state.through;
+        state.settling.push_back((Instant::now(), through, parcels));
         state.arrived_since += parcels;
         state.relayed += parcels;
         state.waiting = state.waiting.saturating_sub(parcels);
@@ -147,17 +155,35 @@ impl Lane {
         state.noted == state.through
     }
 
-    /// Whether it is time that the store knows what has arrived.
-    pub(super) fn is_due(&self, after: Duration) -> bool {
-        let state = self.state();
-        state.noted != state.through
+    /// Whether it is time that the store knows what has arrived and is not forgotten any more.
+    pub(super) fn is_due(&self, after: Duration, settles_after: Duration) -> bool {
+        let mut state = self.state();
+        while let Some((_, through, _)) = state
+            .settling
+            .pop_front_if(|(at, ..)| at.elapsed() >= settles_after)
+        {
+            state.settled = through;
+        }
+        state.noted != state.settled
             && (state.noted_at.elapsed() >= after || state.arrived_since >= UNNOTED_MAX)
+    }
+
+    /// What carried it was started anew: what it may have forgotten waits again.
+    fn forgotten(&self) -> Position {
+        let mut state = self.state();
+        let again: u64 = state.settling.drain(..).map(|(.., parcels)| parcels).sum();
+        state.waiting += again;
+        state.relayed = state.relayed.saturating_sub(again);
+        state.through = state.settled;
+        state.at_hand.clear();
+        state.is_behind = true;
+        state.settled
     }
 
     /// From where up to where it does not know it.
     pub(super) fn unnoted(&self) -> (Position, Position) {
         let state = self.state();
-        (state.noted, state.through)
+        (state.noted, state.settled)
     }
 
     /// The store knows it up to here.
@@ -238,6 +264,12 @@ impl Backlog {
         let rest = shipment.receive.parcels.drain(1..);
         rest.rev()
             .for_each(|parcel| self.parcels.push_front(parcel));
+    }
+
+    /// Begins again with what the other end may have forgotten.
+    pub(super) fn begin_again(&mut self, lane: &Lane) {
+        self.parcels.clear();
+        self.last = lane.forgotten().0;
     }
 
     /// After which record the store is to be read, and how many from there on, if the lane is
