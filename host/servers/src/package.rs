@@ -33,11 +33,10 @@ impl Package {
     fn look(&self) -> Option<PathBuf> {
         let path = env::var_os("PATH").unwrap_or_default();
         let mut folders = env::split_paths(&path).chain([PathBuf::from(BESIDES)]);
-        let program = folders.find_map(|folder| {
+        folders.find_map(|folder| {
             let program = folder.join(self.program);
             program.exists().then_some(program)
-        });
-        program
+        })
     }
 
     /// Installs it, if it is missing and this process is root's. What the package would start is

@@ -147,6 +147,9 @@ impl RedisStreams {
     }
 }
 
+/// A message: its id, and what should be a shipment.
+type Found = (String, Option<String>);
+
 /// Reads one stream.
 struct Reader {
     key: String,
@@ -175,7 +178,7 @@ impl Reader {
     }
 
     /// Asks for what comes next.
-    fn ask(&self) -> BoxFuture<'static, Result<Vec<(String, Option<String>)>, RedisError>> {
+    fn ask(&self) -> BoxFuture<'static, Result<Vec<Found>, RedisError>> {
         let mut read = redis::cmd("XREADGROUP");
         read.arg("GROUP")
             .arg(GROUP)
@@ -206,7 +209,7 @@ impl Reader {
     }
 
     /// Hands over what was read.
-    async fn take(&mut self, messages: Vec<(String, Option<String>)>) -> Result<(), RedisError> {
+    async fn take(&mut self, messages: Vec<Found>) -> Result<(), RedisError> {
         if let Some(after) = &mut self.after {
             match messages.last() {
                 Some((last, _)) => after.clone_from(last),

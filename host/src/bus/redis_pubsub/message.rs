@@ -248,84 +248,15 @@ impl Message {
 
     /// The same as something that is sent, under this id.
     pub(super) fn outgoing(self, id: EventId, now: Timestamp) -> Result<Outgoing, String> {
-        let component = self.component();
-        let select = |machine: Option<String>, state: Option<String>, filters: Vec<Filter>| {
-            let by = match filters.is_empty() {
-                true => SelectBy::MachineRules,
-                false => SelectBy::Conditions(
-                    filters
-                        .into_iter()
-                        .map(Filter::read)
-                        .collect::<Result<_, _>>()?,
-                ),
-            };
-            Ok::<_, String>(Target::Selection(Arc::new(Selector {
-                component: component.clone(),
-                machine: machine.map(MachineName::new),
-                state: state.filter(|state| state != "*").map(StateName::new),
-                by,
-            })))
+        let (to, name, payload) = self.said(&id)?;
+        let payload = match payload.as_ref().map(|payload| payload.get()) {
+            None | Some("null") => Json::empty(),
+            Some(text) => Json::parse(text).map_err(|error| error.to_string())?,
         };
-        let (to, name, payload) = match self {
-            Self::Cascade(Cascade {
-                target_machine,
-                target_state,
-                event,
-                filters,
-                ..
-            }) => {
-                let to = select(Some(target_machine), target_state, filters)?;
-                (to, event.name, event.payload)
-            }
-            Self::Cross(Cross {
-                target_machine,
-                event,
-                matching_rules,
-                ..
-            }) => {
-                let filters = matching_rules.into_iter().map(Filter::of_rule).collect();
-                let to = select(target_machine, None, filters)?;
-                (to, event.name, event.payload)
-            }
-            Self::Broadcast(Broadcast {
-                machine_name,
-                current_state,
-                event,
-                filters,
-                ..
-            }) => {
-                let to = select(Some(machine_name), current_state, filters)?;
-                (to, event.name, event.payload)
-            }
-            Self::Command(Command {
-                instance_id, event, ..
-            }) => {
-                let id = InstanceId::parse(&instance_id).map_err(|error| error.to_string())?;
-                let to = Target::Instance { component, id };
-                (to, event.name, event.payload)
-            }
-            Self::Create(Create {
-                machine_name,
-                context,
-                ..
-            }) => {
-                let to = Target::Create {
-                    component,
-                    machine: machine_name.map(MachineName::new),
-                    id: InstanceId::derive(&id, 1, None),
-                    parent: None,
-                };
-                (to, CREATED.to_owned(), context)
-            }
-        };
-        let payload = payload.map_or("{}".to_owned(), |payload| match payload.get() {
-            "null" => "{}".to_owned(),
-            text => text.to_owned(),
-        });
         let event = Event {
             id: id.clone(),
             name: EventName::new(name),
-            payload: Json::parse(&payload).map_err(|error| error.to_string())?,
+            payload,
             at: now,
         };
         let outgoing = Outgoing {
@@ -338,6 +269,63 @@ impl Message {
         check(&outgoing)?;
         Ok(outgoing)
     }
+
+    /// Whom it is for, and what is said.
+    fn said(self, id: &EventId) -> Result<(Target, String, Option<Box<RawValue>>), String> {
+        let component = self.component();
+        Ok(match self {
+            Self::Cascade(said) => {
+                let machine = Some(said.target_machine);
+                let to = selection(component, machine, said.target_state, said.filters)?;
+                (to, said.event.name, said.event.payload)
+            }
+            Self::Cross(said) => {
+                let filters = said.matching_rules.into_iter().map(Filter::of_rule);
+                let to = selection(component, said.target_machine, None, filters.collect())?;
+                (to, said.event.name, said.event.payload)
+            }
+            Self::Broadcast(said) => {
+                let machine = Some(said.machine_name);
+                let to = selection(component, machine, said.current_state, said.filters)?;
+                (to, said.event.name, said.event.payload)
+            }
+            Self::Command(said) => {
+                let id = InstanceId::parse(&said.instance_id).map_err(|error| error.to_string())?;
+                let to = Target::Instance { component, id };
+                (to, said.event.name, said.event.payload)
+            }
+            Self::Create(said) => {
+                let to = Target::Create {
+                    component,
+                    machine: said.machine_name.map(MachineName::new),
+                    id: InstanceId::derive(id, 1, None),
+                    parent: None,
+                };
+                (to, CREATED.to_owned(), said.context)
+            }
+        })
+    }
+}
+
+/// The instances that are meant: by these filters, or by the machine's own rules.
+fn selection(
+    component: ComponentName,
+    machine: Option<String>,
+    state: Option<String>,
+    filters: Vec<Filter>,
+) -> Result<Target, String> {
+    let by = if filters.is_empty() {
+        SelectBy::MachineRules
+    } else {
+        let conditions = filters.into_iter().map(Filter::read);
+        SelectBy::Conditions(conditions.collect::<Result<_, _>>()?)
+    };
+    Ok(Target::Selection(Arc::new(Selector {
+        component,
+        machine: machine.map(MachineName::new),
+        state: state.filter(|state| state != "*").map(StateName::new),
+        by,
+    })))
 }
 
 impl SaidEvent {

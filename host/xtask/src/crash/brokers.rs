@@ -109,7 +109,7 @@ pub(super) fn kill_and_compare(
             brokers += 1;
             continue;
         }
-        let victim = usize::from(chance.next() % 2 == 0);
+        let victim = usize::from(chance.next().is_multiple_of(2));
         let port = hosts[victim].port();
         hosts[victim].kill()?;
         hosts[victim] = start(&between, victim, port)?;
