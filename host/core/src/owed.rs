@@ -191,8 +191,6 @@ struct Open {
     selections: Vec<Selection>,
     /// The shard that wrote it.
     source: usize,
-    /// Instances that its selections chose.
-    chosen: Vec<InstanceId>,
 }
 
 /// A selection that not every shard has taken in.
@@ -201,6 +199,8 @@ struct Selection {
     event: EventId,
     /// Whether it went no further than the shard that made it.
     ends_there: bool,
+    /// Instances that it chose.
+    chosen: Vec<InstanceId>,
 }
 
 impl Open {
@@ -282,6 +282,7 @@ impl Owed {
                 Target::Selection(_) => selections.push(Selection {
                     event: outgoing.event.id.clone(),
                     ends_there: exhausted(&outgoing.cause).is_some(),
+                    chosen: Vec::new(),
                 }),
             }
         }
@@ -293,7 +294,11 @@ impl Owed {
             if let Some(sender) = self.selections.get(&key).copied()
                 && let Some(open) = self.open.get_mut(&sender)
             {
-                open.chosen.extend(selected.instances.iter().cloned());
+                let selections = open.selections.iter_mut();
+                for selection in selections.filter(|own| own.event == selected.event.id) {
+                    let chosen = selected.instances.iter().cloned();
+                    selection.chosen.extend(chosen);
+                }
             }
         }
         for earlier in replaced {
@@ -314,7 +319,6 @@ impl Owed {
                 letters,
                 selections,
                 source: source_of(&record.body, placement),
-                chosen: Vec::new(),
             },
         );
     }
@@ -350,44 +354,69 @@ impl Owed {
     /// What is owed, in the order in which it was sent.
     pub fn debts(&self) -> Vec<Debt> {
         let mut debts = Vec::new();
+        let mut slices: HashMap<(&TenantId, &EventId), Vec<u64>, FixedState> = HashMap::default();
+        for (position, open) in &self.open {
+            if let Body::Selected(selected) = &open.record.body {
+                let key = (&open.record.tenant, &selected.event.id);
+                slices.entry(key).or_default().push(*position);
+            }
+        }
         for (position, open) in &self.open {
             let tenant = &open.record.tenant;
-            let mut owe = |what| {
-                debts.push(Debt {
-                    tenant: tenant.clone(),
-                    what,
-                });
+            let mut owe_chosen = |event, debts: &mut Vec<Debt>| {
+                let slices = slices.remove(&(tenant, event)).into_iter().flatten();
+                slices.for_each(|position| self.owe_chosen(position, debts));
             };
-            let is_open = |id: &InstanceId, event: EventId| {
-                let address = (tenant.clone(), id.clone(), event);
-                self.letters.get(&address) == Some(position)
+            let owe = |what| Debt {
+                tenant: tenant.clone(),
+                what,
             };
             for outgoing in sent_by(&open.record.body) {
                 match &outgoing.to {
                     Target::Instance { id, .. } | Target::Create { id, .. } => {
-                        if is_open(id, outgoing.event.id.clone()) {
-                            owe(Undelivered::Sent(Box::new(outgoing.clone())));
+                        if self.is_open(*position, tenant, id, outgoing.event.id.clone()) {
+                            debts.push(owe(Undelivered::Sent(Box::new(outgoing.clone()))));
                         }
                     }
                     Target::Selection(_) => {
+                        // What was chosen for it comes before what was sent after it.
+                        owe_chosen(&outgoing.event.id, &mut debts);
                         let unselected = self.unselected(*position, open, outgoing);
-                        let unselected = unselected.map(Box::new);
-                        unselected
-                            .map(Undelivered::Selection)
-                            .into_iter()
-                            .for_each(&mut owe);
+                        let unselected = unselected.map(Box::new).map(Undelivered::Selection);
+                        debts.extend(unselected.map(owe));
                     }
                 }
             }
             if let Body::Selected(selected) = &open.record.body {
-                for id in &selected.instances {
-                    if is_open(id, selected.event.id.at(id)) {
-                        owe(Undelivered::Chosen(Arc::clone(selected), id.clone()));
-                    }
-                }
+                owe_chosen(&selected.event.id, &mut debts);
             }
         }
         debts
+    }
+
+    /// What a slice of a selection chose and nobody recorded.
+    fn owe_chosen(&self, position: u64, debts: &mut Vec<Debt>) {
+        let Some(open) = self.open.get(&position) else {
+            return;
+        };
+        let Body::Selected(selected) = &open.record.body else {
+            return;
+        };
+        let tenant = &open.record.tenant;
+        for id in &selected.instances {
+            if self.is_open(position, tenant, id, selected.event.id.at(id)) {
+                debts.push(Debt {
+                    tenant: tenant.clone(),
+                    what: Undelivered::Chosen(Arc::clone(selected), id.clone()),
+                });
+            }
+        }
+    }
+
+    /// Whether nobody has recorded what a record sent to an instance.
+    fn is_open(&self, position: u64, tenant: &TenantId, id: &InstanceId, event: EventId) -> bool {
+        let address = (tenant.clone(), id.clone(), event);
+        self.letters.get(&address) == Some(&position)
     }
 
     fn unselected(&self, position: u64, open: &Open, outgoing: &Outgoing) -> Option<Unselected> {
@@ -401,7 +430,7 @@ impl Owed {
         Some(Unselected {
             outgoing: outgoing.clone(),
             partitions,
-            chosen: open.chosen.clone(),
+            chosen: selection.chosen.clone(),
         })
     }
 

@@ -6,6 +6,7 @@
 //! engine's code; [`property`] says what must hold besides. The same seed gives the same trace.
 
 pub mod blueprint;
+pub mod fleet;
 pub mod guest;
 pub mod log;
 pub mod model;

@@ -1,17 +1,20 @@
 //! Runs the simulator over many seeds; a failing one is made smaller and printed.
 //!
-//! `xcomponent-sim --seeds N --from N --steps N [--without Kind,Kind] [--trace]`
+//! `xcomponent-sim --seeds N --from N --steps N [--without Kind,Kind] [--trace] [--fleet]`
 
 #![expect(clippy::print_stdout, reason = "it is a command line tool")]
 
 use std::process::ExitCode;
 
-use xcomponent_sim::{Plan, plan::Kind, run, shrink};
+use xcomponent_sim::{Plan, fleet, plan::Kind, run, shrink};
 
 fn main() -> ExitCode {
     let (seeds, from) = (number("--seeds", 1_000), number("--from", 0));
     let steps = number("--steps", 500);
     let shows_all = std::env::args().any(|argument| argument == "--trace");
+    if std::env::args().any(|argument| argument == "--fleet") {
+        return fleets(from, seeds, steps);
+    }
     let mut records = 0;
     for seed in from..from.saturating_add(seeds) {
         let plan = Plan {
@@ -32,6 +35,22 @@ fn main() -> ExitCode {
         }
     }
     println!("{seeds} seeds of {steps} steps from {from}: {records} records, as they should be");
+    ExitCode::SUCCESS
+}
+
+/// The same for several hosts.
+fn fleets(from: u64, seeds: u64, steps: u64) -> ExitCode {
+    let mut crossed = 0;
+    for seed in from..from.saturating_add(seeds) {
+        match fleet::run(seed, steps) {
+            Ok(tally) => crossed += tally.crossed,
+            Err(failure) => {
+                println!("{failure}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    println!("{seeds} fleets of {steps} steps from {from}: {crossed} events crossed, once each");
     ExitCode::SUCCESS
 }
 

@@ -1,7 +1,7 @@
 //! Some hundred seeds, all as they should be.
 
 use xcomponent_sim::{
-    Plan,
+    Plan, fleet,
     plan::{Bug, Kind},
     run,
 };
@@ -25,6 +25,22 @@ fn seeds_that_found_something_are_as_they_should_be() {
             panic!("{failure}");
         }
     }
+}
+
+#[test]
+fn hundreds_of_fleets_lose_nothing_and_do_nothing_twice() {
+    let tallies: Vec<_> = (0..600)
+        .map(|seed| fleet::run(seed, 600).unwrap_or_else(|failure| panic!("{failure}")))
+        .collect();
+    let sum = |of: fn(&fleet::Tally) -> u64| tallies.iter().map(of).sum::<u64>();
+    let reached = [
+        sum(|tally| tally.crossed as u64),
+        sum(|tally| tally.repeated),
+        sum(|tally| tally.crashes),
+        sum(|tally| tally.truncations),
+        sum(|tally| tally.forgotten),
+    ];
+    assert!(reached.iter().all(|times| *times > 100), "{reached:?}");
 }
 
 #[test]
