@@ -23,6 +23,9 @@ const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(5), Duration::from_sec
 /// How long a shipment waits for those that are missing before it.
 const GAP_MAX: Duration = Duration::from_secs(30);
 
+/// The same for a stream of which nothing is known here: most likely this host has lost what it had.
+const UNKNOWN_MAX: Duration = Duration::from_secs(3);
+
 /// Shipments on their way in; each with what acknowledges it.
 pub(super) struct Intake<A> {
     inlet: Arc<dyn Inlet>,
@@ -112,8 +115,10 @@ impl<A> Intake<A> {
                     return Ok(tokens);
                 }
                 Err(TakeInError::NotHere(_)) => return Err(Gone),
-                Err(TakeInError::Gap { .. }) => {
-                    let until = first.gap_until.unwrap_or_else(|| Instant::now() + GAP_MAX);
+                Err(TakeInError::Gap { through }) => {
+                    let patience = if through == 0 { UNKNOWN_MAX } else { GAP_MAX };
+                    let until = first.gap_until;
+                    let until = until.unwrap_or_else(|| Instant::now() + patience);
                     first.gap_until = Some(until);
                     let held = self.waiting.pop_front().map(|held| (until, held));
                     self.held.extend(held);

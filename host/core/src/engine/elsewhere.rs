@@ -60,7 +60,7 @@ impl Engine {
         self.components.active(tenant, component).is_none() && is_meant()
     }
 
-    /// Takes in what is new of a stream. One that was never heard of begins wherever it does.
+    /// Takes in what is new of a stream, if nothing is missing before it.
     pub(crate) fn receive_parcels(&mut self, ticket: Ticket, tenant: &TenantId, receive: Receive) {
         let Receive {
             stream,
@@ -72,7 +72,7 @@ impl Engine {
         let Some(last) = parcels.last().map(|parcel| parcel.number) else {
             return self.reply(ticket, Reply::Received { through: known });
         };
-        if before.is_some() && follow_on(known, &parcels).is_none() {
+        if follow_on(known, &parcels).is_none() {
             return self.reply(ticket, Reply::Refused(Refused::Gap { through: known }));
         }
         let mut deliveries = Vec::new();
