@@ -204,20 +204,25 @@ impl Host {
         }
     }
 
+    /// What one record sent to a shard comes all at once.
     fn take_from_links(&mut self, shard: usize) {
         for from in 0..self.shards.len() {
-            let link = self.links.get_mut(&(from, shard));
-            let Some((outgoing, after)) = link.and_then(VecDeque::pop_front) else {
+            let Some(link) = self.links.get_mut(&(from, shard)) else {
+                continue;
+            };
+            let Some(after) = link.front().map(|(_, after)| *after) else {
                 continue;
             };
             let shard = &mut self.shards[shard];
+            while let Some((outgoing, _)) = link.pop_front_if(|(_, of)| *of == after) {
+                let delivery = Input::Delivery {
+                    tenant: tenant(),
+                    outgoing,
+                    after,
+                };
+                shard.engine.handle(delivery, NOW);
+            }
             shard.received[from] = after.max(shard.received[from]);
-            let delivery = Input::Delivery {
-                tenant: tenant(),
-                outgoing,
-                after,
-            };
-            shard.engine.handle(delivery, NOW);
         }
     }
 
@@ -365,6 +370,9 @@ impl Host {
         for shard in &mut self.shards {
             let told = shard.positions.keys().next_back().copied();
             shard.positions.retain(|_, at| *at <= position);
+            // This log gives out the same positions again.
+            let received = shard.received.iter_mut();
+            received.for_each(|through| *through = position.min(*through));
             shard.gate.clear();
             let after = shard.durable;
             shard.durable = shard.durable.max(told.unwrap_or_default());
