@@ -239,15 +239,17 @@ impl Host {
     }
 
     fn poll(&mut self, shard: usize, at_most: usize) -> Result<(), String> {
-        for _ in 0..at_most {
-            match self.shards[shard].engine.poll_effect() {
-                Some(effect) => self.perform(shard, effect)?,
-                None => {
-                    self.tell_received(shard);
-                    break;
-                }
+        let mut left = at_most;
+        while let Some(effect) = self.shards[shard].engine.poll_effect() {
+            let delivers = matches!(effect, Effect::Deliver { .. });
+            self.perform(shard, effect)?;
+            left -= usize::from(left > 0);
+            // What one record sends leaves at once.
+            if left == 0 && !delivers {
+                return Ok(());
             }
         }
+        self.tell_received(shard);
         Ok(())
     }
 
