@@ -185,8 +185,7 @@ impl Host {
 
     /// Accepts nothing more, lets finish what is in flight, and ends; true if nothing was cut off.
     pub async fn shutdown(self, within: Duration) -> bool {
-        // What is not sent by now is sent after the next start.
-        drop(self.links);
+        self.links.end().await;
         let joiner = self.joiner;
         let ended = tokio::task::spawn_blocking(move || joiner.shutdown(within)).await;
         ended.unwrap_or_default()

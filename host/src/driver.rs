@@ -257,6 +257,7 @@ impl Joiner {
             drop(thread.join());
         }
         self.shared.posts.iter().for_each(|post| post.gate.fail());
+        self.shared.let_go_of_store();
         if let Some(lane) = self.lane.take() {
             lane.shutdown_background();
         }

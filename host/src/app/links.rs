@@ -83,6 +83,11 @@ impl Links {
         })
     }
 
+    /// Ends all of it. What is not sent by now is sent after the next start.
+    pub(super) async fn end(mut self) {
+        self.tasks.shutdown().await;
+    }
+
     /// Begins to send and to receive.
     pub(super) fn begin(&mut self, handle: &Handle, runtime: Runtime) {
         if let Some(broker) = &self.broker {

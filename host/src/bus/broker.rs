@@ -3,9 +3,13 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::{
+    FutureExt as _, StreamExt as _,
+    future::{AbortHandle, BoxFuture, abortable},
+    stream::FuturesUnordered,
+};
 use hashbrown::HashMap;
-use tokio::{sync::watch, task::AbortHandle, task::JoinSet};
+use tokio::sync::watch;
 use xcomponent_core::id::{ComponentName, TenantId};
 
 use super::{Inlet, SendError, Transport, event::Published};
@@ -72,7 +76,8 @@ async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
     let Door {
         mut here, inlet, ..
     } = door;
-    let mut consumers: JoinSet<()> = JoinSet::new();
+    // Not tasks of their own: they end at once when this does.
+    let mut consumers = FuturesUnordered::new();
     let mut listening: HashMap<Place, AbortHandle> = HashMap::new();
     loop {
         let wanted = here.borrow_and_update().clone();
@@ -87,11 +92,18 @@ async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
             if !listening.contains_key(&place) {
                 let consumer =
                     keep_consuming(Arc::clone(&broker), place.clone(), Arc::clone(&inlet));
-                listening.insert(place, consumers.spawn(consumer));
+                let (consumer, handle) = abortable(consumer);
+                consumers.push(consumer);
+                listening.insert(place, handle);
             }
         }
-        if here.changed().await.is_err() {
-            return;
+        tokio::select! {
+            changed = here.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            Some(_) = consumers.next() => {}
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Questions that the store answers, off the shards.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use xcomponent_core::{
     definition::OnLive,
@@ -223,7 +226,30 @@ impl Handle {
         question: impl FnOnce(&dyn Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let store = Arc::clone(&self.shared.store);
-        let answer = tokio::task::spawn_blocking(move || question(&*store)).await;
+        let asking = Asking::of(&self.shared.questions);
+        let asked = tokio::task::spawn_blocking(move || {
+            let answer = question(&*store);
+            drop(store);
+            drop(asking);
+            answer
+        });
+        let answer = asked.await;
         answer.unwrap_or_else(|panic| Err(Error::Unavailable(Some(panic.into()))))
+    }
+}
+
+/// A question that the store is being asked.
+struct Asking(Arc<AtomicUsize>);
+
+impl Asking {
+    fn of(questions: &Arc<AtomicUsize>) -> Self {
+        questions.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(questions))
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

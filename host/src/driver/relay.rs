@@ -8,12 +8,13 @@
 mod lane;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{sync::Notify, task::JoinSet};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::sync::Notify;
 use xcomponent_core::{effect::Reply, id::StreamId, input::Request, record::Outgoing};
 
 pub use self::lane::LaneGauges;
@@ -101,25 +102,26 @@ impl Handle {
         let log = self.log_name().await?;
         let relays = &self.shared.relays;
         let mut changes = directory.changes();
-        let mut running: JoinSet<()> = JoinSet::new();
-        let mut begun: Vec<Channel> = Vec::new();
+        // Not tasks of their own: they end at once when this does.
+        let mut running = FuturesUnordered::new();
+        let mut begun: HashSet<Channel> = HashSet::new();
         loop {
             self.tell_elsewhere(directory.elsewhere()).await;
             let lanes: Vec<Arc<Lane>> = relays.lanes().values().cloned().collect();
             for lane in lanes {
-                if !begun.contains(&lane.channel) {
-                    begun.push(lane.channel.clone());
+                if begun.insert(lane.channel.clone()) {
                     let driver = Driver {
                         handle: self.clone(),
                         directory: Arc::clone(&directory),
                         stream: StreamId::new(format!("{log}/{}", lane.channel.component)),
                         lane,
                     };
-                    running.spawn(driver.run());
+                    running.push(driver.run());
                 }
             }
             tokio::select! {
                 () = relays.opened.notified() => {}
+                Some(()) = running.next() => {}
                 changed = changes.changed() => {
                     if changed.is_err() {
                         return Ok(());

@@ -5,9 +5,9 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -30,6 +30,9 @@ use super::{
 };
 use crate::store::{Error, Position, Store};
 
+/// How long questions to the store may take that are asked when a host ends.
+const QUESTIONS_MAX: Duration = Duration::from_secs(2);
+
 /// What everybody knows.
 pub(super) struct Shared {
     /// By shard: how it is reached.
@@ -38,6 +41,8 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) log: Log,
     pub(super) store: Arc<dyn Store>,
+    /// Questions that it is being asked from tasks.
+    pub(super) questions: Arc<AtomicUsize>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) commits: CommitCounters,
     /// The last durable position.
@@ -103,6 +108,7 @@ impl Shared {
             limits,
             log: Log::new(last, taken_in),
             store,
+            questions: Arc::default(),
             clock,
             commits: CommitCounters::default(),
             durable: watch::Sender::new(last),
@@ -199,6 +205,17 @@ impl Shared {
         self.log.close();
         self.barrier.dismiss();
         self.tell_quiet();
+    }
+
+    /// Waits a little for questions to the store that nobody waits for any more: whoever opens it next
+    /// must find it free.
+    pub(super) fn let_go_of_store(&self) {
+        let deadline = Instant::now() + QUESTIONS_MAX;
+        while self.questions.load(Ordering::Acquire) > 0 && Instant::now() < deadline {
+            let patience = Duration::from_millis(1);
+            let waited = self.became_quiet.wait_timeout(self.quiet_lock(), patience);
+            drop(waited.expect("nothing that holds the lock panics"));
+        }
     }
 
     /// Whether nothing is in flight. Exact if nothing is admitted any more.
