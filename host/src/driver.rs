@@ -246,6 +246,7 @@ impl Joiner {
         self.shared.stop_admitting();
         let quiet = self.shared.wait_quiet(Instant::now() + within);
         self.end();
+        self.shared.let_go_of_store();
         quiet
     }
 
@@ -257,7 +258,6 @@ impl Joiner {
             drop(thread.join());
         }
         self.shared.posts.iter().for_each(|post| post.gate.fail());
-        self.shared.let_go_of_store();
         if let Some(lane) = self.lane.take() {
             lane.shutdown_background();
         }
