@@ -129,8 +129,11 @@ impl<G: Guests> Shard<G> {
             self.told = durable;
             self.engine.handle(Input::Durable { through: durable }, now);
         }
-        if self.fires_timers() && self.engine.poll_timeout().is_some_and(|due| due <= now) {
-            self.engine.handle_timeout(now);
+        if self.engine.poll_timeout().is_some_and(|due| due <= now) {
+            self.be_busy();
+            if self.fires_timers() {
+                self.engine.handle_timeout(now);
+            }
         }
         for _ in 0..INPUTS_PER_TURN {
             let Some(message) = self.feed.next() else {
@@ -141,7 +144,10 @@ impl<G: Guests> Shard<G> {
         self.idle = self.perform_all(now);
         self.recall();
         self.publish();
-        let is_even = self.idle && self.intake.has_begun() && !self.engine.holds_selections();
+        let is_even = self.idle
+            && self.feed.is_empty()
+            && self.intake.has_begun()
+            && !self.engine.holds_selections();
         let intake = is_even.then_some(&mut self.intake);
         self.outbox.let_out(&self.shared, intake);
         self.report_quiet();
@@ -402,10 +408,17 @@ impl<G: Guests> Shard<G> {
         });
     }
 
+    /// Says that something is worked on although nothing came in: before it is looked whether the
+    /// host ends, so that who ends it waits for that.
+    fn be_busy(&self) {
+        let before = self.taken.wrapping_sub(1);
+        self.post().handled.store(before, Ordering::SeqCst);
+    }
+
     /// Says so if nothing that came in so far is still being worked on.
     fn report_quiet(&self) {
         if self.idle && self.feed.is_empty() && self.leases.away() == 0 && self.reloads == 0 {
-            self.post().handled.store(self.taken, Ordering::Release);
+            self.post().handled.store(self.taken, Ordering::SeqCst);
             self.shared.tell_quiet();
         }
     }

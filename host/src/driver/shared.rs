@@ -143,7 +143,7 @@ impl Shared {
 
     /// How far the driver is in its life.
     pub(super) fn phase(&self) -> Phase {
-        match self.phase.load(Ordering::Acquire) {
+        match self.phase.load(Ordering::SeqCst) {
             0 => Phase::Running,
             1 => Phase::Closing,
             2 => Phase::Ended,
@@ -186,7 +186,7 @@ impl Shared {
 
     /// Stops admitting requests from outside.
     pub(super) fn stop_admitting(&self) {
-        self.phase.fetch_max(Phase::Closing as u8, Ordering::AcqRel);
+        self.phase.fetch_max(Phase::Closing as u8, Ordering::SeqCst);
         self.posts.iter().for_each(|post| post.inbox.nudge());
     }
 
@@ -220,12 +220,13 @@ impl Shared {
 
     /// Whether nothing is in flight. Exact if nothing is admitted any more.
     pub(super) fn is_quiet(&self) -> bool {
-        // Every `handled` is read before every `pushed`, and both only grow: if the sums are
-        // equal, they were equal at the moment in between.
+        // Every `handled` is read before every `pushed`, and both only grow, but for a shard whose
+        // timers fire, which they do not while the host ends: if the sums are equal, they were
+        // equal at the moment in between.
         let handled: u64 = self
             .posts
             .iter()
-            .map(|post| post.handled.load(Ordering::Acquire))
+            .map(|post| post.handled.load(Ordering::SeqCst))
             .sum();
         let pushed: u64 = self.posts.iter().map(|post| post.inbox.pushed()).sum();
         handled == pushed && self.log.queued() == 0
