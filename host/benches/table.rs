@@ -25,6 +25,8 @@ mod neighbour;
 mod passivated;
 #[path = "table/postgres.rs"]
 mod postgres;
+#[path = "table/remote.rs"]
+mod remote;
 #[path = "table/report.rs"]
 mod report;
 #[path = "table/retention.rs"]
@@ -177,12 +179,45 @@ const GROUPS: &[Group] = &[
         rows: &[at_most("passivated_10m", 4.0, "GiB")],
         measure: passivated::memory,
     },
+    Group {
+        rows: &[at_most("remote_redis_p50", 0.25, "ms")],
+        measure: remote::redis,
+    },
+    Group {
+        rows: &[at_most("remote_http_p50", 0.5, "ms")],
+        measure: remote::http,
+    },
+    Group {
+        rows: &[at_most("remote_nats_p50", 1.2, "ms")],
+        measure: remote::nats,
+    },
+    Group {
+        rows: &[at_most("remote_amqp_p50", 2.0, "ms")],
+        measure: remote::amqp,
+    },
+    Group {
+        rows: &[at_least("flow_nats", 20_000.0, "/s")],
+        measure: remote::flow_nats,
+    },
+    Group {
+        rows: &[at_least("flow_amqp", 10_000.0, "/s")],
+        measure: remote::flow_amqp,
+    },
+    Group {
+        rows: &[at_least("flow_redis_streams", 20_000.0, "/s")],
+        measure: remote::flow_redis_streams,
+    },
+    Group {
+        rows: &[at_least("broker_down_ratio", 0.95, "times")],
+        measure: remote::beside_a_broker_that_is_down,
+    },
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let result = match arguments.first().map(String::as_str) {
         Some(load::COMMAND) => load::main(),
+        Some(remote::COMMAND) => remote::main(),
         Some(MEASURE) => measure(arguments.get(1)),
         _ => Arguments::parse(arguments).and_then(|arguments| run(&arguments)),
     };
