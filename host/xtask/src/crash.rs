@@ -5,6 +5,7 @@ mod brokers;
 mod client;
 mod disk;
 mod host;
+mod standby;
 mod verdict;
 
 use std::{
@@ -53,6 +54,10 @@ pub(crate) struct Crash {
     /// the broker.
     #[arg(long, value_enum)]
     over: Option<Over>,
+    /// Has a second host wait for the PostgreSQL store of the first, which is killed, or stopped for
+    /// longer than its lease.
+    #[arg(long)]
+    standby: bool,
     /// Fills the disk instead of killing anything, and makes room again; needs root.
     #[arg(long)]
     full_disk: bool,
@@ -82,6 +87,8 @@ enum Over {
 struct Urls {
     accounts: String,
     mirrors: String,
+    /// The host that takes over from that one, and that it takes over from.
+    standby: Option<String>,
 }
 
 impl Urls {
@@ -90,6 +97,7 @@ impl Urls {
         Self {
             accounts: url.to_owned(),
             mirrors: url.to_owned(),
+            standby: None,
         }
     }
 }
@@ -102,6 +110,7 @@ impl Crash {
             seed: 1,
             store,
             over,
+            standby: false,
             full_disk: false,
             release: false,
         };
@@ -112,6 +121,10 @@ impl Crash {
         for over in [Over::Http, Over::RedisStreams, Over::Nats, Over::Rabbitmq] {
             checks.push(check(Store::Sqlite, Some(over), 4));
         }
+        checks.push(Self {
+            standby: true,
+            ..check(Store::Postgres, None, 4)
+        });
         checks
     }
 
@@ -135,6 +148,13 @@ impl Crash {
             );
             say("── a full disk");
             say(&disk::fill_and_compare(&program, &folder)?);
+            return Ok(());
+        }
+        if self.standby {
+            say("── crashes of a host with a standby");
+            say(&standby::take_away_and_compare(
+                &program, &folder, self.kills, self.seed,
+            )?);
             return Ok(());
         }
         if let Some(over) = self.over {

@@ -97,6 +97,7 @@ pub(super) fn kill_and_compare(
     let urls = Urls {
         accounts: hosts[0].url().to_owned(),
         mirrors: hosts[1].url().to_owned(),
+        standby: None,
     };
     let clients = Clients::start(&urls);
     let mut chance = Chance(seed);

@@ -2,6 +2,7 @@
 //! under the same id until it gets an answer.
 
 use std::{
+    cell::Cell,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -37,17 +38,35 @@ pub(super) struct Client {
     number: usize,
     /// Of the host with the accounts, and of that with the mirrors.
     bases: [String; 2],
+    /// The host that is asked for both where they do not answer, and the other way round.
+    standby: Option<String>,
+    /// Whether that is who answers.
+    turned: Cell<bool>,
     agent: Agent,
+}
+
+/// Where the accounts are, and where the mirrors.
+#[derive(Clone, Copy)]
+enum At {
+    Accounts,
+    Mirrors,
 }
 
 impl Client {
     pub(super) fn new(number: usize, urls: &Urls) -> Self {
+        let patience = match urls.standby {
+            // One that is stopped says nothing, and another is there.
+            Some(_) => Duration::from_secs(2),
+            None => Duration::from_secs(20),
+        };
         let config = Agent::config_builder()
             .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(20)));
+            .timeout_global(Some(patience));
         Self {
             number,
             bases: [&urls.accounts, &urls.mirrors].map(|url| format!("{url}/v1")),
+            standby: urls.standby.as_ref().map(|url| format!("{url}/v1")),
+            turned: Cell::new(false),
             agent: config.build().new_agent(),
         }
     }
@@ -69,8 +88,8 @@ impl Client {
             let (account, events) = &mut record.accounts[n % ACCOUNTS];
             let id = format!("event-{}-{n}", self.number);
             let body = json!({ "event": "ADD", "id": id, "payload": { "n": n } });
-            let path = format!("{}/instances/{account}/events", self.bases[0]);
-            let answer = self.post(&path, &body, &[200])?;
+            let path = format!("instances/{account}/events");
+            let answer = self.post(At::Accounts, &path, &body, &[200])?;
             if answer["disposition"] != "transitioned" {
                 record
                     .problems
@@ -87,21 +106,36 @@ impl Client {
     }
 
     fn create(&self, component: &str, machine: &str, id: &str, context: &Value) -> Result<()> {
-        let base = &self.bases[usize::from(component == "Mirrors")];
-        let path = format!("{base}/components/{component}/machines/{machine}/instances");
+        let at = match component {
+            "Mirrors" => At::Mirrors,
+            _ => At::Accounts,
+        };
+        let path = format!("components/{component}/machines/{machine}/instances");
         let body = json!({ "id": id, "context": context });
-        self.post(&path, &body, &[200, 201]).map(drop)
+        self.post(at, &path, &body, &[200, 201]).map(drop)
+    }
+
+    /// Where to ask now.
+    fn base(&self, at: At) -> &str {
+        let base = self.standby.as_deref().filter(|_| self.turned.get());
+        base.unwrap_or(&self.bases[at as usize])
+    }
+
+    /// Waits a little, and asks the other host next time, if there is one.
+    fn turn(&self) {
+        self.turned.set(!self.turned.get());
+        pause(AGAIN_AFTER);
     }
 
     /// Sends until there is an answer that says what became of it.
-    fn post(&self, path: &str, body: &Value, expected: &[u16]) -> Result<Value> {
+    fn post(&self, at: At, path: &str, body: &Value, expected: &[u16]) -> Result<Value> {
         loop {
             let request = self
                 .agent
-                .post(path)
+                .post(format!("{}/{path}", self.base(at)))
                 .header("content-type", "application/json");
             let Ok(mut answer) = request.send(body.to_string()) else {
-                pause(AGAIN_AFTER);
+                self.turn();
                 continue;
             };
             let status = answer.status().as_u16();
@@ -111,7 +145,7 @@ impl Client {
             match status {
                 status if expected.contains(&status) => return Ok(serde_json::from_str(&text)?),
                 // Not now; or the component is not there yet.
-                429 | 503 => pause(AGAIN_AFTER),
+                429 | 503 => self.turn(),
                 _ => bail!("{path} answers {status} to {body}: {text}"),
             }
         }

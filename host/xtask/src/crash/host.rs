@@ -3,11 +3,18 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+
+use super::pause;
+
+/// Wait between two looks whether it has ended.
+const AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// A running host; dropped, it is killed.
 pub(super) struct Host {
@@ -36,23 +43,11 @@ impl Host {
         arguments: &[&str],
         port: u16,
     ) -> Result<Self> {
-        let mut process = Command::new(program)
-            .args(["serve", "--json", "--port", &port.to_string()])
-            .args(arguments)
-            // What goes wrong is what is wanted here.
-            .env("RUST_LOG", "off")
-            .current_dir(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let output = process.stdout.take().context("the host has an output")?;
+        let mut host = Self::spawn(program, folder, arguments, port)?;
+        let output = host.process.stdout.take();
+        let output = output.context("the host has an output")?;
         let mut line = String::new();
         let read = BufReader::new(output).read_line(&mut line);
-        let mut host = Self {
-            process,
-            url: String::new(),
-        };
         read.context("reading what the host says")?;
         ensure!(!line.is_empty(), "the host ended at its start");
         let ready: Value = serde_json::from_str(&line)
@@ -63,6 +58,29 @@ impl Host {
         Ok(host)
     }
 
+    /// The same, without waiting for anything: at this port it is expected to serve some time.
+    pub(super) fn spawn(
+        program: &Path,
+        folder: &Path,
+        arguments: &[&str],
+        port: u16,
+    ) -> Result<Self> {
+        let process = Command::new(program)
+            .args(["serve", "--json", "--port", &port.to_string()])
+            .args(arguments)
+            // What goes wrong is what is wanted here.
+            .env("RUST_LOG", "off")
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        Ok(Self {
+            process,
+            url: format!("http://127.0.0.1:{port}"),
+        })
+    }
+
     pub(super) fn url(&self) -> &str {
         &self.url
     }
@@ -70,6 +88,33 @@ impl Host {
     pub(super) fn port(&self) -> u16 {
         let port = self.url.rsplit(':').next();
         port.and_then(|port| port.parse().ok()).unwrap_or_default()
+    }
+
+    /// Stops it, as a debugger or a machine without time for it would.
+    pub(super) fn stop(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Has it go on.
+    pub(super) fn wake_up(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let process = Pid::from_child(&self.process);
+        kill_process(process, signal).context("sending the host a signal")
+    }
+
+    /// Waits until it has ended by itself.
+    pub(super) fn wait_for_end(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.process.try_wait().context("looking for its end")? {
+                return Ok(status);
+            }
+            ensure!(Instant::now() < deadline, "the host goes on");
+            pause(AGAIN_AFTER);
+        }
     }
 
     /// Kills it with SIGKILL.
