@@ -3,8 +3,10 @@
 pub mod config;
 mod guests;
 mod links;
+mod membership;
 mod publish;
 pub mod simulation;
+mod standby;
 
 use std::{future::Future, io, net::SocketAddr, panic::resume_unwind, sync::Arc, time::Duration};
 
@@ -15,10 +17,14 @@ use self::links::Links;
 pub use self::{
     config::{Config, StoreConfig},
     links::LinksConfig,
+    membership::RegistryConfig,
 };
 use crate::{
     api::{self, Entrance},
-    bus::broker::Runtime,
+    bus::{
+        broker::Runtime,
+        registry::{self, member::Lost},
+    },
     driver::{self, Handle, Joiner, Progress},
     key::{self, Key},
     sandbox::{self, Sandboxes},
@@ -58,6 +64,9 @@ pub enum StartError {
     /// It cannot be connected with other hosts.
     #[error(transparent)]
     Links(#[from] links::Error),
+    /// A registry has no such address.
+    #[error(transparent)]
+    Registry(#[from] registry::OpenError),
     /// The components that were there cannot be loaded.
     #[error("the components of the last run cannot be loaded")]
     Restore(#[source] tenancy::Error),
@@ -95,7 +104,13 @@ impl Host {
                     snapshot_interval: config.snapshot_interval,
                     ..postgres::Config::new(primary)
                 };
-                Arc::new(on_own_thread(move || Postgres::open(&store)).await?)
+                let opened = match &config.links.registry {
+                    Some(registry) => {
+                        standby::open_when_free(store, registry, &config.progress).await?
+                    }
+                    None => on_own_thread(move || Postgres::open(&store)).await?,
+                };
+                Arc::new(opened)
             }
         };
         Self::start_on(config, store).await
@@ -114,10 +129,17 @@ impl Host {
         let sandboxes = Sandboxes::new(config.sandbox.clone())?;
         let (setup, guests) = (config.driver(), sandboxes.clone());
         let prepared = on_own_thread(move || driver::prepare(setup, store, guests)).await?;
-        let installer = Arc::new(sandboxes.clone());
-        let registry = Registry::new(prepared.handle().clone(), installer, config.leniency);
         let tenant = TenantId::default_tenant();
         let mut links = Links::new(&config.links, &tenant)?;
+        let log = prepared.handle().log_name().await;
+        let log = log.map_err(driver::StartError::Store)?;
+        let member = links.join(&config.links, &log).await?;
+        let registry = Registry::new(
+            prepared.handle().clone(),
+            Arc::new(sandboxes.clone()),
+            config.leniency,
+            member.map(|member| member as Arc<dyn tenancy::Ownership>),
+        );
         let elsewhere = links.directory.elsewhere();
         prepared.handle().tell_elsewhere(elsewhere).await;
         registry
@@ -127,10 +149,10 @@ impl Host {
         let progress = config.progress.clone();
         let (handle, joiner) = on_own_thread(move || prepared.inherit(&progress)).await?;
         let runtime = Runtime {
-            id: handle.log_name().await.map_err(driver::StartError::Store)?,
+            id: log,
             address: config.public_address.clone(),
         };
-        links.begin(&handle, runtime);
+        links.begin(&handle, &registry, runtime);
         let directory = Arc::clone(&links.directory);
         let state = api::State::new(
             handle.clone(),
@@ -162,6 +184,21 @@ impl Host {
     /// Sandboxes that exist, idle or in use.
     pub fn sandboxes(&self) -> usize {
         self.sandboxes.n_used()
+    }
+
+    /// Why this host must end, as soon as somebody else does its work: then nothing that it does
+    /// counts any more.
+    pub fn lost(&self) -> impl Future<Output = Lost> + Send + 'static {
+        let mut lost = self.links.lost();
+        async move {
+            if let Ok(lost) = lost.wait_for(Option::is_some).await
+                && let Some(lost) = lost.clone()
+            {
+                return lost;
+            }
+            // The host has ended.
+            std::future::pending().await
+        }
     }
 
     /// The HTTP API as a service, without a port.

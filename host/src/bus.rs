@@ -15,6 +15,7 @@ pub mod open;
 pub mod peer;
 pub mod redis_pubsub;
 pub mod redis_streams;
+pub mod registry;
 pub mod shipment;
 
 mod intake;

@@ -14,6 +14,7 @@ mod history;
 mod inspect;
 mod instances;
 mod new;
+mod registry;
 mod rollback;
 mod run;
 mod send;
@@ -64,6 +65,7 @@ enum Command {
     Broadcast(broadcast::Broadcast),
     History(history::History),
     DeadLetters(dead_letters::DeadLetters),
+    Registry(registry::Registry),
     Completions(completions::Completions),
 }
 
@@ -138,6 +140,7 @@ impl Command {
             Self::Broadcast(broadcast) => broadcast.run(printer),
             Self::History(history) => history.run(printer),
             Self::DeadLetters(dead_letters) => dead_letters.run(printer),
+            Self::Registry(registry) => registry.run(printer),
             Self::Completions(completions) => completions.run(printer),
         }
     }

@@ -44,6 +44,42 @@ pub trait Installer: Send + Sync + 'static {
     fn forget(&self, artifact: Digest);
 }
 
+/// Decides which components may be on this host, where several hosts share them.
+pub trait Ownership: Send + Sync + 'static {
+    /// Makes a component this host's.
+    ///
+    /// # Errors
+    ///
+    /// If it is another's, or nobody can say.
+    fn claim<'c>(
+        &'c self,
+        tenant: &'c TenantId,
+        component: &'c ComponentName,
+        version: &'c Version,
+    ) -> BoxFuture<'c, Result<(), NotOwned>>;
+
+    /// What was claimed does not come here after all.
+    fn release(&self, tenant: &TenantId, component: &ComponentName);
+}
+
+/// Why a component is not this host's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotOwned {
+    /// Another host has it.
+    #[error(
+        "`{component}` is owned by the host at {address}: delete it there first, or use that one"
+    )]
+    Elsewhere {
+        /// Which component.
+        component: ComponentName,
+        /// Where that host is.
+        address: String,
+    },
+    /// It cannot be said whether another host has it.
+    #[error("{0}")]
+    Unknown(String),
+}
+
 /// Why a component cannot be made ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
@@ -147,6 +183,9 @@ pub enum Error {
         /// Which instances.
         report: Box<Report>,
     },
+    /// It is not this host's.
+    #[error(transparent)]
+    NotOwned(#[from] NotOwned),
     /// There is no such component.
     #[error("there is no component `{0}`")]
     UnknownComponent(ComponentName),

@@ -329,7 +329,7 @@ impl From<driver::Error> for ApiError {
 
 impl From<tenancy::Error> for ApiError {
     fn from(error: tenancy::Error) -> Self {
-        use tenancy::Error;
+        use tenancy::{Error, NotOwned};
         let text = error.to_string();
         match error {
             Error::Unreadable(unreadable) => {
@@ -353,6 +353,13 @@ impl From<tenancy::Error> for ApiError {
             Error::WouldNotFit { report, .. } => {
                 let report = serde_json::to_value(wire::Report::of(&report)).unwrap_or_default();
                 Self::conflict("would_not_fit", text).with("report", report)
+            }
+            Error::NotOwned(NotOwned::Elsewhere { address, .. }) => {
+                Self::conflict("component_owned_elsewhere", text).with("address", address)
+            }
+            Error::NotOwned(NotOwned::Unknown(_)) => {
+                let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(unavailable, "registry_unavailable", text).retry_after(1)
             }
             Error::UnknownComponent(_) => Self::not_found("unknown_component", text),
             Error::UnknownVersion { .. } => Self::not_found("unknown_version", text),

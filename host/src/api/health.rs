@@ -15,7 +15,7 @@ use crate::driver::Progress;
 /// How the host is.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// `ok`, `recovering` or `not_ready`.
+    /// `ok`, `standby`, `recovering` or `not_ready`.
     status: &'static str,
     /// Why it is not ready.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,9 +49,13 @@ pub(super) fn alive() -> JsonAnswer<Health> {
 /// It does not take work yet, and is so far.
 pub(super) fn recovering(progress: &Progress) -> Response {
     let done = progress.read();
+    let (status, reason) = match done.is_standby {
+        true => ("standby", Some("another host has the store".to_owned())),
+        false => ("recovering", None),
+    };
     let health = Health {
-        status: "recovering",
-        reason: None,
+        status,
+        reason,
         progress: Some(Recovered {
             components: done.components,
             components_ready: done.components_ready,

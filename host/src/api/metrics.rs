@@ -54,6 +54,11 @@ pub(super) async fn read(
         components: state.registry().list(&state.shared.tenant).len(),
         lanes: state.handle().lanes(),
         transports: transports.map(status).collect(),
+        registry: state
+            .shared
+            .directory
+            .registry()
+            .map(|member| (member.is_reachable(), member.n_hosts())),
     }));
     let mut text = String::new();
     text::encode(&mut text, &registry).map_err(|error| ApiError::internal(&error))?;
@@ -69,6 +74,8 @@ struct Numbers {
     lanes: Vec<LaneGauges>,
     /// By name, how each stands.
     transports: Vec<(String, &'static str)>,
+    /// Of the registry, if there is one: whether it answers, and how many hosts it knows.
+    registry: Option<(bool, usize)>,
 }
 
 impl Collector for Numbers {
@@ -76,6 +83,19 @@ impl Collector for Numbers {
         let mut out = Out(encoder);
         out.gauge("components", "Components that are loaded", self.components)?;
         out.gauge("streams", "Streams that clients have open", self.streams)?;
+        if let Some((is_reachable, n_hosts)) = self.registry {
+            let reachable = usize::from(is_reachable);
+            out.gauge(
+                "registry_reachable",
+                "Whether the registry answers",
+                reachable,
+            )?;
+            out.gauge(
+                "registry_hosts",
+                "Hosts that have announced themselves",
+                n_hosts,
+            )?;
+        }
         let shards = &self.gauges.shards;
         out.by_shard("instances", "Instances in memory", shards, |shard| {
             shard.live

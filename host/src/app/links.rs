@@ -2,18 +2,26 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 use xcomponent_core::id::{ComponentName, TenantId};
 
-use super::publish::publish;
+use super::{
+    membership::{Here, RegistryConfig},
+    publish::publish,
+};
 use crate::{
     bus::{
         Directory, Transport,
         broker::{Broker, Door, Runtime},
         open::{OpenError, open},
         peer::{InvalidAddress, Peer},
+        registry::{
+            self, Member,
+            member::{Announcement, Lost},
+        },
     },
     driver::Handle,
+    tenancy::Registry,
 };
 
 /// Which hosts a host knows, and how it speaks to them.
@@ -29,6 +37,8 @@ pub struct LinksConfig {
     pub publish_events: bool,
     /// What hosts show each other to be let in.
     pub key: Option<Arc<str>>,
+    /// A registry in which hosts find each other.
+    pub registry: Option<RegistryConfig>,
 }
 
 /// Why a host cannot be connected with others.
@@ -40,6 +50,9 @@ pub enum Error {
     /// A broker has no such address.
     #[error(transparent)]
     Broker(#[from] OpenError),
+    /// A registry has no such address.
+    #[error(transparent)]
+    Registry(#[from] registry::OpenError),
 }
 
 /// What connects a host with others. Dropped, nothing is sent or received any more.
@@ -49,6 +62,10 @@ pub(super) struct Links {
     external_api: bool,
     publish_events: bool,
     tenant: TenantId,
+    member: Option<Arc<Member>>,
+    key: Option<Arc<str>>,
+    /// Why this host must end, once it must.
+    lost: watch::Sender<Option<Lost>>,
     tasks: JoinSet<()>,
 }
 
@@ -79,17 +96,62 @@ impl Links {
             publish_events: config.publish_events,
             tenant: tenant.clone(),
             directory: Arc::new(directory),
+            member: None,
+            key: config.key.clone(),
+            lost: watch::Sender::new(None),
             tasks: JoinSet::new(),
         })
+    }
+
+    /// Announces this host, whose log has that name, if there is a registry.
+    pub(super) async fn join(
+        &mut self,
+        config: &LinksConfig,
+        log: &str,
+    ) -> Result<Option<Arc<Member>>, Error> {
+        let Some(registry) = &config.registry else {
+            return Ok(None);
+        };
+        let announcement = Announcement {
+            id: log.to_owned(),
+            address: registry.advertised.clone(),
+            standby: false,
+            lease: registry.lease,
+        };
+        let catalog = registry::open(&registry.address)?;
+        let member = Arc::new(Member::join(catalog, announcement).await);
+        self.directory.set_registry(Arc::clone(&member));
+        self.member = Some(Arc::clone(&member));
+        Ok(Some(member))
+    }
+
+    /// Told once somebody else does this host's work.
+    pub(super) fn lost(&self) -> watch::Receiver<Option<Lost>> {
+        self.lost.subscribe()
     }
 
     /// Ends all of it. What is not sent by now is sent after the next start.
     pub(super) async fn end(mut self) {
         self.tasks.shutdown().await;
+        if let Some(member) = &self.member {
+            member.leave().await;
+        }
     }
 
     /// Begins to send and to receive.
-    pub(super) fn begin(&mut self, handle: &Handle, runtime: Runtime) {
+    pub(super) fn begin(&mut self, handle: &Handle, registry: &Registry, runtime: Runtime) {
+        if let Some(member) = &self.member {
+            let here = Here {
+                handle: handle.clone(),
+                registry: registry.clone(),
+            };
+            let (directory, key) = (Arc::clone(&self.directory), self.key.clone());
+            let following = Arc::clone(member).follow(here, directory, key);
+            let lost = self.lost.clone();
+            self.tasks.spawn(async move {
+                lost.send_replace(Some(following.await));
+            });
+        }
         if let Some(broker) = &self.broker {
             let door = Door {
                 here: handle.components_here(),

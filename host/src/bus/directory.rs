@@ -1,7 +1,11 @@
 //! Which transport leads to which component.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    future::ready,
+    sync::{Arc, PoisonError, RwLock},
+};
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use hashbrown::HashMap;
 use tokio::sync::watch;
 use xcomponent_core::{
@@ -9,7 +13,7 @@ use xcomponent_core::{
     input::Elsewhere,
 };
 
-use super::Transport;
+use super::{SendError, Shipment, Status, Transport, broker::Place, registry::Member};
 
 /// Which transport leads to which component. What is here is never asked for.
 pub struct Directory {
@@ -19,9 +23,13 @@ pub struct Directory {
 
 #[derive(Default)]
 struct Known {
-    peers: HashMap<(TenantId, ComponentName), Arc<dyn Transport>>,
+    peers: HashMap<Place, Arc<dyn Transport>>,
+    /// What a registry knows.
+    registered: HashMap<Place, Arc<dyn Transport>>,
     /// Leads to all others.
     broker: Option<Arc<dyn Transport>>,
+    /// May come to know others.
+    registry: Option<Arc<Member>>,
 }
 
 impl Default for Directory {
@@ -55,11 +63,45 @@ impl Directory {
         self.change(|known| known.broker = Some(transport));
     }
 
+    /// From now on there is a registry: what is nowhere may come to be somewhere.
+    pub fn set_registry(&self, member: Arc<Member>) {
+        self.change(|known| known.registry = Some(member));
+    }
+
+    /// This host among those of a registry, if there is one.
+    pub fn registry(&self) -> Option<Arc<Member>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.registry.clone()
+    }
+
+    /// From now on a registry knows these, and no others.
+    pub fn set_registered(&self, registered: HashMap<Place, Arc<dyn Transport>>) {
+        let same = |known: &Known| {
+            let is_same = |(place, transport): (&Place, &Arc<dyn Transport>)| {
+                let before = known.registered.get(place);
+                before.is_some_and(|before| Arc::ptr_eq(before, transport))
+            };
+            known.registered.len() == registered.len() && registered.iter().all(is_same)
+        };
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let is_same = same(&known);
+        drop(known);
+        if !is_same {
+            self.change(|known| known.registered = registered);
+        }
+    }
+
     /// What leads to a component.
     pub fn find(&self, tenant: &TenantId, component: &ComponentName) -> Option<Arc<dyn Transport>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let peer = known.peers.get(&(tenant.clone(), component.clone()));
-        peer.or(known.broker.as_ref()).cloned()
+        let place = (tenant.clone(), component.clone());
+        let named = known.peers.get(&place);
+        let named = named.or_else(|| known.registered.get(&place));
+        let found = named.or(known.broker.as_ref()).cloned();
+        found.or_else(|| {
+            let registry = known.registry.as_ref();
+            registry.map(|_| Arc::new(Absent) as Arc<dyn Transport>)
+        })
     }
 
     /// What kind of broker there is, if there is one.
@@ -73,7 +115,8 @@ impl Directory {
     pub fn transports(&self) -> Vec<Arc<dyn Transport>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let mut transports: Vec<Arc<dyn Transport>> = Vec::new();
-        for transport in known.peers.values().chain(&known.broker) {
+        let named = known.peers.values().chain(known.registered.values());
+        for transport in named.chain(&known.broker) {
             if !transports.iter().any(|other| Arc::ptr_eq(other, transport)) {
                 transports.push(Arc::clone(transport));
             }
@@ -86,7 +129,7 @@ impl Directory {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         Elsewhere {
             named: known.peers.keys().cloned().collect(),
-            all: known.broker.is_some(),
+            all: known.broker.is_some() || known.registry.is_some(),
         }
     }
 
@@ -100,5 +143,22 @@ impl Directory {
         change(&mut known);
         drop(known);
         self.changed.send_replace(());
+    }
+}
+
+/// Leads nowhere: to a component whose host has left, or that nobody has announced yet.
+pub(super) struct Absent;
+
+impl Transport for Absent {
+    fn name(&self) -> &str {
+        "nowhere"
+    }
+
+    fn send<'a>(&'a self, _: &'a Shipment) -> BoxFuture<'a, Result<u64, SendError>> {
+        ready(Err(SendError::unavailable("no host has announced it"))).boxed()
+    }
+
+    fn status(&self) -> Status {
+        Status::Away
     }
 }

@@ -9,25 +9,24 @@
 //! `?replicas=3` in the address has streams kept by several servers, `?max_deliver=N` says how often
 //! a message is given to a host before it is put aside, in `xcomponent_dead`.
 
+mod server;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
-use async_nats::{
-    Client, ConnectOptions, ServerAddr,
-    jetstream::{
-        self, AckKind, Context,
-        consumer::{AckPolicy, PullConsumer, pull},
-        context::PublishErrorKind,
-        message::{Message, PublishMessage},
-        stream::{Config as StreamConfig, DiscardPolicy, RetentionPolicy, StorageType},
-    },
+use async_nats::jetstream::{
+    AckKind, Context,
+    consumer::{AckPolicy, PullConsumer, pull},
+    context::PublishErrorKind,
+    message::{Message, PublishMessage},
+    stream::{Config as StreamConfig, DiscardPolicy, RetentionPolicy, StorageType},
 };
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
-use tokio::sync::OnceCell;
 
+pub(super) use self::server::Server;
 use super::{
     Inlet, SendError, Shipment, Transport,
     broker::{Keeper, Place, plain},
@@ -61,11 +60,9 @@ const DEAD_MAX: i64 = 10_000;
 
 /// JetStream on a server or several.
 pub struct Nats {
-    name: String,
-    address: ServerAddr,
+    server: Server,
     replicas: usize,
     max_deliver: i64,
-    client: OnceCell<Client>,
     /// Streams that are known to be there, and on which connection that was.
     made: Mutex<HashMap<String, u64>>,
 }
@@ -77,56 +74,19 @@ impl Nats {
     ///
     /// If it is no address.
     pub fn new(address: &str) -> Result<Self, String> {
-        let (address, query) = address.split_once('?').unwrap_or((address, ""));
         let (mut replicas, mut max_deliver) = (1, DELIVER_MAX);
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let known = match pair.split_once('=') {
-                Some(("replicas", value)) => value.parse().map(|value| replicas = value).is_ok(),
-                Some(("max_deliver", value)) => {
-                    value.parse().map(|value| max_deliver = value).is_ok()
-                }
-                _ => false,
-            };
-            if !known {
-                return Err(format!(
-                    "`{pair}`: expected `replicas=N` or `max_deliver=N`"
-                ));
-            }
-        }
-        let address: ServerAddr = address.parse().map_err(|error| format!("{error}"))?;
+        let options = "`replicas=N` or `max_deliver=N`";
+        let server = Server::new(address, options, |name, value| match name {
+            "replicas" => value.parse().map(|value| replicas = value).is_ok(),
+            "max_deliver" => value.parse().map(|value| max_deliver = value).is_ok(),
+            _ => false,
+        })?;
         Ok(Self {
-            name: format!("nats {}:{}", address.host(), address.port()),
-            address,
+            server,
             replicas,
             max_deliver,
-            client: OnceCell::new(),
             made: Mutex::default(),
         })
-    }
-
-    /// The connection, which comes back by itself when it is lost.
-    async fn jetstream(&self) -> Result<Context, String> {
-        let connect = || {
-            let mut options = ConnectOptions::new().name("xcomponent");
-            if let (Some(user), Some(password)) = (self.address.username(), self.address.password())
-            {
-                options = options.user_and_password(user.to_owned(), password.to_owned());
-            } else if let Some(token) = self.address.username() {
-                options = options.token(token.to_owned());
-            }
-            options
-                .max_reconnects(None)
-                .reconnect_delay_callback(|attempts| {
-                    Duration::from_millis(50) * u32::try_from(attempts.min(20)).unwrap_or(20)
-                })
-                .connect(self.address.clone())
-        };
-        let client = self.client.get_or_try_init(connect).await;
-        let client = client.map_err(|error| error.to_string())?;
-        if client.connection_state() != async_nats::connection::State::Connected {
-            return Err("the server is away".to_owned());
-        }
-        Ok(jetstream::new(client.clone()))
     }
 
     /// Makes the stream of a component, if it is not there.
@@ -156,7 +116,11 @@ impl Nats {
     }
 
     async fn deliver(&self, shipment: &Shipment) -> Result<u64, SendError> {
-        let context = self.jetstream().await.map_err(SendError::Unavailable)?;
+        let context = self
+            .server
+            .jetstream()
+            .await
+            .map_err(SendError::Unavailable)?;
         let name = stream(&(shipment.tenant.clone(), shipment.component.clone()));
         let made = self.stream(&context, &name).await;
         made.map_err(SendError::Unavailable)?;
@@ -192,7 +156,7 @@ impl Nats {
     /// Reads until it cannot, and says why.
     async fn read(&self, place: &Place, inlet: Arc<dyn Inlet>) -> Result<(), String> {
         let text = |error: &dyn std::fmt::Display| error.to_string();
-        let context = self.jetstream().await?;
+        let context = self.server.jetstream().await?;
         let name = stream(place);
         self.stream(&context, &name).await?;
         let config = pull::Config {
@@ -272,7 +236,7 @@ impl Nats {
 
 impl Transport for Nats {
     fn name(&self) -> &str {
-        &self.name
+        self.server.name()
     }
 
     /// A server by itself writes what it has acknowledged a little later.
@@ -297,7 +261,11 @@ impl Keeper for Nats {
     /// On the subjects `xcomponent.events.<kind>`, for whoever listens at that moment.
     fn tell<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>> {
         async move {
-            let context = self.jetstream().await.map_err(SendError::Unavailable)?;
+            let context = self
+                .server
+                .jetstream()
+                .await
+                .map_err(SendError::Unavailable)?;
             let client = context.client();
             for event in events {
                 let subject = format!("xcomponent.events.{}", event.kind);

@@ -126,12 +126,16 @@ impl Serve {
             // From here on a signal lets finish what is in flight; before, nothing is.
             let signals = Signals::await_them().context("waiting for signals")?;
             let registry = host.registry().clone();
+            let lost = host.lost();
             let serving = reception.lead_to(host);
             self.announce(&url, &uploaded, &registry, printer);
             if address.ip().is_unspecified() && self.allowed_host.is_empty() {
                 printer.note("note: callers elsewhere need a name given with `--allowed-host`");
             }
-            serve_until_told(serving, signals, &stop, printer).await
+            tokio::select! {
+                served = serve_until_told(serving, signals, &stop, printer) => served,
+                lost = lost => Err(Failure::Failed(lost.into())),
+            }
         });
         runtime.shutdown_timeout(HURRY);
         served
@@ -182,6 +186,21 @@ impl Serve {
         Ok(address)
     }
 
+    /// Where others reach this host, if nothing else is said.
+    fn advertised(&self, bound: SocketAddr) -> Result<String> {
+        if bound.ip().is_unspecified() {
+            return Err(Failure::Misuse(anyhow!(
+                "`{}` is everywhere: say with `--advertise URL` where other hosts reach this one",
+                bound.ip()
+            )));
+        }
+        let host = match self.host.parse() {
+            Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
+            _ => self.host.clone(),
+        };
+        Ok(format!("http://{host}:{}", bound.port()))
+    }
+
     /// Opens the port, and says how the host behind it is set up.
     async fn listen(&self, address: SocketAddr) -> Result<(TcpListener, Config)> {
         let store = self.store.config(&self.data)?;
@@ -214,7 +233,7 @@ impl Serve {
             retain::check(retention, &config.limits)?;
             config.retention = retention;
         }
-        config.links = self.links.config()?;
+        config.links = self.links.config(|| self.advertised(bound))?;
         config.store = store;
         let own_cache = || self.data.join("cache");
         let uses_data = config.store != StoreConfig::Memory;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+    atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
 /// Counts what a host that starts has done. Clones are handles to the same.
@@ -11,6 +11,7 @@ pub struct Progress(Arc<Counters>);
 
 #[derive(Debug, Default)]
 struct Counters {
+    is_standby: AtomicBool,
     components: AtomicUsize,
     components_ready: AtomicUsize,
     instances: AtomicUsize,
@@ -20,6 +21,8 @@ struct Counters {
 /// What was done when it was looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
+    /// Whether it waits for the store of another host, and has begun with nothing.
+    pub is_standby: bool,
     /// Versions of components that there are; 0 until that is known.
     pub components: usize,
     /// Of these, compiled and known to the shards.
@@ -31,6 +34,11 @@ pub struct Done {
 }
 
 impl Progress {
+    /// From now on the host waits for the store of another, or does not.
+    pub fn stand_by(&self, is_standby: bool) {
+        self.0.is_standby.store(is_standby, Relaxed);
+    }
+
     /// So many versions of components are to be made ready.
     pub fn expect_components(&self, n: usize) {
         self.0.components.fetch_add(n, Relaxed);
@@ -54,6 +62,7 @@ impl Progress {
     /// How far it is.
     pub fn read(&self) -> Done {
         Done {
+            is_standby: self.0.is_standby.load(Relaxed),
             components: self.0.components.load(Relaxed),
             components_ready: self.0.components_ready.load(Relaxed),
             instances: self.0.instances.load(Relaxed),

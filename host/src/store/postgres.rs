@@ -10,6 +10,7 @@
 //! only by who has the lock again, so that no commit of before can still be on its way.
 
 mod config;
+mod connect;
 mod crossing;
 mod database;
 mod letters;
@@ -32,7 +33,10 @@ use xcomponent_core::{
     record::{Handled, Record, Snapshot},
 };
 
-pub use self::config::{Config, InvalidTarget, Target};
+pub use self::{
+    config::{Config, InvalidTarget, Target},
+    connect::connect,
+};
 use self::{pool::Pool, writer::Writer};
 use super::{
     Entry, Error, EventAt, Position, Result, Store,

@@ -12,7 +12,7 @@ use xcomponent_core::{
     id::{ComponentName, Digest, TenantId, Version},
 };
 
-use super::{Error, Leniency, Result, SharedInstaller};
+use super::{Error, Leniency, Ownership, Result, SharedInstaller};
 use crate::driver::{ComponentVersion, Handle, Progress};
 
 /// All components of a host. Clones are handles to the same.
@@ -25,6 +25,8 @@ pub(super) struct Shared {
     pub(super) handle: Handle,
     pub(super) installer: SharedInstaller,
     pub(super) leniency: Leniency,
+    /// None = everything that is here is this host's.
+    ownership: Option<Arc<dyn Ownership>>,
     components: RwLock<BTreeMap<(TenantId, ComponentName), Loaded>>,
     /// Held while versions change, so that store, shards and this registry agree on the order.
     /// Compiling happens outside.
@@ -51,12 +53,18 @@ impl Loaded {
 
 impl Registry {
     /// A registry of what the store has, once [`Registry::restore`] has read it.
-    pub fn new(handle: Handle, installer: SharedInstaller, leniency: Leniency) -> Self {
+    pub fn new(
+        handle: Handle,
+        installer: SharedInstaller,
+        leniency: Leniency,
+        ownership: Option<Arc<dyn Ownership>>,
+    ) -> Self {
         Self {
             shared: Arc::new(Shared {
                 handle,
                 installer,
                 leniency,
+                ownership,
                 components: RwLock::default(),
                 changing: Mutex::default(),
             }),
@@ -67,12 +75,17 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// If the store cannot be read, or has a component that is not accepted any more.
+    /// If the store cannot be read, or has a component that is not accepted any more or that another
+    /// host has come by.
     pub async fn restore(&self, tenant: &TenantId, progress: &Progress) -> Result<()> {
         let mut versions = self.shared.handle.versions(tenant, None).await?;
         progress.expect_components(versions.len());
         versions.sort_by_key(|version| version.activation);
         for version in versions {
+            if version.active {
+                self.claim(tenant, &version.component, &version.version)
+                    .await?;
+            }
             let deployment = self.prepare(&version).await?;
             self.shared.handle.deploy(Arc::clone(&deployment)).await;
             if version.active {
@@ -90,6 +103,26 @@ impl Registry {
             progress.component_is_ready();
         }
         Ok(())
+    }
+
+    /// Makes a component this host's.
+    pub(super) async fn claim(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+        version: &Version,
+    ) -> Result<()> {
+        if let Some(ownership) = &self.shared.ownership {
+            ownership.claim(tenant, component, version).await?;
+        }
+        Ok(())
+    }
+
+    /// What was claimed does not come here after all.
+    pub(super) fn release(&self, tenant: &TenantId, component: &ComponentName) {
+        if let Some(ownership) = &self.shared.ownership {
+            ownership.release(tenant, component);
+        }
     }
 
     /// All components of a tenant, by name.

@@ -112,7 +112,17 @@ impl Registry {
                 let report = Box::new(report);
                 return Err(Error::WouldNotFit { version, report });
             }
-            self.keep(&deployment, upload.bytes).await?;
+            let name = &deployment.definition.name;
+            let is_new = known.is_none();
+            if is_new {
+                self.claim(tenant, name, &deployment.definition.version)
+                    .await?;
+            }
+            let kept = self.keep(&deployment, upload.bytes).await;
+            if kept.is_err() && is_new {
+                self.release(tenant, name);
+            }
+            kept?;
             self.switch_to(&deployment, switch).await?;
         }
         Ok(Uploaded {

@@ -7,3 +7,4 @@ mod brokers;
 mod fleet;
 mod node;
 mod peers;
+mod registry;

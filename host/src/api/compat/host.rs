@@ -3,11 +3,12 @@
 use axum::{
     Json as JsonAnswer,
     extract::State as Shared,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, StatusCode, Uri, header},
 };
 use serde::Serialize;
 
 use super::super::{State, caller::Caller};
+use crate::bus::registry::record::Listed;
 
 /// How the host is.
 #[derive(Serialize)]
@@ -56,23 +57,23 @@ pub(super) async fn health(
     let directory = &state.shared.directory;
     let health = Health {
         status: text,
-        mode: match directory.transports().is_empty() {
-            true => "standalone",
-            false => "distributed",
+        mode: match (directory.registry(), directory.transports().is_empty()) {
+            (None, true) => "standalone",
+            (Some(_), _) | (None, false) => "distributed",
         },
         broker: directory
             .broker_kind()
             .unwrap_or_else(|| "in-memory".to_owned()),
         database: "connected",
         database_type: "memory",
-        connected_runtimes: components.len(),
+        connected_runtimes: components.len() + announced(&state, &caller).len(),
         components,
         timestamp: state.handle().now().0,
     };
     std::future::ready((status, JsonAnswer(health))).await
 }
 
-/// One runtime for each loaded component: all of them are this host.
+/// One runtime for each loaded component of this host, and for each that others have announced.
 pub(super) async fn runtimes(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -89,8 +90,36 @@ pub(super) async fn runtimes(
         port,
         last_seen,
     });
-    let runtimes = runtimes.collect();
+    let runtimes = runtimes.chain(announced(&state, &caller)).collect();
     std::future::ready(JsonAnswer(Runtimes { runtimes })).await
+}
+
+/// The components that other hosts have announced.
+fn announced(state: &State, caller: &Caller) -> Vec<Runtime> {
+    let Some(member) = state.shared.directory.registry() else {
+        return Vec::new();
+    };
+    let (components, _) = member.list();
+    let others = components.into_iter().filter(|one| {
+        let (tenant, component) = one.record.place();
+        tenant == caller.tenant && !state.handle().is_here(&tenant, &component)
+    });
+    let runtime = |one: Listed| {
+        let host = one.host?;
+        let address: Uri = host.address.parse().ok()?;
+        let scheme = address.scheme_str();
+        Some(Runtime {
+            runtime_id: format!("{}@{}", one.record.component, address.authority()?),
+            component_name: one.record.component,
+            host: address.host()?.to_owned(),
+            port: address.port_u16().unwrap_or(match scheme {
+                Some("https") => 443,
+                _ => 80,
+            }),
+            last_seen: host.seen_at,
+        })
+    };
+    others.filter_map(runtime).collect()
 }
 
 /// Where the caller reached this host.

@@ -1,15 +1,18 @@
 //! Other hosts, as far as the command line names them.
 
-use std::{fs, path::PathBuf, str::FromStr};
+use std::{fs, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 use xcomponent_core::id::ComponentName;
 
 use crate::{
-    app::LinksConfig,
-    cli::{Failure, Result},
+    app::{LinksConfig, RegistryConfig},
+    cli::{Failure, Result, span},
 };
+
+/// Shortest and longest lease, in milliseconds.
+const LEASE_MS: std::ops::RangeInclusive<u64> = 500..=600_000;
 
 /// Where the components are that are not here.
 #[derive(Debug, Args)]
@@ -28,6 +31,27 @@ pub(super) struct Links {
         hide_env_values = true
     )]
     broker: Option<String>,
+    /// A registry in which hosts find each other and agree on who has which component:
+    /// `redis://HOST`, `nats://HOST` or `postgres://USER:PASSWORD@HOST/DATABASE`. On a common
+    /// PostgreSQL store a second host waits until the first is gone.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "XCOMPONENT_REGISTRY",
+        hide_env_values = true
+    )]
+    registry: Option<String>,
+    /// Where the other hosts of the registry reach this one; where it listens, if that is one place.
+    #[arg(long, value_name = "URL", requires = "registry")]
+    advertise: Option<String>,
+    /// How long a host may be silent before another may take its place.
+    #[arg(
+        long,
+        value_name = "SPAN",
+        value_parser = lease,
+        default_value = "5s"
+    )]
+    lease: Duration,
     /// Takes commands from anybody who can reach the broker, in the messages of xcomponent-ai: events
     /// for an instance and for all that they concern.
     #[arg(long, requires = "broker")]
@@ -61,9 +85,18 @@ impl FromStr for PeerAt {
     }
 }
 
+/// Reads a lease.
+fn lease(text: &str) -> Result<Duration, String> {
+    let span = span::parse(text)?;
+    match LEASE_MS.contains(&span.0) {
+        true => Ok(Duration::from_millis(span.0)),
+        false => Err("expected between 500ms and 10m".to_owned()),
+    }
+}
+
 impl Links {
-    /// What the host is told.
-    pub(super) fn config(&self) -> Result<LinksConfig> {
+    /// What the host is told; `here` is where others reach it if nothing else is said.
+    pub(super) fn config(&self, here: impl FnOnce() -> Result<String>) -> Result<LinksConfig> {
         let key = match &self.peer_key_file {
             Some(path) => {
                 let read = fs::read_to_string(path);
@@ -77,6 +110,17 @@ impl Links {
             }
             None => None,
         };
+        let registry = match &self.registry {
+            Some(address) => Some(RegistryConfig {
+                address: address.clone(),
+                advertised: match &self.advertise {
+                    Some(advertised) => advertised.clone(),
+                    None => here()?,
+                },
+                lease: self.lease,
+            }),
+            None => None,
+        };
         let peers = self.peer.iter();
         Ok(LinksConfig {
             peers: peers
@@ -86,6 +130,7 @@ impl Links {
             external_api: self.external_api,
             publish_events: self.publish_events,
             key,
+            registry,
         })
     }
 }
