@@ -37,9 +37,9 @@ const AGAIN_AFTER: Duration = Duration::from_millis(5);
 /// If one is missing and cannot be installed.
 pub fn install() -> Result<()> {
     postgres::install()?;
-    redis::install()?;
-    nats::install()?;
-    rabbitmq::install()
+    Redis::install()?;
+    Nats::install()?;
+    RabbitMq::install()
 }
 
 /// A port that nobody listens on at this moment.

@@ -16,6 +16,15 @@ const PACKAGE: Package = Package {
 pub struct Nats(Program);
 
 impl Nats {
+    /// Installs it, if it is missing and this process is root's.
+    ///
+    /// # Errors
+    ///
+    /// If it is missing and cannot be installed.
+    pub fn install() -> Result<()> {
+        PACKAGE.install()
+    }
+
     /// Starts one.
     ///
     /// # Errors
@@ -59,13 +68,4 @@ impl Nats {
         command.arg("--store_dir").arg(self.0.path());
         Ok(command)
     }
-}
-
-/// Installs NATS, if it is missing and this process is root's.
-///
-/// # Errors
-///
-/// If it is missing and cannot be installed.
-pub(crate) fn install() -> Result<()> {
-    PACKAGE.install()
 }

@@ -23,6 +23,15 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
+    /// Installs it, if it is missing and this process is root's.
+    ///
+    /// # Errors
+    ///
+    /// If it is missing and cannot be installed.
+    pub fn install() -> Result<()> {
+        PACKAGE.install()
+    }
+
     /// Starts one.
     ///
     /// # Errors
@@ -82,13 +91,4 @@ impl RabbitMq {
             .env("RABBITMQ_CONF_ENV_FILE", folder.join("none"));
         Ok(command)
     }
-}
-
-/// Installs RabbitMQ, if it is missing and this process is root's.
-///
-/// # Errors
-///
-/// If it is missing and cannot be installed.
-pub(crate) fn install() -> Result<()> {
-    PACKAGE.install()
 }

@@ -16,6 +16,15 @@ const PACKAGE: Package = Package {
 pub struct Redis(Program);
 
 impl Redis {
+    /// Installs it, if it is missing and this process is root's.
+    ///
+    /// # Errors
+    ///
+    /// If it is missing and cannot be installed.
+    pub fn install() -> Result<()> {
+        PACKAGE.install()
+    }
+
     /// Starts one.
     ///
     /// # Errors
@@ -60,13 +69,4 @@ impl Redis {
         command.arg("--dir").arg(self.0.path());
         Ok(command)
     }
-}
-
-/// Installs Redis, if it is missing and this process is root's.
-///
-/// # Errors
-///
-/// If it is missing and cannot be installed.
-pub(crate) fn install() -> Result<()> {
-    PACKAGE.install()
 }

@@ -5,7 +5,6 @@
 //! order component is replaced by another version and back, while events flow. `--check` does the
 //! same for some seconds, and fails unless every order ended as it had to.
 
-mod host;
 mod orders;
 
 use std::{
@@ -19,10 +18,11 @@ use clap::Args;
 use serde_json::{Value, json};
 use xcomponent_pack::{Metadata, pack, read};
 
-use self::{host::Host, orders::Orders};
+use self::orders::Orders;
 use crate::{
     command::{build, root, say, step},
     guests,
+    host::Host,
 };
 
 /// How often the world moves on.

@@ -4,8 +4,10 @@ mod bench;
 mod command;
 mod crash;
 mod demo;
+mod example;
 mod fuzz;
 mod guests;
+mod host;
 mod sim;
 mod test;
 
@@ -25,6 +27,8 @@ struct Arguments {
 enum Chore {
     /// Builds what is needed, starts the host with the demo components and feeds it orders.
     Demo(demo::Demo),
+    /// Shows an order and its payment on two hosts: `cargo xtask example NAME`.
+    Example(example::Example),
     /// Everything CI checks: formatting, lints, guests, tests, docs, dependencies, the demo.
     Test(test::Test),
     /// Compiles and packs the guests.
@@ -42,6 +46,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Demo(demo) => demo.run(),
+        Chore::Example(example) => example.run(),
         Chore::Test(test) => test.run(),
         Chore::Guests(guests) => guests.run(),
         Chore::Bench(bench) => bench.run(),

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     command::{answers, cargo, root, say, step},
-    crash, demo, guests, sim,
+    crash, demo, example, guests, sim,
 };
 
 /// Everything CI checks.
@@ -58,6 +58,9 @@ impl Test {
         ]);
         step("docs", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
         dependencies()?;
+        for example in example::Example::all() {
+            example.run()?;
+        }
         demo::Demo::check().run()
     }
 }

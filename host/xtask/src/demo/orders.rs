@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fmt};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{host::Host, text};
+use super::text;
+use crate::host::Host;
 
 /// Means of payment, by turns. The last is refused.
 const METHODS: [&str; 8] = [

@@ -1,6 +1,7 @@
 //! A host as a process, and a client of it.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -30,19 +31,20 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Starts a host with these components; port 0 is any that is free.
+    /// Starts a host that forgets everything when it ends, with these components; port 0 is any that
+    /// is free.
     pub(crate) fn start(port: u16, components: &[PathBuf]) -> Result<Self> {
+        let mut arguments = vec!["--store".into(), "memory".into()];
+        arguments.extend(components.iter().map(|path| path.clone().into_os_string()));
+        Self::start_with(port, &arguments)
+    }
+
+    /// Starts a host that is told more.
+    pub(crate) fn start_with(port: u16, arguments: &[OsString]) -> Result<Self> {
         let program = built("xcomponent");
         let mut process = Command::new(&program)
-            .args([
-                "serve",
-                "--json",
-                "--store",
-                "memory",
-                "--port",
-                &port.to_string(),
-            ])
-            .args(components)
+            .args(["serve", "--json", "--port", &port.to_string()])
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
