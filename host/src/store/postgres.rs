@@ -10,6 +10,7 @@
 //! only by who has the lock again, so that no commit of before can still be on its way.
 
 mod config;
+mod connect;
 mod crossing;
 mod database;
 mod letters;
@@ -20,6 +21,7 @@ mod read;
 mod retention;
 mod row;
 mod session;
+mod tls;
 mod versions;
 mod writer;
 
@@ -32,7 +34,10 @@ use xcomponent_core::{
     record::{Handled, Record, Snapshot},
 };
 
-pub use self::config::{Config, InvalidTarget, Target};
+pub use self::{
+    config::{Config, InvalidTarget, Target},
+    connect::{ConnectError, connect},
+};
 use self::{pool::Pool, writer::Writer};
 use super::{
     Entry, Error, EventAt, Position, Result, Store,
@@ -55,7 +60,7 @@ pub enum OpenError {
         /// Which.
         database: String,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: ConnectError,
     },
     /// The server is too old.
     #[error("the server is PostgreSQL {0}; 15 or later is needed")]

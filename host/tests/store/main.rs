@@ -12,6 +12,7 @@
 
 mod crossing;
 mod durable;
+mod encrypted;
 mod instances;
 mod letters;
 mod log;

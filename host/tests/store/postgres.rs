@@ -42,7 +42,7 @@ pub(crate) fn open(url: &str) -> Postgres {
     Postgres::open(&config(url)).unwrap()
 }
 
-fn refused(url: &str) -> OpenError {
+pub(crate) fn refused(url: &str) -> OpenError {
     Postgres::open(&config(url)).map(drop).unwrap_err()
 }
 

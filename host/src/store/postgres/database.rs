@@ -84,7 +84,7 @@ pub(super) fn take(config: &Config) -> Result<Session, OpenError> {
     let session = Session::open(target, &writer(target));
     let mut session = session.map_err(|source| OpenError::Connect {
         database: target.to_string(),
-        source: Box::new(source),
+        source,
     })?;
     let failed = |source| OpenError::database(target, source);
     let question = "SELECT current_setting('server_version_num')::int,

@@ -8,13 +8,16 @@ use std::{future::Future, pin::pin};
 use hashbrown::HashMap;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{
-    Client, Error, NoTls, Row, Statement,
+    Client, Error, Row, Statement,
     binary_copy::BinaryCopyInWriter,
     error::Severity,
     types::{ToSql, Type},
 };
 
-use super::config::Target;
+use super::{
+    config::Target,
+    connect::{ConnectError, connect},
+};
 
 /// Values of a statement.
 pub(super) type Values<'v> = &'v [&'v (dyn ToSql + Sync)];
@@ -27,15 +30,6 @@ pub(super) struct Session {
     statements: HashMap<String, Statement>,
 }
 
-/// Why a session was not opened.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
-    #[error("making a thread's worth of input and output")]
-    Runtime(#[source] std::io::Error),
-    #[error(transparent)]
-    Server(#[from] Error),
-}
-
 impl Session {
     /// Connects and says how the session is to behave.
     pub(super) fn open(target: &Target, set_up: &str) -> Result<Self, ConnectError> {
@@ -44,11 +38,9 @@ impl Session {
             .build()
             .map_err(ConnectError::Runtime)?;
         let client = runtime.block_on(async {
-            let (client, connection) = target.postgres.connect(NoTls).await?;
-            // What it ends with is what the client's next question is answered with.
-            tokio::spawn(async { drop(connection.await) });
+            let client = connect(target).await?;
             client.batch_execute(set_up).await?;
-            Ok::<_, Error>(client)
+            Ok::<_, ConnectError>(client)
         })?;
         Ok(Self {
             runtime: Some(runtime),
