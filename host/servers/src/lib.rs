@@ -7,6 +7,7 @@
 mod certificate;
 mod nats;
 mod package;
+mod pgbouncer;
 mod postgres;
 mod program;
 mod rabbitmq;
@@ -24,6 +25,7 @@ use anyhow::{Context, Result, ensure};
 pub use self::{
     certificate::{Authority, Certificate},
     nats::Nats,
+    pgbouncer::PgBouncer,
     postgres::{Durability, Postgres},
     rabbitmq::RabbitMq,
     redis::Redis,
@@ -39,6 +41,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(5);
 /// If one is missing and cannot be installed.
 pub fn install() -> Result<()> {
     postgres::install()?;
+    pgbouncer::install()?;
     redis::install()?;
     nats::install()?;
     rabbitmq::install()

@@ -31,7 +31,7 @@ const STOP: Duration = Duration::from_secs(20);
 const ATTEMPTS: usize = 3;
 
 /// The user who owns the databases.
-const OWNER: &str = "xcomponent";
+pub(crate) const OWNER: &str = "xcomponent";
 
 /// How much a server does so that a transaction survives a machine that loses its power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +108,11 @@ impl Postgres {
     /// The URL of a database; `postgres` is one that is always there.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{OWNER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Makes an empty database and says its URL.

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::Host;
 
-use super::tls::Tls;
+use super::{lease, tls::Tls};
 
 /// Where tables are kept if nothing else is said.
 const SCHEMA: &str = "xcomponent";
@@ -44,7 +44,7 @@ impl Config {
             primary,
             replica: None,
             snapshot_interval: 10,
-            patience: Duration::from_secs(5),
+            patience: lease::SPAN + Duration::from_secs(1),
         }
     }
 }
@@ -55,6 +55,8 @@ pub struct Target {
     pub(super) postgres: Box<tokio_postgres::Config>,
     pub(super) tls: Tls,
     pub(super) schema: String,
+    /// Whether a pooler stands in between that lends connections for a transaction each.
+    pub(super) is_pooled: bool,
 }
 
 /// A text that names no database. It may have a password in it, which is why it is not shown.
@@ -72,6 +74,9 @@ pub enum InvalidTarget {
     /// It is to be encrypted in a way that there is not.
     #[error("expected `sslmode=disable`, `prefer`, `require`, `verify-ca` or `verify-full`")]
     SslMode,
+    /// There is no such kind of pooler.
+    #[error("expected `pooler=transaction`, or `pooler=session`, which needs no word")]
+    Pooler,
     /// It names no server.
     #[error("the URL of the database names no host")]
     NoHost,
@@ -81,10 +86,12 @@ impl FromStr for Target {
     type Err = InvalidTarget;
 
     /// Reads `postgres://…`. What the library does not know of it is read here: `schema=` says
-    /// where in the database, `sslmode=` and `sslrootcert=` how safe the way there is.
+    /// where in the database, `sslmode=` and `sslrootcert=` how safe the way there is, `pooler=` what
+    /// stands on it.
     fn from_str(url: &str) -> Result<Self, InvalidTarget> {
         let (base, options) = url.split_once('?').unwrap_or((url, ""));
         let (mut schema, mut mode, mut authorities) = (SCHEMA, None, None);
+        let mut is_pooled = false;
         let mut others = Vec::new();
         for option in options.split('&').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
@@ -94,6 +101,9 @@ impl FromStr for Target {
                     let path = percent_decode_str(path).decode_utf8_lossy();
                     authorities = Some(PathBuf::from(&*path));
                 }
+                Some(("pooler", "transaction")) => is_pooled = true,
+                Some(("pooler", "session")) => is_pooled = false,
+                Some(("pooler", _)) => return Err(InvalidTarget::Pooler),
                 _ => others.push(option),
             }
         }
@@ -123,6 +133,7 @@ impl FromStr for Target {
             postgres: Box::new(postgres),
             tls,
             schema: schema.to_owned(),
+            is_pooled,
         })
     }
 }
@@ -194,6 +205,7 @@ mod tests {
             "postgres://me:secret@localhost/x?schema=a;drop",
             "postgres://me:secret@localhost/x?no_such_option=1",
             "postgres://me:secret@localhost/x?sslmode=verify",
+            "postgres://me:secret@localhost/x?pooler=statement",
             "postgres://me:secret@localhost:port/x",
             "mysql://me:secret@localhost/x",
             "postgres:///x",
