@@ -66,6 +66,9 @@ pub enum Error {
     /// of the database. Nothing was changed.
     #[error("the store cannot hold this")]
     Unstorable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another host has it, and this one can write no more. Nothing was changed.
+    #[error("another host has taken over the store: start this host anew")]
+    TakenOver,
     /// What it has cannot be read: somebody else wrote it, or the disk lied.
     #[error("what the store has cannot be read")]
     Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -139,6 +142,11 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// If it could not be done; then it will be later.
     fn shorten(&self, removable: &Removable) -> Result<bool>;
+
+    /// Whether another host has it: then this one never writes again.
+    fn is_taken_over(&self) -> bool {
+        false
+    }
 
     /// Whether something could be written at this moment.
     ///

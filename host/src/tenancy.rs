@@ -232,6 +232,7 @@ impl From<driver::Error> for Error {
             other @ (driver::Error::Unavailable(_)
             | driver::Error::Unknown(_)
             | driver::Error::Unstorable(_)
+            | driver::Error::TakenOver
             | driver::Error::Damaged(_)
             | driver::Error::Gone { .. }) => Self::Store(other),
         }

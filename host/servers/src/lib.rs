@@ -4,8 +4,10 @@
 //! Servers are what the machine has installed; who is missing one is told how to install it. Those
 //! that refuse to run as root run as a user without rights.
 
+mod certificate;
 mod nats;
 mod package;
+mod pgbouncer;
 mod postgres;
 mod program;
 mod rabbitmq;
@@ -21,7 +23,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 pub use self::{
+    certificate::{Authority, Certificate},
     nats::Nats,
+    pgbouncer::PgBouncer,
     postgres::{Durability, Postgres},
     rabbitmq::RabbitMq,
     redis::Redis,
@@ -37,6 +41,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(5);
 /// If one is missing and cannot be installed.
 pub fn install() -> Result<()> {
     postgres::install()?;
+    pgbouncer::install()?;
     Redis::install()?;
     Nats::install()?;
     RabbitMq::install()

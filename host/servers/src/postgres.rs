@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::{
+    certificate::Certificate,
     free_port,
     package::run,
     user::{User, is_root},
@@ -30,7 +31,7 @@ const STOP: Duration = Duration::from_secs(20);
 const ATTEMPTS: usize = 3;
 
 /// The user who owns the databases.
-const OWNER: &str = "xcomponent";
+pub(crate) const OWNER: &str = "xcomponent";
 
 /// How much a server does so that a transaction survives a machine that loses its power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub struct Postgres {
     durability: Durability,
     folder: TempDir,
     port: u16,
+    /// Whether it lets in only who speaks encrypted.
+    is_encrypted: bool,
 }
 
 impl Postgres {
@@ -85,6 +88,7 @@ impl Postgres {
             durability,
             folder,
             port: 0,
+            is_encrypted: false,
         };
         let made = server.template()?;
         let mut copy = Command::new("cp");
@@ -104,6 +108,11 @@ impl Postgres {
     /// The URL of a database; `postgres` is one that is always there.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://{OWNER}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Makes an empty database and says its URL.
@@ -160,6 +169,21 @@ impl Postgres {
         })
     }
 
+    /// Starts it again with a certificate; from then on it lets in only who speaks encrypted.
+    ///
+    /// # Errors
+    ///
+    /// If it does not start.
+    pub fn encrypt(&mut self, certificate: &Certificate) -> Result<()> {
+        for file in certificate.write(&self.data())? {
+            User::give(self.user, &file)?;
+        }
+        let rule = "hostssl all all 127.0.0.1/32 trust\n";
+        fs::write(self.data().join("pg_hba.conf"), rule).context("writing who is let in")?;
+        self.is_encrypted = true;
+        self.restart()
+    }
+
     /// Stops it without waiting for its clients; its data stay.
     ///
     /// # Errors
@@ -213,6 +237,9 @@ impl Postgres {
             "unix_socket_directories=".to_owned(),
             "max_connections=50".to_owned(),
         ];
+        if self.is_encrypted {
+            settings.push("ssl=on".to_owned());
+        }
         if self.durability == Durability::None {
             let quick = [
                 "fsync=off",

@@ -310,6 +310,7 @@ impl From<driver::Error> for ApiError {
             driver::Error::Unavailable(_)
             | driver::Error::Unknown(_)
             | driver::Error::Unstorable(_)
+            | driver::Error::TakenOver
             | driver::Error::Damaged(_) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store_unavailable",

@@ -27,7 +27,7 @@ pub(super) async fn open_when_free(
         on_own_thread(move || Postgres::open(&store))
     };
     let opened = open().await;
-    let Err(OpenError::InUse(database)) = opened else {
+    let Err(OpenError::InUse { database, .. }) = opened else {
         return Ok(opened?);
     };
     tracing::info!("`{database}` is in use by another host: this one waits until it is free");
@@ -50,7 +50,7 @@ pub(super) async fn open_when_free(
             tokio::time::sleep(AGAIN_AFTER).await;
             match open().await {
                 // It comes back, or the other host finds out first.
-                Err(OpenError::InUse(_) | OpenError::Connect { .. }) => {}
+                Err(OpenError::InUse { .. } | OpenError::Connect { .. }) => {}
                 opened => return opened,
             }
         }

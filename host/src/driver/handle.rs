@@ -21,7 +21,7 @@ use super::{
     shared::{Phase, Shared},
     waiter::{Batch, Pending, PendingBatch, Waiter},
 };
-use crate::store::{Position, Result};
+use crate::store::{Error, Position, Result};
 
 /// Requests of one batch that are in the inboxes at a time; a longer batch follows as these are
 /// answered.
@@ -282,6 +282,9 @@ impl Handle {
 
     /// Why nothing can be made durable at the moment, if so.
     pub fn store_problem(&self) -> Option<Arc<str>> {
+        if self.shared.store.is_taken_over() {
+            return Some(Error::TakenOver.to_string().into());
+        }
         self.shared.problem().clone()
     }
 

@@ -1,18 +1,19 @@
 //! The shared store: tables in a schema of a PostgreSQL database, version 15 or later.
 //!
-//! One session writes; while it lives it holds a lock on the schema, so that a second host is kept
-//! away, and one whose session was lost cannot commit any more. A few others read. What
+//! One session writes, for as long as its host has the lease of the schema ([`lease`]): a second
+//! host is kept away, and one that lost the lease cannot commit any more. A few others read. What
 //! the tables hold, and which rows of them are behind, is the same as in the embedded store
 //! ([`super::sqlite`]).
 //!
 //! A batch is one transaction: a small one a single statement, a large one copied. A connection that
 //! is lost on the way leaves the outcome open; it is settled by the last position, which is asked
-//! only by who has the lock again, so that no commit of before can still be on its way.
+//! only by who has taken the lease anew, so that no commit of before can still be on its way.
 
 mod config;
 mod connect;
 mod crossing;
 mod database;
+mod lease;
 mod letters;
 mod link;
 mod months;
@@ -21,10 +22,14 @@ mod read;
 mod retention;
 mod row;
 mod session;
+mod tls;
 mod versions;
 mod writer;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
 
 use xcomponent_core::{
     definition::OnLive,
@@ -35,9 +40,10 @@ use xcomponent_core::{
 
 pub use self::{
     config::{Config, InvalidTarget, Target},
-    connect::connect,
+    connect::{ConnectError, connect},
+    lease::SPAN as LEASE,
 };
-use self::{pool::Pool, writer::Writer};
+use self::{lease::Keeper, pool::Pool, writer::Writer};
 use super::{
     Entry, Error, EventAt, Position, Result, Store,
     crossing::{Channel, Outlet},
@@ -59,7 +65,7 @@ pub enum OpenError {
         /// Which.
         database: String,
         /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: ConnectError,
     },
     /// The server is too old.
     #[error("the server is PostgreSQL {0}; 15 or later is needed")]
@@ -67,9 +73,17 @@ pub enum OpenError {
     /// The server follows another, and may not be written to.
     #[error("`{0}` is a replica, which cannot be written to: name the server that it follows")]
     Replica(String),
-    /// Another session has it.
-    #[error("`{0}` is in use by another host")]
-    InUse(String),
+    /// Another host has it: it may be had when that ends, or when its lease does.
+    #[error("`{database}` is in use by another host")]
+    InUse {
+        /// Which.
+        database: String,
+        /// How long the other's lease lasts if it is not renewed.
+        left: Duration,
+    },
+    /// Another host has taken it from this one.
+    #[error("another host has taken over `{0}`")]
+    TakenOver(String),
     /// The schema has tables of somebody else.
     #[error("`{0}` has tables of another program: name another schema with `?schema=NAME`")]
     Foreign(String),
@@ -115,6 +129,8 @@ impl OpenError {
 
 /// Keeps everything in a database.
 pub struct Postgres {
+    /// Goes first: it lets go of the lease.
+    keeper: Keeper,
     readers: Pool,
     replica: Option<Pool>,
     writer: Mutex<Writer>,
@@ -127,11 +143,18 @@ impl Postgres {
     ///
     /// # Errors
     ///
-    /// If it cannot be reached, is in use, newer, or not a database of this program.
+    /// If it cannot be reached, is newer, or not a database of this program; [`OpenError::InUse`]
+    /// if another host has it and does not end within `patience`: who wants to stand by asks again.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
         let writer = Writer::open(config)?;
+        let keeper = Keeper::new(Arc::clone(writer.right()), config.primary.clone());
+        let keeper = keeper.map_err(|error| OpenError::Connect {
+            database: config.primary.to_string(),
+            source: ConnectError::Runtime(error),
+        })?;
         let pool = |target: &Target| Pool::new(target.clone(), database::reader(target));
         let store = Self {
+            keeper,
             readers: pool(&config.primary),
             replica: config.replica.as_ref().map(pool),
             writer: Mutex::new(writer),
@@ -152,6 +175,9 @@ impl Postgres {
 
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
+        if lease::is_fenced(&error) {
+            return Self::TakenOver;
+        }
         let code = error.code().map(tokio_postgres::error::SqlState::code);
         match code.and_then(|code| code.get(..2)) {
             // Data exception, integrity constraint violation, program limit exceeded.
@@ -174,6 +200,10 @@ impl Store for Postgres {
 
     fn shorten(&self, removable: &Removable) -> Result<bool> {
         self.writer().shorten(removable, &self.stale)
+    }
+
+    fn is_taken_over(&self) -> bool {
+        self.keeper.is_lost()
     }
 
     fn probe(&self) -> Result<()> {

@@ -92,7 +92,7 @@ fn a_database_is_named_without_its_password() {
     );
     for url in [
         "postgres://me:secret@localhost:port/orders",
-        "postgres://me:secret@localhost/orders?sslmode=require",
+        "postgres://me:secret@localhost/orders?sslmode=verify",
         "mysql://me:secret@localhost/orders",
     ] {
         let refused = serve(url);

@@ -12,7 +12,9 @@
 
 mod crossing;
 mod durable;
+mod encrypted;
 mod instances;
+mod leases;
 mod letters;
 mod log;
 mod postgres;
@@ -37,6 +39,7 @@ enum Keeper {
     Server(
         #[expect(dead_code, reason = "stopped when it is dropped")] xcomponent_servers::Postgres,
     ),
+    Pooler(#[expect(dead_code, reason = "stopped when it is dropped")] leases::Pooled),
 }
 
 /// Runs the suite for a store that `$new` makes empty.
@@ -101,6 +104,7 @@ macro_rules! suite {
 suite!(memory, crate::memory_store);
 suite!(sqlite, crate::sqlite_store);
 suite!(postgresql, crate::postgres_store);
+suite!(pgbouncer, crate::pooled_store);
 
 fn memory_store() -> Fixture {
     Fixture {
@@ -125,5 +129,13 @@ fn postgres_store() -> Fixture {
     Fixture {
         store: Box::new(store),
         _keeper: Keeper::Server(server),
+    }
+}
+
+fn pooled_store() -> Fixture {
+    let pooled = leases::Pooled::start();
+    Fixture {
+        store: Box::new(pooled.open()),
+        _keeper: Keeper::Pooler(pooled),
     }
 }

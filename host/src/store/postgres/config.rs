@@ -1,8 +1,11 @@
 //! Which database, and how it is spoken to.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use tokio_postgres::config::{Host, SslMode};
+use percent_encoding::percent_decode_str;
+use tokio_postgres::config::Host;
+
+use super::{lease, tls::Tls};
 
 /// Where tables are kept if nothing else is said.
 const SCHEMA: &str = "xcomponent";
@@ -41,7 +44,7 @@ impl Config {
             primary,
             replica: None,
             snapshot_interval: 10,
-            patience: Duration::from_secs(5),
+            patience: lease::SPAN + Duration::from_secs(1),
         }
     }
 }
@@ -50,7 +53,10 @@ impl Config {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     pub(super) postgres: Box<tokio_postgres::Config>,
+    pub(super) tls: Tls,
     pub(super) schema: String,
+    /// Whether a pooler stands in between that lends connections for a transaction each.
+    pub(super) is_pooled: bool,
 }
 
 /// A text that names no database. It may have a password in it, which is why it is not shown.
@@ -65,9 +71,12 @@ pub enum InvalidTarget {
          {SCHEMA_BYTES_MAX}"
     )]
     Schema,
-    /// It asks for an encrypted connection.
-    #[error("`sslmode=require` is not supported: connections to the database are not encrypted")]
-    Encrypted,
+    /// It is to be encrypted in a way that there is not.
+    #[error("expected `sslmode=disable`, `prefer`, `require`, `verify-ca` or `verify-full`")]
+    SslMode,
+    /// There is no such kind of pooler.
+    #[error("expected `pooler=transaction`, or `pooler=session`, which needs no word")]
+    Pooler,
     /// It names no server.
     #[error("the URL of the database names no host")]
     NoHost,
@@ -76,28 +85,38 @@ pub enum InvalidTarget {
 impl FromStr for Target {
     type Err = InvalidTarget;
 
-    /// Reads `postgres://…`, whose `schema=` says where in the database.
+    /// Reads `postgres://…`. What the library does not know of it is read here: `schema=` says
+    /// where in the database, `sslmode=` and `sslrootcert=` how safe the way there is, `pooler=` what
+    /// stands on it.
     fn from_str(url: &str) -> Result<Self, InvalidTarget> {
         let (base, options) = url.split_once('?').unwrap_or((url, ""));
-        let is_schema = |option: &&str| option.starts_with("schema=");
-        let (own, others): (Vec<&str>, Vec<&str>) = options
-            .split('&')
-            .filter(|option| !option.is_empty())
-            .partition(is_schema);
-        let schema = own
-            .last()
-            .map_or(SCHEMA, |option| &option["schema=".len()..]);
+        let (mut schema, mut mode, mut authorities) = (SCHEMA, None, None);
+        let mut is_pooled = false;
+        let mut others = Vec::new();
+        for option in options.split('&').filter(|option| !option.is_empty()) {
+            match option.split_once('=') {
+                Some(("schema", name)) => schema = name,
+                Some(("sslmode", word)) => mode = Some(word),
+                Some(("sslrootcert", path)) => {
+                    let path = percent_decode_str(path).decode_utf8_lossy();
+                    authorities = Some(PathBuf::from(&*path));
+                }
+                Some(("pooler", "transaction")) => is_pooled = true,
+                Some(("pooler", "session")) => is_pooled = false,
+                Some(("pooler", _)) => return Err(InvalidTarget::Pooler),
+                _ => others.push(option),
+            }
+        }
         if !is_plain(schema) {
             return Err(InvalidTarget::Schema);
         }
+        let (mode, tls) = Tls::read(mode, authorities).ok_or(InvalidTarget::SslMode)?;
         let url = format!("{base}?{}", others.join("&"));
         let mut postgres: tokio_postgres::Config = url.parse().map_err(InvalidTarget::Url)?;
         if postgres.get_hosts().is_empty() && postgres.get_hostaddrs().is_empty() {
             return Err(InvalidTarget::NoHost);
         }
-        if postgres.get_ssl_mode() == SslMode::Require {
-            return Err(InvalidTarget::Encrypted);
-        }
+        postgres.ssl_mode(mode);
         if postgres.get_connect_timeout().is_none() {
             postgres.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -112,7 +131,9 @@ impl FromStr for Target {
             .keepalives_retries(retries);
         Ok(Self {
             postgres: Box::new(postgres),
+            tls,
             schema: schema.to_owned(),
+            is_pooled,
         })
     }
 }
@@ -183,6 +204,8 @@ mod tests {
             "postgres://me:secret@localhost/x?schema=Shop",
             "postgres://me:secret@localhost/x?schema=a;drop",
             "postgres://me:secret@localhost/x?no_such_option=1",
+            "postgres://me:secret@localhost/x?sslmode=verify",
+            "postgres://me:secret@localhost/x?pooler=statement",
             "postgres://me:secret@localhost:port/x",
             "mysql://me:secret@localhost/x",
             "postgres:///x",

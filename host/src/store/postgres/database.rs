@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{
     OpenError,
     config::{Config, Target},
+    lease::{self, Busy, Taking, seal},
     row::NONE,
     session::Session,
 };
@@ -21,7 +22,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
+
+/// The schema since which there is a lease.
+const LEASED_SINCE: i64 = 5;
 
 /// The oldest server that is spoken to, as `server_version_num` has it.
 const SERVER_VERSION_MIN: i32 = 150_000;
@@ -38,9 +43,15 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long one statement may wait for somebody else's lock.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a transaction may do nothing: then the server ends it, so that the lock of a host that
-/// stands still in the middle of one is free for another.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a transaction may do nothing: then the server ends it, so that what a host has locked
+/// that stands still in the middle of one is free before its lease has run out.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(2_500);
+
+/// How much later than it was seen to run out a lease is over for certain.
+const LEASE_MARGIN: Duration = Duration::from_millis(100);
+
+/// How long the lock may take to be free after the session that had it was ended.
+const CLEARED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The schema whose views are shown in `public` as well.
 const SHOWN: &str = "xcomponent";
@@ -48,48 +59,115 @@ const SHOWN: &str = "xcomponent";
 /// What tables and views that belong to a host say about themselves.
 const OURS: &str = "kept by xcomponent";
 
-/// How every session behaves.
-fn set_up(target: &Target) -> String {
-    format!(
-        "SET search_path = {}; SET statement_timeout = {}; SET lock_timeout = {};
-         SET idle_in_transaction_session_timeout = {}; SET client_min_messages = warning;",
-        target.schema,
-        STATEMENT_TIMEOUT.as_millis(),
-        LOCK_TIMEOUT.as_millis(),
-        IDLE_TIMEOUT.as_millis()
-    )
+/// How every session behaves, or through a pooler every transaction.
+fn set_up(target: &Target, more: &[(&str, String)]) -> String {
+    let set = if target.is_pooled { "SET LOCAL" } else { "SET" };
+    let milliseconds = |span: Duration| span.as_millis().to_string();
+    let settings = [
+        ("search_path", target.schema.clone()),
+        ("statement_timeout", milliseconds(STATEMENT_TIMEOUT)),
+        ("lock_timeout", milliseconds(LOCK_TIMEOUT)),
+        (
+            "idle_in_transaction_session_timeout",
+            milliseconds(IDLE_TIMEOUT),
+        ),
+        ("client_min_messages", "warning".to_owned()),
+    ];
+    let settings = settings.iter().chain(more);
+    settings
+        .map(|(name, value)| format!("{set} {name} = {value};"))
+        .collect()
 }
 
 /// How a session that only reads behaves.
 pub(super) fn reader(target: &Target) -> String {
-    format!("{} SET default_transaction_read_only = on", set_up(target))
+    let read_only = match target.is_pooled {
+        true => "transaction_read_only",
+        false => "default_transaction_read_only",
+    };
+    set_up(target, &[(read_only, "on".to_owned())])
+}
+
+/// How the session that renews the lease behaves: what does not come in time is not waited for.
+pub(super) fn renewer(target: &Target) -> String {
+    let patience = (lease::SPAN / 2).as_millis().to_string();
+    set_up(target, &[("statement_timeout", patience)])
 }
 
 /// How the session that writes behaves: a transaction is on the disk when it is committed, also if
 /// the server was told otherwise; and the server notices within half a minute that a host has
 /// vanished, so that another may have the lock.
 fn writer(target: &Target) -> String {
+    let keepalives = [
+        ("tcp_keepalives_idle", "10"),
+        ("tcp_keepalives_interval", "5"),
+        ("tcp_keepalives_count", "3"),
+        ("tcp_user_timeout", "15000"),
+    ]
+    .map(|(name, value)| (name, value.to_owned()));
+    // A pooler minds its own connections.
+    let keepalives: &[_] = if target.is_pooled { &[] } else { &keepalives };
     format!(
-        "{} SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5;
-            SET tcp_keepalives_count = 3; SET tcp_user_timeout = 15000;
-            SELECT set_config('synchronous_commit', 'on', false)
+        "{} SELECT set_config('synchronous_commit', 'on', {})
             WHERE current_setting('synchronous_commit') = 'off'",
-        set_up(target)
+        set_up(target, keepalives),
+        target.is_pooled
     )
 }
 
-/// Opens the one session that writes. Others are kept away while it lives.
-pub(super) fn take(config: &Config) -> Result<Session, OpenError> {
+/// Opens the one session that writes, once nobody else may write, and brings the schema up to date.
+/// Who is the holder already gets it again, or never.
+pub(super) fn take(
+    config: &Config,
+    holder: &str,
+    is_again: bool,
+) -> Result<(Session, i64), OpenError> {
     let target = &config.primary;
-    let session = Session::open(target, &writer(target));
+    let session = Session::open(target, writer(target));
     let mut session = session.map_err(|source| OpenError::Connect {
         database: target.to_string(),
-        source: Box::new(source),
+        source,
     })?;
-    let failed = |source| OpenError::database(target, source);
+    check_server(&mut session, target)?;
+    let given_up = Instant::now() + config.patience;
+    let mut has_lock = false;
+    let mut runs_out = None;
+    loop {
+        let taking = attempt(&mut session, target, holder, is_again, &mut has_lock)?;
+        let busy = match taking {
+            Taking::Taken { epoch, was_held } => {
+                if !has_lock && (was_held || !target.is_pooled) {
+                    clear(&mut session, target, epoch)
+                        .map_err(|source| OpenError::database(target, source))?;
+                }
+                return Ok((session, epoch));
+            }
+            Taking::Lost => return Err(OpenError::TakenOver(target.to_string())),
+            Taking::Busy(busy) => busy,
+        };
+        let now = Instant::now();
+        let ends = *runs_out.get_or_insert_with(|| {
+            tracing::info!(left = ?busy.left, "the database is another host's: waiting for its lease");
+            now + busy.left.min(lease::SPAN)
+        });
+        // A lease that is renewed, or that has its session, is that of a host which lives.
+        let lives = busy.has_session || now + busy.left > ends + LEASE_MARGIN;
+        if now >= given_up && (lives || now >= ends + LEASE_MARGIN) {
+            return Err(OpenError::InUse {
+                database: target.to_string(),
+                left: busy.left,
+            });
+        }
+        pause(LOCK_AGAIN_AFTER);
+    }
+}
+
+/// Whether a server can be written to by this program.
+fn check_server(session: &mut Session, target: &Target) -> Result<(), OpenError> {
     let question = "SELECT current_setting('server_version_num')::int,
         current_setting('server_version'), pg_is_in_recovery()";
-    let row = session.ask_one(question, NONE).map_err(failed)?;
+    let row = session.ask_one(question, NONE);
+    let row = row.map_err(|source| OpenError::database(target, source))?;
     let (number, version, is_replica): (i32, String, bool) = row
         .map(|row| (row.get(0), row.get(1), row.get(2)))
         .unwrap_or_default();
@@ -99,38 +177,95 @@ pub(super) fn take(config: &Config) -> Result<Session, OpenError> {
     if is_replica {
         return Err(OpenError::Replica(target.to_string()));
     }
-    let deadline = Instant::now() + config.patience;
-    while !lock(&mut session, target).map_err(failed)? {
-        if Instant::now() >= deadline {
-            return Err(OpenError::InUse(target.to_string()));
-        }
-        pause(LOCK_AGAIN_AFTER);
-    }
-    Ok(session)
+    Ok(())
 }
 
-/// Takes the lock, if nobody has it.
-fn lock(session: &mut Session, target: &Target) -> Result<bool, tokio_postgres::Error> {
-    let hash = Sha256::digest(&target.schema);
-    let schema = i32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
-    let question = "SELECT pg_try_advisory_lock($1, $2)";
-    let row = session.ask_one(question, &[&LOCK, &schema])?;
+/// Tries once to have the database, and makes its tables what they should be.
+fn attempt(
+    session: &mut Session,
+    target: &Target,
+    holder: &str,
+    is_again: bool,
+    has_lock: &mut bool,
+) -> Result<Taking, OpenError> {
+    let failed = |source| OpenError::database(target, source);
+    // Who is alone with the server's sessions has a quick proof that nobody else lives.
+    if !target.is_pooled && !*has_lock {
+        *has_lock = lock(session, target, "pg_try_advisory_lock").map_err(failed)?;
+    }
+    let found = found(session, target)?;
+    let number = found.unwrap_or_default();
+    if number < LEASED_SINCE && !migrate(session, target, found, "").map_err(failed)? {
+        return Ok(Taking::Busy(Busy {
+            left: Duration::ZERO,
+            has_session: true,
+        }));
+    }
+    let taking = lease::take(session, holder, is_again, *has_lock).map_err(failed)?;
+    if let Taking::Taken { epoch, .. } = &taking
+        && (LEASED_SINCE..newest()).contains(&number)
+    {
+        migrate(session, target, found, &seal(&epoch.to_string())).map_err(failed)?;
+    }
+    Ok(taking)
+}
+
+/// Takes the lock of the schema with this function, if nobody has it.
+fn lock(
+    session: &mut Session,
+    target: &Target,
+    function: &str,
+) -> Result<bool, tokio_postgres::Error> {
+    let question = format!("SELECT {function}($1, $2)");
+    let row = session.ask_one(&question, &[&LOCK, &schema_key(target)])?;
     Ok(row.is_some_and(|row| row.get(0)))
 }
 
-/// Leads from the schema that is there to the newest, all or nothing.
-pub(super) fn migrate(session: &mut Session, target: &Target) -> Result<(), OpenError> {
-    let failed = |source| OpenError::database(target, source);
-    let schema = &target.schema;
-    let found = found(session, schema).map_err(failed)?;
-    let found = match found {
-        Found::Nothing => None,
-        Found::Empty => Some(0),
-        Found::Ours(number) => Some(number),
+/// Second half of the key of the lock.
+fn schema_key(target: &Target) -> i32 {
+    let hash = Sha256::digest(&target.schema);
+    i32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
+}
+
+/// Ends what the holder before left in the middle of something: it could not commit it, but what it
+/// has locked would keep others waiting. Then tries to get the lock that went with it.
+fn clear(session: &mut Session, target: &Target, epoch: i64) -> Result<(), tokio_postgres::Error> {
+    let key = u32::from_be_bytes(schema_key(target).to_be_bytes());
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_locks
+        WHERE granted AND pid <> pg_backend_pid()
+          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+          AND (locktype = 'advisory' AND objsubid = 2 AND classid = $1 AND objid = $2
+            OR locktype = 'relation' AND mode = 'RowExclusiveLock' AND relation IN
+              (SELECT oid FROM pg_class WHERE relnamespace = to_regnamespace($3)
+                 AND relname <> 'owner'))";
+    let first = u32::from_be_bytes(LOCK.to_be_bytes());
+    if let Err(error) = session.ask(end, &[&first, &key, &target.schema]) {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "sessions of the host before are not ended");
+    }
+    if target.is_pooled {
+        return Ok(());
+    }
+    let deadline = Instant::now() + CLEARED_WITHIN;
+    while Instant::now() < deadline {
+        if lock(session, target, "pg_try_advisory_lock")? {
+            return lease::note_lock(session, epoch);
+        }
+        pause(LOCK_AGAIN_AFTER);
+    }
+    Ok(())
+}
+
+/// The schema that is there: 0 if it is empty.
+fn found(session: &mut Session, target: &Target) -> Result<Option<i64>, OpenError> {
+    let found = look(session, &target.schema);
+    let number = match found.map_err(|source| OpenError::database(target, source))? {
+        Found::Nothing => return Ok(None),
+        Found::Empty => 0,
+        Found::Ours(number) => number,
         Found::Foreign => return Err(OpenError::Foreign(target.to_string())),
     };
     let known = newest();
-    let number = found.unwrap_or_default();
     if number > known {
         return Err(OpenError::Newer {
             database: target.to_string(),
@@ -138,29 +273,48 @@ pub(super) fn migrate(session: &mut Session, target: &Target) -> Result<(), Open
             known,
         });
     }
+    Ok(Some(number))
+}
+
+/// Leads from the schema that is there to the newest, all or nothing; `last` is done with it. Where
+/// there is no lease, it is done by who has the lock; false if another has it.
+fn migrate(
+    session: &mut Session,
+    target: &Target,
+    found: Option<i64>,
+    last: &str,
+) -> Result<bool, tokio_postgres::Error> {
+    let from = found.unwrap_or_default();
+    session.begin()?;
+    if from < LEASED_SINCE && !lock(session, target, "pg_try_advisory_xact_lock")? {
+        session.roll_back()?;
+        return Ok(false);
+    }
+    let schema = &target.schema;
     // An index of ten million rows takes its time.
-    let mut steps = String::from("BEGIN; SET LOCAL statement_timeout = 0;\n");
+    let mut steps = String::from("SET LOCAL statement_timeout = 0;\n");
     if found.is_none() {
         steps.push_str(&format!("CREATE SCHEMA {schema};\n"));
     }
-    if number == 0 {
+    if from == 0 {
         steps.push_str(&format!(
             "CREATE TABLE migrations (number bigint PRIMARY KEY, at timestamptz NOT NULL);
              COMMENT ON TABLE migrations IS '{OURS}';\n"
         ));
     }
-    for (step, number) in MIGRATIONS
-        .iter()
-        .zip(1..)
-        .filter(|(_, step)| *step > number)
-    {
+    for (step, number) in MIGRATIONS.iter().zip(1..).filter(|(_, step)| *step > from) {
         steps.push_str(step);
         steps.push_str(&format!(
             "INSERT INTO migrations VALUES ({number}, now());\n"
         ));
     }
-    steps.push_str("COMMIT");
-    session.batch(&steps).map_err(failed)
+    steps.push_str(last);
+    let done = session.commit(&steps);
+    if done.is_err() {
+        // What failed first matters.
+        let _ = session.roll_back();
+    }
+    done.map(|()| true)
 }
 
 /// The newest schema.
@@ -176,7 +330,7 @@ enum Found {
     Foreign,
 }
 
-fn found(session: &mut Session, schema: &str) -> Result<Found, tokio_postgres::Error> {
+fn look(session: &mut Session, schema: &str) -> Result<Found, tokio_postgres::Error> {
     let question = "SELECT to_regnamespace($1) IS NOT NULL,
         EXISTS (SELECT FROM pg_class WHERE relnamespace = to_regnamespace($1)),
         coalesce(obj_description(to_regclass($1 || '.migrations'), 'pg_class') = $2, false)";
@@ -226,7 +380,7 @@ fn show_one(session: &mut Session, view: &str) -> Result<bool, tokio_postgres::E
     let row = session.ask_one(question, &[&view, &OURS])?;
     let (is_free, is_ours) = row.map_or((false, false), |row| (row.get(0), row.get(1)));
     if is_free {
-        session.batch(&format!(
+        session.transact(&format!(
             "CREATE VIEW public.{view} AS SELECT * FROM {SHOWN}.{view};
              COMMENT ON VIEW public.{view} IS '{OURS}'"
         ))?;

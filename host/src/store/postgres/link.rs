@@ -1,18 +1,22 @@
 //! The session that writes, and how it is come by again when it is lost.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{OpenError, config::Config, database, session::Session};
+use super::{OpenError, config::Config, database, lease::Right, session::Session};
 use crate::store::{Error, Result};
 
 /// Wait after an attempt in vain before the next: doubled from the first to the last, and of that
 /// between half and all, so that many hosts do not come back in step.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 
-/// The session that writes: what holds the database's lock. There is none while the server cannot
+/// The session that writes, under the lease of the database. There is none while the server cannot
 /// be reached.
 pub(super) struct Link {
     config: Config,
+    pub(super) right: Arc<Right>,
     session: Option<Session>,
     wait: Duration,
     /// When the next attempt may be made, and why the last one was in vain.
@@ -21,9 +25,10 @@ pub(super) struct Link {
 
 impl Link {
     /// One with a session.
-    pub(super) fn new(config: Config, session: Session) -> Self {
+    pub(super) fn new(config: Config, right: Arc<Right>, session: Session) -> Self {
         Self {
             config,
+            right,
             session: Some(session),
             wait: AGAIN_AFTER[0],
             failed: None,
@@ -44,10 +49,7 @@ impl Link {
 
     /// Undoes what was begun, be it by ending the session.
     pub(super) fn roll_back(&mut self) {
-        let undone = self
-            .session
-            .as_ref()
-            .map(|session| session.batch("ROLLBACK"));
+        let undone = self.session.as_mut().map(Session::roll_back);
         if !matches!(undone, Some(Ok(()))) {
             self.cut();
         }
@@ -58,19 +60,24 @@ impl Link {
         self.session = None;
     }
 
-    /// Takes the database again, unless that was in vain a moment ago.
+    /// Takes the database again, unless that was in vain a moment ago, or another host took it.
     pub(super) fn restore(&mut self) -> Result<&mut Session> {
         self.session = None;
+        if self.right.is_lost() {
+            return Err(Error::TakenOver);
+        }
         if let Some((next, why)) = &self.failed
             && Instant::now() < *next
         {
             return Err(Error::Unavailable(Some(why.clone().into())));
         }
-        match database::take(&self.config) {
-            Ok(session) => {
+        match database::take(&self.config, &self.right.holder, true) {
+            Ok((session, epoch)) => {
+                self.right.taken(epoch);
                 (self.wait, self.failed) = (AGAIN_AFTER[0], None);
                 Ok(self.session.insert(session))
             }
+            Err(OpenError::TakenOver(_)) => Err(self.right.lose()),
             Err(error) => {
                 let share = 0.5 + fastrand::f64() / 2.0;
                 let next = Instant::now() + self.wait.mul_f64(share);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use super::session::Session;
+use super::{lease::Right, session::Session};
 use crate::store::{Entry, Error, Result};
 
 /// Months whose partitions are there, as milliseconds from and until.
@@ -16,14 +16,19 @@ pub(super) struct Months {
 impl Months {
     /// Makes partitions for these entries where there is none, and for the month after, so that a
     /// new month finds its partition.
-    pub(super) fn prepare(&mut self, session: &mut Session, entries: &[Entry]) -> Result<()> {
+    pub(super) fn prepare(
+        &mut self,
+        session: &mut Session,
+        right: &Right,
+        entries: &[Entry],
+    ) -> Result<()> {
         for entry in entries {
             let at = entry.record.at.0;
             if !self.known.iter().any(|month| month.contains(&at)) {
                 let first = first_of_month(at).map_err(|error| Error::Unstorable(error.into()))?;
                 let next = after(first).map_err(|error| Error::Unstorable(error.into()))?;
-                make(session, next)?;
-                self.known.push(make(session, first)?);
+                make(session, right, next)?;
+                self.known.push(make(session, right, first)?);
             }
         }
         Ok(())
@@ -31,7 +36,7 @@ impl Months {
 }
 
 /// Makes the partition of a month, unless it is there, and says what is in it.
-fn make(session: &mut Session, first: Date) -> Result<Range<u64>> {
+fn make(session: &mut Session, right: &Right, first: Date) -> Result<Range<u64>> {
     let bounds = || Ok::<_, jiff::Error>(milliseconds(first)?..milliseconds(after(first)?)?);
     let bounds = bounds().map_err(|error| Error::Unstorable(error.into()))?;
     let name = format!("events_{:04}_{:02}", first.year(), first.month());
@@ -39,14 +44,12 @@ fn make(session: &mut Session, first: Date) -> Result<Range<u64>> {
     let row = session.ask_one(question, &[&name])?;
     if !row.is_some_and(|row| row.get(0)) {
         // Attached, since made as a partition it would keep readers waiting.
-        session.batch(&format!(
-            "BEGIN;
-             CREATE TABLE {name} (LIKE events INCLUDING DEFAULTS);
-             ALTER TABLE events ATTACH PARTITION {name}
-               FOR VALUES FROM ({}) TO ({});
-             COMMIT",
+        let attached = format!(
+            "CREATE TABLE {name} (LIKE events INCLUDING DEFAULTS);
+             ALTER TABLE events ATTACH PARTITION {name} FOR VALUES FROM ({}) TO ({})",
             bounds.start, bounds.end
-        ))?;
+        );
+        session.transact(&format!("{attached}; {}", right.seal()))?;
     }
     Ok(bounds)
 }

@@ -57,7 +57,7 @@ impl Pool {
             // The others have most likely met the same end.
             self.state().idle.clear();
         }
-        let mut session = Session::open(&self.target, &self.set_up)
+        let mut session = Session::open(&self.target, self.set_up.clone())
             .map_err(|error| Error::Unavailable(Some(Box::new(error))))?;
         let answer = session.ask(question, values);
         if session.is_alive() {

@@ -8,7 +8,7 @@ use tokio_postgres::{
     types::{IsNull, ToSql, Type, to_sql_checked},
 };
 
-use super::session::Values;
+use super::{lease::seal, session::Values};
 use crate::store::{
     Result,
     table::{Cell, Column, Columns, EVENT_COLUMNS, Holds, INSTANCE_COLUMNS, STATE_COLUMNS},
@@ -31,20 +31,23 @@ pub(super) static EVENT_TYPES: LazyLock<[Type; EVENT_COLUMNS.len()]> =
 pub(super) static WRITE_INSTANCES: LazyLock<String> = LazyLock::new(|| write_instances(1));
 
 /// A whole batch in one statement: rows of `events`, rows of `instances`, how far the shards are
-/// (or null), both marks. One statement happens completely or not at all, and takes one round trip.
+/// (or null), both marks, and the epoch under which it is written. One statement happens completely
+/// or not at all, and takes one round trip.
 pub(super) static WRITE_BATCH: LazyLock<String> = LazyLock::new(|| {
     let after_events = EVENT_COLUMNS.len() + 1;
     let shards = after_events + N_INSTANCE_COLUMNS;
     format!(
         "WITH journal AS (INSERT INTO events ({events}) SELECT * FROM unnest({arrays})),
            behind AS ({instances}),
-           shards AS ({taken_in})
+           shards AS ({taken_in}),
+           lease AS ({seal})
          {marks}",
         events = names(&EVENT_COLUMNS),
         arrays = arrays(&EVENT_COLUMNS, 1),
         instances = write_instances(after_events),
         taken_in = write_taken_in(shards),
         marks = write_marks(shards + 2),
+        seal = seal(&format!("${}::bigint", shards + 4)),
     )
 });
 

@@ -2,19 +2,26 @@
 //!
 //! A session owns the runtime that moves its bytes, so that a question is asked and answered on the
 //! caller's own thread, and a broken connection ends with nobody but its owner.
+//!
+//! Through a pooler a connection to the server is this session's only as long as a transaction
+//! lasts: each transaction then says anew how it is to behave, what stands alone gets one of its own,
+//! and no statement stays prepared.
 
 use std::{future::Future, pin::pin};
 
 use hashbrown::HashMap;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{
-    Client, Error, NoTls, Row, Statement,
+    Client, Error, Row, Statement,
     binary_copy::BinaryCopyInWriter,
     error::Severity,
     types::{ToSql, Type},
 };
 
-use super::config::Target;
+use super::{
+    config::Target,
+    connect::{ConnectError, connect},
+};
 
 /// Values of a statement.
 pub(super) type Values<'v> = &'v [&'v (dyn ToSql + Sync)];
@@ -24,36 +31,47 @@ pub(super) struct Session {
     /// Always there; taken out when the session ends.
     runtime: Option<Runtime>,
     client: Client,
-    statements: HashMap<String, Statement>,
+    statements: Statements,
+    in_transaction: bool,
 }
 
-/// Why a session was not opened.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
-    #[error("making a thread's worth of input and output")]
-    Runtime(#[source] std::io::Error),
-    #[error(transparent)]
-    Server(#[from] Error),
+/// What is known of statements that were executed before, by their text.
+enum Statements {
+    /// The server knows them.
+    Prepared(HashMap<String, Statement>),
+    /// The server is another each time, and learns from each transaction how it is to behave; only
+    /// the types of the values are known.
+    Typed {
+        set_up: String,
+        types: HashMap<String, Vec<Type>>,
+    },
 }
 
 impl Session {
     /// Connects and says how the session is to behave.
-    pub(super) fn open(target: &Target, set_up: &str) -> Result<Self, ConnectError> {
+    pub(super) fn open(target: &Target, set_up: String) -> Result<Self, ConnectError> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(ConnectError::Runtime)?;
         let client = runtime.block_on(async {
-            let (client, connection) = target.postgres.connect(NoTls).await?;
-            // What it ends with is what the client's next question is answered with.
-            tokio::spawn(async { drop(connection.await) });
-            client.batch_execute(set_up).await?;
-            Ok::<_, Error>(client)
+            let client = connect(target).await?;
+            if !target.is_pooled {
+                client.batch_execute(&set_up).await?;
+            }
+            Ok::<_, ConnectError>(client)
         })?;
         Ok(Self {
             runtime: Some(runtime),
             client,
-            statements: HashMap::new(),
+            statements: match target.is_pooled {
+                false => Statements::Prepared(HashMap::new()),
+                true => Statements::Typed {
+                    set_up,
+                    types: HashMap::new(),
+                },
+            },
+            in_transaction: false,
         })
     }
 
@@ -69,8 +87,13 @@ impl Session {
 
     /// Asks for rows.
     pub(super) fn ask(&mut self, question: &str, values: Values<'_>) -> Result<Vec<Row>, Error> {
-        let statement = self.prepared(question)?;
-        self.block_on(self.client.query(&statement, values))
+        match self.known(question)? {
+            Known::Prepared(statement) => self.block_on(self.client.query(&statement, values)),
+            Known::Typed(types) => {
+                let typed = typed(values, types);
+                self.whole(self.client.query_typed(question, &typed))
+            }
+        }
     }
 
     /// Asks for the first row.
@@ -84,16 +107,57 @@ impl Session {
 
     /// Executes a statement and says how many rows it changed.
     pub(super) fn execute(&mut self, statement: &str, values: Values<'_>) -> Result<u64, Error> {
-        let statement = self.prepared(statement)?;
-        self.block_on(self.client.execute(&statement, values))
+        match self.known(statement)? {
+            Known::Prepared(known) => self.block_on(self.client.execute(&known, values)),
+            Known::Typed(types) => {
+                let typed = typed(values, types);
+                self.whole(self.client.execute_typed(statement, &typed))
+            }
+        }
     }
 
-    /// Executes statements without values.
+    /// Begins a transaction.
+    pub(super) fn begin(&mut self) -> Result<(), Error> {
+        let begin = match &self.statements {
+            Statements::Prepared(_) => "BEGIN".to_owned(),
+            Statements::Typed { set_up, .. } => format!("BEGIN; {set_up}"),
+        };
+        self.batch(&begin)?;
+        self.in_transaction = true;
+        Ok(())
+    }
+
+    /// Commits it, together with these last statements. If that fails, it is to be rolled back.
+    pub(super) fn commit(&mut self, last: &str) -> Result<(), Error> {
+        self.batch(&format!("{last}; COMMIT"))?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    /// Undoes it.
+    pub(super) fn roll_back(&mut self) -> Result<(), Error> {
+        self.batch("ROLLBACK")?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    /// Executes statements without values in a transaction of their own.
+    pub(super) fn transact(&mut self, statements: &str) -> Result<(), Error> {
+        self.begin()?;
+        let done = self.commit(statements);
+        if done.is_err() {
+            // What failed first matters.
+            let _ = self.roll_back();
+        }
+        done
+    }
+
+    /// Executes statements without values, as part of a transaction.
     pub(super) fn batch(&self, statements: &str) -> Result<(), Error> {
         self.block_on(self.client.batch_execute(statements))
     }
 
-    /// Copies rows into a table.
+    /// Copies rows into a table, as part of a transaction.
     pub(super) fn copy<V: ToSql + Sync, const N: usize>(
         &self,
         statement: &str,
@@ -110,19 +174,76 @@ impl Session {
         })
     }
 
-    /// Tells the server a statement that will be executed.
+    /// Learns what there is to know about a statement that will be executed: until it is, nothing
+    /// is changed.
     pub(super) fn prepare(&mut self, statement: &str) -> Result<(), Error> {
-        self.prepared(statement).map(drop)
+        self.known(statement).map(drop)
     }
 
-    /// The statement as the server knows it; it is told once.
-    fn prepared(&mut self, text: &str) -> Result<Statement, Error> {
-        if let Some(statement) = self.statements.get(text) {
-            return Ok(statement.clone());
+    /// What is known about a statement; the server is asked once.
+    fn known(&mut self, text: &str) -> Result<Known, Error> {
+        match &self.statements {
+            Statements::Prepared(known) => {
+                if let Some(statement) = known.get(text) {
+                    return Ok(Known::Prepared(statement.clone()));
+                }
+            }
+            Statements::Typed { types, .. } => {
+                if let Some(types) = types.get(text) {
+                    return Ok(Known::Typed(types.clone()));
+                }
+            }
         }
+        let is_alone = !self.in_transaction && matches!(self.statements, Statements::Typed { .. });
+        if is_alone {
+            self.begin()?;
+        }
+        let learnt = self.learn(text);
+        if is_alone {
+            // What it knows of the statement is gone before another may have it.
+            self.roll_back()?;
+        }
+        learnt
+    }
+
+    fn learn(&mut self, text: &str) -> Result<Known, Error> {
         let statement = self.block_on(self.client.prepare(text))?;
-        self.statements.insert(text.to_owned(), statement.clone());
-        Ok(statement)
+        Ok(match &mut self.statements {
+            Statements::Prepared(known) => {
+                known.insert(text.to_owned(), statement.clone());
+                Known::Prepared(statement)
+            }
+            Statements::Typed { types, .. } => {
+                let found = statement.params().to_vec();
+                types.insert(text.to_owned(), found.clone());
+                Known::Typed(found)
+            }
+        })
+    }
+
+    /// Lets something happen within one transaction: the one that has begun, or one of its own.
+    fn whole<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let Statements::Typed { set_up, .. } = &self.statements else {
+            return self.block_on(work);
+        };
+        if self.in_transaction {
+            return self.block_on(work);
+        }
+        let begin = format!("BEGIN; {set_up}");
+        // Sent at once and answered one after the other: if the work fails, so does what ends it, and
+        // nothing has happened.
+        let (begun, done, ended) = self.block_on(async {
+            tokio::join!(
+                biased;
+                self.client.batch_execute(&begin),
+                work,
+                self.client.batch_execute("COMMIT"),
+            )
+        });
+        begun?;
+        let done = done?;
+        ended?;
+        Ok(done)
     }
 
     fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
@@ -131,6 +252,16 @@ impl Session {
             .expect("the runtime is there until the session ends")
             .block_on(future)
     }
+}
+
+/// A statement as it is executed.
+enum Known {
+    Prepared(Statement),
+    Typed(Vec<Type>),
+}
+
+fn typed<'v>(values: Values<'v>, types: Vec<Type>) -> Vec<(&'v (dyn ToSql + Sync), Type)> {
+    values.iter().copied().zip(types).collect()
 }
 
 impl Drop for Session {

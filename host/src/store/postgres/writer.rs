@@ -1,6 +1,9 @@
 //! The one who writes.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Instant,
+};
 
 use tokio_postgres::types::ToSql;
 use xcomponent_core::{
@@ -12,7 +15,9 @@ use xcomponent_core::{
 use super::{
     OpenError,
     config::Config,
-    crossing, database, letters,
+    crossing, database,
+    lease::Right,
+    letters,
     link::Link,
     months::Months,
     retention::{Shortened, skipped},
@@ -106,16 +111,22 @@ impl<E: Into<Error>> From<E> for Failure {
 impl Writer {
     /// Takes the database and brings it up to date.
     pub(super) fn open(config: &Config) -> Result<Self, OpenError> {
-        let mut session = database::take(config)?;
-        database::migrate(&mut session, &config.primary)?;
+        let holder = format!("{:032x}", fastrand::u128(..));
+        let (mut session, epoch) = database::take(config, &holder, false)?;
+        let right = Arc::new(Right::new(holder, epoch));
         database::show(&mut session, &config.primary);
         Ok(Self {
-            link: Link::new(config.clone(), session),
+            link: Link::new(config.clone(), right, session),
             months: Months::default(),
             ledger: Ledger::new(config.snapshot_interval),
             pending: None,
             taken_over: None,
         })
+    }
+
+    /// The right to write.
+    pub(super) fn right(&self) -> &Arc<Right> {
+        &self.link.right
     }
 
     /// The session, with everything settled that a lost one left open.
@@ -185,7 +196,7 @@ impl Writer {
             }
             Err(Failure::Certain(error)) => {
                 self.ledger.forget();
-                Err(error)
+                Err(self.noted(error))
             }
             Err(Failure::Unknown(error)) => {
                 self.link.cut();
@@ -206,8 +217,9 @@ impl Writer {
         draft: &mut Draft,
         stale: &Stale,
     ) -> Result<(), Failure> {
+        let right = Arc::clone(&self.link.right);
         let session = self.link.open()?;
-        self.months.prepare(session, entries)?;
+        self.months.prepare(session, &right, entries)?;
         let links = self.link_up(entries, draft, stale)?;
         let due = self.ledger.due(draft, entries, stale);
         // How far the shards are decides about selections only.
@@ -307,13 +319,32 @@ impl Writer {
         if is_small && !changes_letters && !crosses && batch.skipped == 0 {
             return self.write_at_once(batch);
         }
-        self.link.open()?.batch("BEGIN")?;
-        let written = self.write_in_steps(batch);
-        if let Err(error) = written {
+        self.link.open()?.begin()?;
+        let written = self.write_in_steps(batch).map_err(Failure::Certain);
+        let written = written.and_then(|()| self.seal());
+        if let Err(Failure::Certain(_)) = &written {
             self.link.roll_back();
-            return Err(error.into());
         }
-        self.link.open()?.batch("COMMIT").map_err(Failure::of)
+        written
+    }
+
+    /// Commits what was begun, if the lease is still this host's.
+    fn seal(&mut self) -> Result<(), Failure> {
+        let (begun, seal) = (Instant::now(), self.link.right.seal());
+        self.link.open()?.commit(&seal).map_err(Failure::of)?;
+        self.link.right.renewed(begun);
+        Ok(())
+    }
+
+    /// Notes what an error means for what comes.
+    fn noted(&mut self, error: Error) -> Error {
+        match error {
+            Error::TakenOver => {
+                self.link.cut();
+                self.link.right.lose()
+            }
+            other => other,
+        }
     }
 
     /// By one statement, in one round trip.
@@ -331,11 +362,17 @@ impl Writer {
         values.push(&partitions);
         values.push(&shards);
         values.extend(marks.iter().map(|mark| mark as &(dyn ToSql + Sync)));
+        let epoch = self.link.right.epoch();
+        values.push(&epoch);
         let session = self.link.open()?;
         // Until it is prepared nothing can have been changed.
         session.prepare(&WRITE_BATCH)?;
-        let written = session.execute(&WRITE_BATCH, &values);
-        written.map(drop).map_err(Failure::of)
+        let begun = Instant::now();
+        session
+            .execute(&WRITE_BATCH, &values)
+            .map_err(Failure::of)?;
+        self.link.right.renewed(begun);
+        Ok(())
     }
 
     /// Within a transaction.
@@ -398,9 +435,10 @@ impl Writer {
             taken_in: None,
             skipped: 0,
         };
-        self.write_at_once(&batch).map_err(Failure::known)?;
+        let written = self.write_at_once(&batch).map_err(Failure::known);
         drop(batch);
         drop(behind);
+        written.map_err(|error| self.noted(error))?;
         let mut stale = stale.write().unwrap_or_else(PoisonError::into_inner);
         self.ledger.wrote(&overdue.numbers, &mut stale);
         Ok(overdue.more)
@@ -427,7 +465,7 @@ impl Writer {
         if let Some(number) = self.ledger.tenant(tenant) {
             return Ok(number);
         }
-        let number = introduce_tenant(self.link.open()?, tenant)?;
+        let number = self.transact(|session| introduce_tenant(session, tenant))?;
         self.ledger.learn_tenant(tenant, number);
         Ok(number)
     }
@@ -464,8 +502,13 @@ impl Writer {
         stale: &RwLock<Stale>,
         change: impl FnOnce(&mut Session) -> Result<T>,
     ) -> Result<T> {
-        let session = self.session(stale)?;
-        session.batch("BEGIN")?;
+        self.session(stale)?;
+        self.transact(change)
+    }
+
+    fn transact<T>(&mut self, change: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        let session = self.link.open()?;
+        session.begin()?;
         let changed = match change(session) {
             Ok(changed) => changed,
             Err(error) => {
@@ -473,11 +516,11 @@ impl Writer {
                 return Err(error);
             }
         };
-        match session.batch("COMMIT").map_err(Failure::of) {
+        match self.seal() {
             Ok(()) => Ok(changed),
             Err(failure) => {
                 self.link.cut();
-                Err(failure.known())
+                Err(self.noted(failure.known()))
             }
         }
     }
