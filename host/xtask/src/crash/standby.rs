@@ -13,8 +13,8 @@ use xcomponent_servers::{Durability, Postgres, Redis, free_port};
 use super::{Chance, Clients, LIFE_MS, Urls, host::Host, pause};
 use crate::command::say;
 
-/// The lease of a host.
-const LEASE: Duration = Duration::from_secs(1);
+/// The lease of a host: as long as that of its store.
+const LEASE: Duration = Duration::from_secs(5);
 
 /// How long a takeover, or the end of a host that lost its place, may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(60);
