@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     bus::Transport,
+    cache,
     driver::{
         LaneGauges,
         gauges::{Gauges, Histogram, ShardGauges},
@@ -54,6 +55,7 @@ pub(super) async fn read(
         components: state.registry().list(&state.shared.tenant).len(),
         lanes: state.handle().lanes(),
         transports: transports.map(status).collect(),
+        cache: state.config().cache.clone(),
     }));
     let mut text = String::new();
     text::encode(&mut text, &registry).map_err(|error| ApiError::internal(&error))?;
@@ -69,6 +71,7 @@ struct Numbers {
     lanes: Vec<LaneGauges>,
     /// By name, how each stands.
     transports: Vec<(String, &'static str)>,
+    cache: Option<Arc<cache::Numbers>>,
 }
 
 impl Collector for Numbers {
@@ -107,6 +110,9 @@ impl Collector for Numbers {
         out.events(shards)?;
         out.lanes(&self.lanes)?;
         out.transports(&self.transports)?;
+        if let Some(cache) = &self.cache {
+            out.cache(cache)?;
+        }
         out.counter(
             "deliveries_over_budget",
             "Deliveries dropped after the first dead letter of their root and instance",
@@ -235,6 +241,24 @@ impl Out<'_> {
             }
         }
         Ok(())
+    }
+
+    fn cache(&mut self, cache: &cache::Numbers) -> fmt::Result {
+        self.counter(
+            "cache_written",
+            "States that were copied to the cache",
+            cache.written(),
+        )?;
+        self.counter(
+            "cache_dropped",
+            "States that were not copied to the cache since too many waited",
+            cache.dropped(),
+        )?;
+        self.counter(
+            "cache_failures",
+            "Attempts to write to the cache that failed",
+            cache.failures(),
+        )
     }
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
