@@ -39,12 +39,13 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router as AxumRouter, extract::DefaultBodyLimit, middleware, routing::get};
 use tokio::sync::{Semaphore, watch};
 use utoipa_axum::{router::OpenApiRouter, routes};
-use xcomponent_core::id::TenantId;
+use xcomponent_core::{id::TenantId, record::Snapshot};
 
 use self::seal::Seal;
 pub use self::{entrance::Entrance, serve::serve};
 use crate::{
     bus::{Directory, peer},
+    cache,
     driver::Handle,
     key::Key,
     tenancy::Registry,
@@ -64,6 +65,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// What other hosts must show to be let in; none = nothing.
     pub link_key: Option<Arc<str>>,
+    /// How the cache is written, if there is one.
+    pub cache: Option<Arc<cache::Numbers>>,
 }
 
 /// What handlers share.
@@ -126,6 +129,12 @@ impl State {
     fn seal(&self) -> &Seal {
         &self.shared.seal
     }
+}
+
+/// An instance as `GET /v1/instances/{id}` shows it.
+pub fn instance_json(snapshot: &Snapshot) -> String {
+    let shown = serde_json::to_string(&wire::Instance::of(snapshot));
+    shown.expect("what is shown of an instance is JSON")
 }
 
 /// All routes.

@@ -1,5 +1,6 @@
 //! Builds and connects everything: the only place that knows all parts.
 
+mod cache;
 pub mod config;
 mod guests;
 mod links;
@@ -13,7 +14,7 @@ use std::{future::Future, io, net::SocketAddr, panic::resume_unwind, sync::Arc, 
 use tokio::{net::TcpListener, task::JoinHandle};
 use xcomponent_core::id::TenantId;
 
-use self::links::Links;
+use self::{cache::Copying, links::Links};
 pub use self::{
     config::{Config, StoreConfig},
     links::LinksConfig,
@@ -25,6 +26,7 @@ use crate::{
         broker::Runtime,
         registry::{self, member::Lost},
     },
+    cache::InvalidAddress,
     driver::{self, Handle, Joiner, Progress},
     key::{self, Key},
     sandbox::{self, Sandboxes},
@@ -61,6 +63,9 @@ pub enum StartError {
     /// The operating system gives no randomness.
     #[error("no key can be made")]
     Random(#[source] io::Error),
+    /// The address of the cache is none.
+    #[error(transparent)]
+    Cache(#[from] InvalidAddress),
     /// It cannot be connected with other hosts.
     #[error(transparent)]
     Links(#[from] links::Error),
@@ -80,6 +85,7 @@ pub struct Host {
     joiner: Joiner,
     sandboxes: Sandboxes,
     links: Links,
+    copying: Option<Copying>,
 }
 
 impl Host {
@@ -153,13 +159,18 @@ impl Host {
             address: config.public_address.clone(),
         };
         links.begin(&handle, &registry, runtime);
+        let copying = config.cache.as_ref();
+        let copying = copying
+            .map(|cache| Copying::begin(&handle, cache, tenant))
+            .transpose()?;
+        let numbers = copying.as_ref().map(Copying::numbers);
         let directory = Arc::clone(&links.directory);
         let state = api::State::new(
             handle.clone(),
             registry.clone(),
             directory,
             seal,
-            config.api(),
+            config.api(numbers),
         );
         Ok(Self {
             handle,
@@ -168,6 +179,7 @@ impl Host {
             joiner,
             sandboxes,
             links,
+            copying,
         })
     }
 
@@ -225,6 +237,9 @@ impl Host {
         self.links.end().await;
         let joiner = self.joiner;
         let ended = tokio::task::spawn_blocking(move || joiner.shutdown(within)).await;
+        if let Some(copying) = self.copying {
+            copying.end().await;
+        }
         ended.unwrap_or_default()
     }
 }

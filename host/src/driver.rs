@@ -15,6 +15,7 @@
 //! What the API asks for is named here, so that it needs no other module.
 
 mod bisect;
+mod changes;
 pub mod clock;
 mod committer;
 mod feed;
@@ -55,14 +56,15 @@ use xcomponent_core::{
     owed::{Owed, Placement},
 };
 
-use self::{clock::Clock, guests::Guests, relay::Relays, shard::Shard, shared::Shared};
 pub use self::{
+    changes::{Changed, Watch},
     handle::Handle,
     progress::Progress,
     relay::LaneGauges,
     stream::Subscription,
     waiter::{Pending, PendingBatch},
 };
+use self::{clock::Clock, guests::Guests, relay::Relays, shard::Shard, shared::Shared};
 pub use crate::store::{
     Entry, Error, Position, Result,
     crossing::Channel,

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod app;
 pub mod bus;
+pub mod cache;
 pub mod cli;
 pub mod driver;
 pub mod key;

@@ -23,6 +23,10 @@ pub(super) struct Health {
     /// How far it is, while it is recovering.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<Recovered>,
+    /// How the cache is written, where there is one: `ok`, or why it is not. Nobody's work waits for
+    /// it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<String>,
 }
 
 /// What a host that starts has of what the last one left behind.
@@ -62,6 +66,7 @@ pub(super) fn recovering(progress: &Progress) -> Response {
             instances: done.instances,
             deliveries: done.deliveries,
         }),
+        cache: None,
     };
     let soon = [(header::RETRY_AFTER, "1")];
     (StatusCode::SERVICE_UNAVAILABLE, soon, JsonAnswer(health)).into_response()
@@ -72,8 +77,21 @@ pub(super) fn recovering(progress: &Progress) -> Response {
     get, path = "/healthz", tag = "operators",
     responses((status = 200, description = "It is", body = Health))
 )]
-pub(super) async fn live() -> JsonAnswer<Health> {
-    std::future::ready(alive()).await
+pub(super) async fn live(Shared(state): Shared<State>) -> JsonAnswer<Health> {
+    std::future::ready(JsonAnswer(well(&state))).await
+}
+
+fn well(state: &State) -> Health {
+    Health {
+        status: "ok",
+        cache: cache(state),
+        ..Health::default()
+    }
+}
+
+fn cache(state: &State) -> Option<String> {
+    let numbers = state.config().cache.as_ref()?;
+    Some(numbers.problem().unwrap_or_else(|| "ok".to_owned()))
 }
 
 /// Whether the host takes work.
@@ -91,12 +109,13 @@ pub(super) async fn ready(Shared(state): Shared<State>) -> Response {
         false => Some("the host is ending or has failed".to_owned()),
     };
     let answer = match problem {
-        None => alive().into_response(),
+        None => JsonAnswer(well(&state)).into_response(),
         reason => {
             let health = Health {
                 status: "not_ready",
                 reason,
                 progress: None,
+                cache: cache(&state),
             };
             (StatusCode::SERVICE_UNAVAILABLE, JsonAnswer(health)).into_response()
         }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     bus::Transport,
+    cache,
     driver::{
         LaneGauges,
         gauges::{Gauges, Histogram, ShardGauges},
@@ -59,6 +60,7 @@ pub(super) async fn read(
             .directory
             .registry()
             .map(|member| (member.is_reachable(), member.n_hosts())),
+        cache: state.config().cache.clone(),
     }));
     let mut text = String::new();
     text::encode(&mut text, &registry).map_err(|error| ApiError::internal(&error))?;
@@ -76,6 +78,7 @@ struct Numbers {
     transports: Vec<(String, &'static str)>,
     /// Of the registry, if there is one: whether it answers, and how many hosts it knows.
     registry: Option<(bool, usize)>,
+    cache: Option<Arc<cache::Numbers>>,
 }
 
 impl Collector for Numbers {
@@ -127,6 +130,9 @@ impl Collector for Numbers {
         out.events(shards)?;
         out.lanes(&self.lanes)?;
         out.transports(&self.transports)?;
+        if let Some(cache) = &self.cache {
+            out.cache(cache)?;
+        }
         out.counter(
             "deliveries_over_budget",
             "Deliveries dropped after the first dead letter of their root and instance",
@@ -255,6 +261,24 @@ impl Out<'_> {
             }
         }
         Ok(())
+    }
+
+    fn cache(&mut self, cache: &cache::Numbers) -> fmt::Result {
+        self.counter(
+            "cache_written",
+            "States that were copied to the cache",
+            cache.written(),
+        )?;
+        self.counter(
+            "cache_dropped",
+            "States that were not copied to the cache since too many waited",
+            cache.dropped(),
+        )?;
+        self.counter(
+            "cache_failures",
+            "Attempts to write to the cache that failed",
+            cache.failures(),
+        )
     }
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {

@@ -6,7 +6,7 @@ use xcomponent_core::{id::PartitionCount, limits::Limits};
 
 use super::LinksConfig;
 use crate::{
-    api,
+    api, cache,
     driver::{
         self, Progress,
         clock::{Clock, SystemClock},
@@ -69,6 +69,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// The hosts it knows.
     pub links: LinksConfig,
+    /// Where the newest states of instances are copied to, if anywhere.
+    pub cache: Option<cache::Config>,
     /// Told how far the host is while it starts.
     pub progress: Progress,
     /// After how long without a record a stream says that it is still there.
@@ -95,6 +97,7 @@ impl Default for Config {
             public_address: None,
             allowed_hosts: Vec::new(),
             links: LinksConfig::default(),
+            cache: None,
             progress: Progress::default(),
             heartbeat: Duration::from_secs(15),
         }
@@ -115,13 +118,14 @@ impl Config {
         }
     }
 
-    /// The API's part.
-    pub(super) fn api(&self) -> api::Config {
+    /// The API's part; `cache` says how the cache is written, if there is one.
+    pub(super) fn api(&self, cache: Option<Arc<cache::Numbers>>) -> api::Config {
         api::Config {
             public_address: self.public_address.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
             heartbeat: self.heartbeat,
             link_key: self.links.key.clone(),
+            cache,
         }
     }
 }

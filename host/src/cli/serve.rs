@@ -1,5 +1,6 @@
 //! `xcomponent serve`: a host with components, until it is told to end.
 
+mod cache;
 mod limits;
 mod links;
 mod retain;
@@ -26,7 +27,7 @@ use xcomponent_core::{
     id::{ComponentName, TenantId},
 };
 
-use self::{limits::Limits, links::Links, store::Store};
+use self::{cache::Cache, limits::Limits, links::Links, store::Store};
 use super::{
     Failure, Result, Verdict, loading, log,
     printer::Printer,
@@ -79,8 +80,8 @@ pub(super) struct Serve {
     breaker: Breaker,
     /// Folder in which compiled components are kept from one start to the next; `cache` in the data
     /// folder where absent, if the host uses that.
-    #[arg(long, value_name = "FOLDER", env = "XCOMPONENT_CACHE")]
-    cache: Option<PathBuf>,
+    #[arg(long, value_name = "FOLDER", env = "XCOMPONENT_CODE_CACHE")]
+    code_cache: Option<PathBuf>,
     /// An ambiguous pair of transitions is a warning: the first wins.
     #[arg(long)]
     lenient: bool,
@@ -92,6 +93,8 @@ pub(super) struct Serve {
     log: log::Format,
     #[command(flatten)]
     store: Store,
+    #[command(flatten)]
+    cache: Cache,
     #[command(flatten)]
     links: Links,
     #[command(flatten)]
@@ -234,12 +237,16 @@ impl Serve {
             config.retention = retention;
         }
         config.links = self.links.config(|| self.advertised(bound))?;
+        config.cache = self.cache.config()?;
         config.store = store;
         let own_cache = || self.data.join("cache");
         let uses_data = config.store != StoreConfig::Memory;
         // Positions in memory begin anew with each start, and so does what they are shown under.
         config.seal_key = uses_data.then(|| self.data.join("seal.key"));
-        config.sandbox.cache_dir = self.cache.clone().or_else(|| uses_data.then(own_cache));
+        config.sandbox.cache_dir = self
+            .code_cache
+            .clone()
+            .or_else(|| uses_data.then(own_cache));
         Ok((listener, config))
     }
 }

@@ -21,6 +21,7 @@ use xcomponent_core::{
 };
 
 use super::{
+    changes::Changes,
     clock::Clock,
     gate::Gate,
     gauges::{CommitCounters, ShardCounters},
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     pub(super) ids: Ids,
     /// What is for other hosts.
     pub(super) relays: Relays,
+    /// What changed, for who copies it elsewhere.
+    pub(super) changes: Changes,
     /// What is here.
     pub(super) components: Components,
     phase: AtomicU8,
@@ -115,6 +118,7 @@ impl Shared {
             barrier: Barrier::default(),
             ids: Ids::default(),
             relays,
+            changes: Changes::default(),
             components: Components::default(),
             phase: AtomicU8::new(Phase::Running as u8),
             problem: Mutex::default(),

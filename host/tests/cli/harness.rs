@@ -97,6 +97,7 @@ pub(crate) fn command() -> Command {
         "RUST_LOG",
         "XCOMPONENT_URL",
         "XCOMPONENT_CACHE",
+        "XCOMPONENT_CODE_CACHE",
         "XCOMPONENT_DATA",
     ] {
         command.env_remove(name);

@@ -102,6 +102,19 @@ fn a_database_is_named_without_its_password() {
 }
 
 #[test]
+fn a_cache_is_at_an_address_of_redis() {
+    for address in ["redis://me:secret@localhost:port", "some/folder"] {
+        let refused = xcomponent(["serve", "--port", "0", "--cache", address]);
+        assert_eq!(refused.code, 2);
+        let shown = &refused.stderr;
+        assert!(
+            shown.contains("expected `redis://HOST:PORT`") && !shown.contains("secret"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
 fn what_one_host_kept_the_next_one_has() {
     let data = scratch("kept");
     let serving = Serving::start_in(&data, ["shop.yaml"]);

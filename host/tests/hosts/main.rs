@@ -4,6 +4,7 @@
 mod host;
 
 mod brokers;
+mod cache;
 mod fleet;
 mod node;
 mod peers;

@@ -96,9 +96,13 @@ impl FromStr for Place {
 
 /// A URL that may have a password in it, and is never shown.
 #[derive(Clone)]
-struct Url(String);
+pub(super) struct Url(String);
 
 impl Url {
+    pub(super) fn text(&self) -> &str {
+        &self.0
+    }
+
     fn target(&self, option: &str) -> Result<crate::store::postgres::Target> {
         let target = self.0.parse();
         let target = target.with_context(|| format!("`{option}` names no database"));
