@@ -28,13 +28,20 @@ mod record;
 mod seal;
 mod serve;
 mod shipments;
+mod standing;
 mod stream;
 mod trace;
 mod upload;
 mod versions;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router as AxumRouter, extract::DefaultBodyLimit, middleware, routing::get};
 use tokio::sync::{Semaphore, watch};
@@ -42,7 +49,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use xcomponent_core::id::TenantId;
 
 use self::seal::Seal;
-pub use self::{entrance::Entrance, serve::serve};
+pub use self::{entrance::Entrance, health::HANGS_AFTER, serve::serve};
 use crate::{
     bus::{Directory, peer},
     driver::Handle,
@@ -64,6 +71,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// What other hosts must show to be let in; none = nothing.
     pub link_key: Option<Arc<str>>,
+    /// How long requests are taken after the signal to end, while `/readyz` says `draining`.
+    pub drain_wait: Duration,
 }
 
 /// What handlers share.
@@ -84,6 +93,8 @@ struct Shared {
     seal: Seal,
     /// One permit for each stream that may be opened.
     streams: Arc<Semaphore>,
+    /// Whether the host is going to end: it takes requests, and nobody is to send more of them here.
+    draining: AtomicBool,
     /// Whether the host ends: whatever would go on for ever stops then.
     stopping: watch::Sender<bool>,
 }
@@ -106,6 +117,7 @@ impl State {
                 tenant: TenantId::default_tenant(),
                 seal: Seal::new(seal),
                 streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
+                draining: AtomicBool::new(false),
                 stopping: watch::Sender::new(false),
             }),
         }
@@ -121,6 +133,10 @@ impl State {
 
     fn config(&self) -> &Config {
         &self.shared.config
+    }
+
+    fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
     }
 
     fn seal(&self) -> &Seal {

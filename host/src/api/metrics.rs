@@ -1,6 +1,6 @@
 //! `/metrics`: the host's numbers for Prometheus. No label names a tenant.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use axum::{
     extract::State as Shared,
@@ -16,14 +16,12 @@ use prometheus_client::{
 use super::{
     State,
     error::{ApiError, Result},
+    standing,
     stream::STREAMS_MAX,
 };
-use crate::{
-    bus::Transport,
-    driver::{
-        LaneGauges,
-        gauges::{Gauges, Histogram, ShardGauges},
-    },
+use crate::driver::{
+    LaneGauges,
+    gauges::{Gauges, Histogram, ShardGauges},
 };
 
 /// The format of Prometheus and of everything that reads the same.
@@ -43,17 +41,15 @@ pub(super) async fn read(
     let mut registry = Registry::with_prefix("xcomponent");
     let release = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "Which release this is", release);
-    let transports = state.shared.directory.transports().into_iter();
-    let status = |transport: Arc<dyn Transport>| {
-        let status = transport.status().as_str();
-        (transport.name().to_owned(), status)
-    };
+    let standings = standing::of_all(&state).into_iter();
     registry.register_collector(Box::new(Numbers {
         gauges: state.handle().gauges(),
         streams: STREAMS_MAX - state.shared.streams.available_permits(),
         components: state.registry().list(&state.shared.tenant).len(),
         lanes: state.handle().lanes(),
-        transports: transports.map(status).collect(),
+        transports: standings
+            .map(|one| (one.name, one.status.as_str()))
+            .collect(),
     }));
     let mut text = String::new();
     text::encode(&mut text, &registry).map_err(|error| ApiError::internal(&error))?;

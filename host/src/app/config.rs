@@ -71,6 +71,9 @@ pub struct Config {
     pub links: LinksConfig,
     /// Told how far the host is while it starts.
     pub progress: Progress,
+    /// How long requests are taken after the signal to end, while `/readyz` says `draining`: until
+    /// whoever spreads requests over hosts has seen that.
+    pub drain_wait: Duration,
     /// After how long without a record a stream says that it is still there.
     pub heartbeat: Duration,
 }
@@ -96,6 +99,7 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             links: LinksConfig::default(),
             progress: Progress::default(),
+            drain_wait: Duration::ZERO,
             heartbeat: Duration::from_secs(15),
         }
     }
@@ -122,6 +126,7 @@ impl Config {
             allowed_hosts: self.allowed_hosts.clone(),
             heartbeat: self.heartbeat,
             link_key: self.links.key.clone(),
+            drain_wait: self.drain_wait,
         }
     }
 }

@@ -9,11 +9,12 @@ use xcomponent_core::{
     input::Elsewhere,
 };
 
-use super::Transport;
+use super::{Listening, Transport};
 
 /// Which transport leads to which component. What is here is never asked for.
 pub struct Directory {
     known: RwLock<Known>,
+    listening: Arc<Listening>,
     changed: watch::Sender<()>,
 }
 
@@ -28,6 +29,7 @@ impl Default for Directory {
     fn default() -> Self {
         Self {
             known: RwLock::default(),
+            listening: Arc::default(),
             changed: watch::Sender::new(()),
         }
     }
@@ -67,6 +69,11 @@ impl Directory {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let name = known.broker.as_ref()?.name();
         Some(name.split(' ').next().unwrap_or(name).to_owned())
+    }
+
+    /// How it goes with listening to the broker.
+    pub fn listening(&self) -> &Arc<Listening> {
+        &self.listening
     }
 
     /// Every transport, each once.

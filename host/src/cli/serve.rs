@@ -24,12 +24,14 @@ use tokio::{
 use xcomponent_core::{
     definition::Strictness,
     id::{ComponentName, TenantId},
+    time,
 };
 
 use self::{limits::Limits, links::Links, store::Store};
 use super::{
     Failure, Result, Verdict, loading, log,
     printer::Printer,
+    span,
     upload::{self, upload},
 };
 use crate::{
@@ -87,6 +89,10 @@ pub(super) struct Serve {
     /// Accepts components whose code lacks methods: these do nothing.
     #[arg(long)]
     allow_missing_methods: bool,
+    /// How long requests are taken after SIGTERM, as in `5s`, while `/readyz` says `draining`: as
+    /// long as whoever spreads requests over hosts needs to see that.
+    #[arg(long, value_name = "SPAN", value_parser = span::parse, default_value = "0s")]
+    drain_wait: time::Duration,
     /// How the host's log looks, on standard error. `RUST_LOG` says how much of it.
     #[arg(long, value_enum, default_value_t = log::Format::Text)]
     log: log::Format,
@@ -199,6 +205,7 @@ impl Serve {
             },
             public_address: Some((self.host.clone(), bound.port())),
             allowed_hosts: self.allowed_host.clone(),
+            drain_wait: Duration::from_millis(self.drain_wait.0),
             ..Config::default()
         };
         if !bound.ip().is_loopback() {

@@ -290,6 +290,23 @@ impl Handle {
         self.admits()
     }
 
+    /// Whether the host is going to end: nothing from outside is let in.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.shared.phase(), Phase::Closing | Phase::Ended)
+    }
+
+    /// Why this process should be started anew, if so: a thread is gone, or was seen within one
+    /// turn at two calls of this that are so far apart.
+    pub fn failure(&self, within: Duration) -> Option<String> {
+        if self.shared.phase() == Phase::Broken {
+            return Some("a thread of the driver has failed".to_owned());
+        }
+        let pulses = self.shared.posts.iter().map(|post| &post.pulse);
+        let hanging = self.shared.watch.look(pulses, within);
+        let shard = hanging.first()?;
+        Some(format!("the thread of shard {shard} makes no progress"))
+    }
+
     /// Asks the shards one after the other, so that the limit holds for all together.
     async fn migrate(&self, tenant: &TenantId, migrate: Migrate) -> Reply {
         let mut moved: Vec<Migrated> = Vec::new();

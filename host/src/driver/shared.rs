@@ -26,6 +26,7 @@ use super::{
     gauges::{CommitCounters, ShardCounters},
     inbox::Inbox,
     log::Log,
+    pulse::{Pulse, Watch},
     relay::Relays,
 };
 use crate::store::{Error, Position, Store};
@@ -53,6 +54,8 @@ pub(super) struct Shared {
     pub(super) relays: Relays,
     /// What is here.
     pub(super) components: Components,
+    /// What was seen of the shards' threads.
+    pub(super) watch: Watch,
     phase: AtomicU8,
     /// Why the last commit failed, if it did.
     problem: Mutex<Option<Arc<str>>>,
@@ -69,6 +72,7 @@ pub(super) struct Post {
     pub(super) inbox: Inbox,
     pub(super) gate: Gate,
     pub(super) counters: ShardCounters,
+    pub(super) pulse: Pulse,
     /// Messages whose consequences are all enqueued at the log or another inbox.
     pub(super) handled: AtomicU64,
     /// While the shards halt: whether its first record that is void is one that the store refuses
@@ -116,6 +120,7 @@ impl Shared {
             ids: Ids::default(),
             relays,
             components: Components::default(),
+            watch: Watch::default(),
             phase: AtomicU8::new(Phase::Running as u8),
             problem: Mutex::default(),
             is_away: AtomicBool::new(false),

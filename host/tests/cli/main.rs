@@ -7,6 +7,7 @@
 )]
 
 mod definitions;
+mod draining;
 mod harness;
 mod project;
 mod remote;
