@@ -2,6 +2,7 @@
 
 mod limits;
 mod links;
+mod notify;
 mod retain;
 mod store;
 
@@ -126,17 +127,20 @@ impl Serve {
             });
             let leniency = config.leniency;
             let starting = printer.progress(format_args!("starting; {url}/readyz tells how far"));
+            let telling = notify::starting(config.progress.clone());
             let host = Host::start(config).await.context("starting the host")?;
-            drop(starting);
+            drop((starting, telling));
             let uploaded = upload(&host, components, leniency, printer).await?;
             // From here on a signal lets finish what is in flight; before, nothing is.
             let signals = Signals::await_them().context("waiting for signals")?;
             let registry = host.registry().clone();
+            let handle = host.handle().clone();
             let serving = reception.lead_to(host);
             self.announce(&url, &uploaded, &registry, printer);
             if address.ip().is_unspecified() && self.allowed_host.is_empty() {
                 printer.note("note: callers elsewhere need a name given with `--allowed-host`");
             }
+            let _telling = notify::ready(&url, handle);
             serve_until_told(serving, signals, &stop, printer).await
         });
         runtime.shutdown_timeout(HURRY);
@@ -273,6 +277,7 @@ async fn serve_until_told(
         served = &mut serving => served.context("serving")?,
         () = signals.next() => {
             printer.note("ending: letting finish what is in flight");
+            notify::stopping();
             stop.send_replace(true);
             tokio::select! {
                 served = &mut serving => served.context("serving")?,

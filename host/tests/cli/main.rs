@@ -13,3 +13,4 @@ mod project;
 mod remote;
 mod running;
 mod serving;
+mod supervised;
