@@ -31,6 +31,7 @@ mod shipments;
 mod standing;
 mod stream;
 mod trace;
+mod traced;
 mod upload;
 mod versions;
 mod wire;
@@ -54,6 +55,7 @@ use crate::{
     bus::{Directory, peer},
     driver::Handle,
     key::Key,
+    telemetry::Tracer,
     tenancy::Registry,
 };
 
@@ -73,6 +75,8 @@ pub struct Config {
     pub link_key: Option<Arc<str>>,
     /// How long requests are taken after the signal to end, while `/readyz` says `draining`.
     pub drain_wait: Duration,
+    /// Who takes spans, if somebody does.
+    pub tracer: Option<Tracer>,
 }
 
 /// What handlers share.
@@ -147,7 +151,7 @@ impl State {
 /// All routes.
 pub fn router(state: State) -> Router {
     let (routes, document) = native().split_for_parts();
-    routes
+    let routes = routes
         .route("/openapi.json", get(openapi::serve(&document)))
         .route(peer::SHIPMENTS, shipments::route())
         .merge(docs::routes())
@@ -158,7 +162,15 @@ pub fn router(state: State) -> Router {
         .layer(middleware::from_fn_with_state(
             state.clone(),
             gateway::pass_on,
-        ))
+        ));
+    let routes = match state.config().tracer {
+        Some(_) => routes.layer(middleware::from_fn_with_state(
+            state.clone(),
+            traced::answer,
+        )),
+        None => routes,
+    };
+    routes
         .layer(middleware::from_fn_with_state(state.clone(), origin::check))
         .with_state(state)
 }

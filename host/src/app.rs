@@ -5,17 +5,18 @@ mod guests;
 mod links;
 mod publish;
 pub mod simulation;
+mod traced;
 
 use std::{future::Future, io, net::SocketAddr, panic::resume_unwind, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use xcomponent_core::id::TenantId;
 
-use self::links::Links;
 pub use self::{
     config::{Config, StoreConfig},
     links::LinksConfig,
 };
+use self::{links::Links, traced::Traced};
 use crate::{
     api::{self, Entrance},
     bus::broker::Runtime,
@@ -28,6 +29,7 @@ use crate::{
         postgres::{self, Postgres},
         sqlite::{self, Sqlite},
     },
+    telemetry,
     tenancy::{self, Registry},
 };
 
@@ -58,6 +60,9 @@ pub enum StartError {
     /// It cannot be connected with other hosts.
     #[error(transparent)]
     Links(#[from] links::Error),
+    /// Spans cannot be exported.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::InvalidEndpoint),
     /// The components that were there cannot be loaded.
     #[error("the components of the last run cannot be loaded")]
     Restore(#[source] tenancy::Error),
@@ -71,6 +76,7 @@ pub struct Host {
     joiner: Joiner,
     sandboxes: Sandboxes,
     links: Links,
+    exporting: Option<telemetry::Exporting>,
 }
 
 impl Host {
@@ -112,8 +118,21 @@ impl Host {
             None => Key::random().map_err(StartError::Random)?,
         };
         let sandboxes = Sandboxes::new(config.sandbox.clone())?;
-        let (setup, guests) = (config.driver(), sandboxes.clone());
+        let exporting = config
+            .telemetry
+            .as_ref()
+            .map(telemetry::start)
+            .transpose()?;
+        let (tracer, exporting) = exporting.unzip();
+        let guests = Traced {
+            guests: sandboxes.clone(),
+            tracer: tracer.clone(),
+        };
+        let setup = config.driver();
         let prepared = on_own_thread(move || driver::prepare(setup, store, guests)).await?;
+        if let Some(tracer) = tracer.clone() {
+            prepared.handle().tell_spans_to(tracer);
+        }
         let installer = Arc::new(sandboxes.clone());
         let registry = Registry::new(prepared.handle().clone(), installer, config.leniency);
         let tenant = TenantId::default_tenant();
@@ -137,7 +156,7 @@ impl Host {
             registry.clone(),
             directory,
             seal,
-            config.api(),
+            config.api(tracer),
         );
         Ok(Self {
             handle,
@@ -146,6 +165,7 @@ impl Host {
             joiner,
             sandboxes,
             links,
+            exporting,
         })
     }
 
@@ -188,6 +208,9 @@ impl Host {
         self.links.end().await;
         let joiner = self.joiner;
         let ended = tokio::task::spawn_blocking(move || joiner.shutdown(within)).await;
+        if let Some(exporting) = self.exporting {
+            exporting.end().await;
+        }
         ended.unwrap_or_default()
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     },
     sandbox,
     store::{postgres, retention::Retention, sqlite},
+    telemetry::{self, Tracer},
     tenancy::Leniency,
 };
 
@@ -69,6 +70,8 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// The hosts it knows.
     pub links: LinksConfig,
+    /// Where spans go, if they go anywhere.
+    pub telemetry: Option<telemetry::Config>,
     /// Told how far the host is while it starts.
     pub progress: Progress,
     /// How long requests are taken after the signal to end, while `/readyz` says `draining`: until
@@ -98,6 +101,7 @@ impl Default for Config {
             public_address: None,
             allowed_hosts: Vec::new(),
             links: LinksConfig::default(),
+            telemetry: None,
             progress: Progress::default(),
             drain_wait: Duration::ZERO,
             heartbeat: Duration::from_secs(15),
@@ -120,13 +124,14 @@ impl Config {
     }
 
     /// The API's part.
-    pub(super) fn api(&self) -> api::Config {
+    pub(super) fn api(&self, tracer: Option<Tracer>) -> api::Config {
         api::Config {
             public_address: self.public_address.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
             heartbeat: self.heartbeat,
             link_key: self.links.key.clone(),
             drain_wait: self.drain_wait,
+            tracer,
         }
     }
 }

@@ -5,6 +5,7 @@ mod links;
 mod notify;
 mod retain;
 mod store;
+mod traces;
 
 use std::{
     io,
@@ -28,7 +29,7 @@ use xcomponent_core::{
     time,
 };
 
-use self::{limits::Limits, links::Links, store::Store};
+use self::{limits::Limits, links::Links, store::Store, traces::Traces};
 use super::{
     Failure, Result, Verdict, loading, log,
     printer::Printer,
@@ -101,6 +102,8 @@ pub(super) struct Serve {
     store: Store,
     #[command(flatten)]
     links: Links,
+    #[command(flatten)]
+    traces: Traces,
     #[command(flatten)]
     limits: Limits,
 }
@@ -226,6 +229,7 @@ impl Serve {
             config.retention = retention;
         }
         config.links = self.links.config()?;
+        config.telemetry = self.traces.config();
         config.store = store;
         let own_cache = || self.data.join("cache");
         let uses_data = config.store != StoreConfig::Memory;

@@ -206,6 +206,9 @@ fn publish(shared: &Shared, batch: &Batch, last: Position) {
     // Before the answers leave, so that whoever got one finds the room that it made.
     shared.log.committed(batch);
     shared.relays.committed(&batch.entries);
+    if let Some(tracer) = shared.tracer.get() {
+        tracer.committed(batch.entries.iter().map(|entry| &entry.record));
+    }
     shared.durable.send_replace(last);
     for (post, through) in shared.posts.iter().zip(&batch.through) {
         post.gate.open(*through);

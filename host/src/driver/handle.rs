@@ -21,7 +21,10 @@ use super::{
     shared::{Phase, Shared},
     waiter::{Batch, Pending, PendingBatch, Waiter},
 };
-use crate::store::{Position, Result};
+use crate::{
+    store::{Position, Result},
+    telemetry::Tracer,
+};
 
 /// Requests of one batch that are in the inboxes at a time; a longer batch follows as these are
 /// answered.
@@ -288,6 +291,12 @@ impl Handle {
     /// Whether requests are accepted: all threads are there and the host is not ending.
     pub fn is_ready(&self) -> bool {
         self.admits()
+    }
+
+    /// From here on this takes spans of what is committed, sent and taken in. There is one, the
+    /// first.
+    pub fn tell_spans_to(&self, tracer: Tracer) {
+        self.shared.tracer.get_or_init(|| tracer);
     }
 
     /// Whether the host is going to end: nothing from outside is let in.

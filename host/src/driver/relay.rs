@@ -10,7 +10,7 @@ mod lane;
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
@@ -271,12 +271,30 @@ impl Driver {
         let Channel { tenant, component } = &self.lane.channel;
         match self.directory.find(tenant, component) {
             Some(transport) if !self.handle.is_here(tenant, component) => {
-                transport.send(shipment).await
+                let began = SystemTime::now();
+                let sent = transport.send(shipment).await;
+                self.trace(shipment, transport.name(), began, sent.as_ref().copied());
+                sent
             }
             Some(_) | None => {
                 let taken_in = self.handle.take_in(shipment.clone()).await;
                 taken_in.map_err(SendError::unavailable)
             }
+        }
+    }
+
+    /// Tells what of a shipment has arrived.
+    fn trace(
+        &self,
+        shipment: &Shipment,
+        over: &str,
+        began: SystemTime,
+        sent: Result<u64, &SendError>,
+    ) {
+        if let (Some(tracer), Ok(through)) = (self.handle.shared.tracer.get(), sent) {
+            let parcels = &shipment.receive.parcels;
+            let arrived = parcels.partition_point(|parcel| parcel.number <= through);
+            tracer.sent(&parcels[..arrived], over, began);
         }
     }
 

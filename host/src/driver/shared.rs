@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -29,7 +29,10 @@ use super::{
     pulse::{Pulse, Watch},
     relay::Relays,
 };
-use crate::store::{Error, Position, Store};
+use crate::{
+    store::{Error, Position, Store},
+    telemetry::Tracer,
+};
 
 /// How long questions to the store may take that are asked when a host ends.
 const QUESTIONS_MAX: Duration = Duration::from_secs(2);
@@ -56,6 +59,8 @@ pub(super) struct Shared {
     pub(super) components: Components,
     /// What was seen of the shards' threads.
     pub(super) watch: Watch,
+    /// Who takes spans, if somebody does.
+    pub(super) tracer: OnceLock<Tracer>,
     phase: AtomicU8,
     /// Why the last commit failed, if it did.
     problem: Mutex<Option<Arc<str>>>,
@@ -121,6 +126,7 @@ impl Shared {
             relays,
             components: Components::default(),
             watch: Watch::default(),
+            tracer: OnceLock::new(),
             phase: AtomicU8::new(Phase::Running as u8),
             problem: Mutex::default(),
             is_away: AtomicBool::new(false),

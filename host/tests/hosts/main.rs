@@ -1,9 +1,13 @@
 //! Several hosts: an order here, its payment there.
 
+#[path = "../common/guests.rs"]
+mod guests;
 #[path = "../common/host.rs"]
 mod host;
 
 mod brokers;
+mod collector;
 mod fleet;
 mod node;
 mod peers;
+mod traces;
