@@ -410,6 +410,7 @@ impl<G: Guests> Shard<G> {
             away: self.leases.away(),
             events: self.engine.counters(),
             next_due: self.engine.poll_timeout(),
+            parcels: self.engine.parcels(),
             dropped_over_budget: self.engine.dropped_over_budget(),
         });
     }

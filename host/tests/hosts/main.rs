@@ -9,5 +9,6 @@ mod brokers;
 mod collector;
 mod fleet;
 mod node;
+mod numbers;
 mod peers;
 mod traces;
