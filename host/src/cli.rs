@@ -10,6 +10,7 @@ mod completions;
 mod dead_letters;
 mod deploy;
 mod diagram;
+mod health;
 mod history;
 mod inspect;
 mod instances;
@@ -21,6 +22,8 @@ mod serve;
 mod simulate;
 mod validate;
 
+#[cfg(test)]
+mod examples;
 mod findings;
 mod loading;
 mod log;
@@ -64,6 +67,7 @@ enum Command {
     Broadcast(broadcast::Broadcast),
     History(history::History),
     DeadLetters(dead_letters::DeadLetters),
+    Health(health::Health),
     Completions(completions::Completions),
 }
 
@@ -138,6 +142,7 @@ impl Command {
             Self::Broadcast(broadcast) => broadcast.run(printer),
             Self::History(history) => history.run(printer),
             Self::DeadLetters(dead_letters) => dead_letters.run(printer),
+            Self::Health(health) => health.run(printer),
             Self::Completions(completions) => completions.run(printer),
         }
     }

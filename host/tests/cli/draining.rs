@@ -120,6 +120,8 @@ fn a_host_that_drains_says_so_and_takes_requests_until_it_is_told_again() {
     assert!(head.starts_with("http/1.1 200"), "{head}");
     assert_eq!(body, r#"{"status":"ok"}"#);
 
+    assert_eq!(serving.ask(["health", "--ready"]).done().stdout, "ok\n");
+
     serving.tell_to_end();
     let deadline = Instant::now() + PATIENCE;
     let (head, body) = loop {
@@ -132,6 +134,9 @@ fn a_host_that_drains_says_so_and_takes_requests_until_it_is_told_again() {
     };
     assert_eq!(body, r#"{"status":"draining"}"#);
     assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
+    let asked = serving.ask(["health", "--ready"]);
+    assert_eq!((asked.code, &*asked.stdout), (1, "draining\n"));
+    assert_eq!(serving.ask(["health"]).done().stdout, "ok\n");
     let order = json!({"id": "o", "context": {"orderId": "O-1"}});
     assert_eq!(serving.create("Shop", "Order", &order)["state"], "Created");
 
