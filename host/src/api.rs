@@ -28,13 +28,21 @@ mod record;
 mod seal;
 mod serve;
 mod shipments;
+mod standing;
 mod stream;
 mod trace;
+mod traced;
 mod upload;
 mod versions;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router as AxumRouter, extract::DefaultBodyLimit, middleware, routing::get};
 use tokio::sync::{Semaphore, watch};
@@ -42,12 +50,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use xcomponent_core::{id::TenantId, record::Snapshot};
 
 use self::seal::Seal;
-pub use self::{entrance::Entrance, serve::serve};
+pub use self::{entrance::Entrance, health::HANGS_AFTER, serve::serve};
 use crate::{
     bus::{Directory, peer},
     cache,
     driver::Handle,
     key::Key,
+    telemetry::Tracer,
     tenancy::Registry,
 };
 
@@ -67,6 +76,10 @@ pub struct Config {
     pub link_key: Option<Arc<str>>,
     /// How the cache is written, if there is one.
     pub cache: Option<Arc<cache::Numbers>>,
+    /// How long requests are taken after the signal to end, while `/readyz` says `draining`.
+    pub drain_wait: Duration,
+    /// Who takes spans, if somebody does.
+    pub tracer: Option<Tracer>,
 }
 
 /// What handlers share.
@@ -87,6 +100,8 @@ struct Shared {
     seal: Seal,
     /// One permit for each stream that may be opened.
     streams: Arc<Semaphore>,
+    /// Whether the host is going to end: it takes requests, and nobody is to send more of them here.
+    draining: AtomicBool,
     /// Whether the host ends: whatever would go on for ever stops then.
     stopping: watch::Sender<bool>,
 }
@@ -109,6 +124,7 @@ impl State {
                 tenant: TenantId::default_tenant(),
                 seal: Seal::new(seal),
                 streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
+                draining: AtomicBool::new(false),
                 stopping: watch::Sender::new(false),
             }),
         }
@@ -126,6 +142,10 @@ impl State {
         &self.shared.config
     }
 
+    fn is_draining(&self) -> bool {
+        self.shared.draining.load(Ordering::Relaxed)
+    }
+
     fn seal(&self) -> &Seal {
         &self.shared.seal
     }
@@ -140,7 +160,7 @@ pub fn instance_json(snapshot: &Snapshot) -> String {
 /// All routes.
 pub fn router(state: State) -> Router {
     let (routes, document) = native().split_for_parts();
-    routes
+    let routes = routes
         .route("/openapi.json", get(openapi::serve(&document)))
         .route(peer::SHIPMENTS, shipments::route())
         .merge(docs::routes())
@@ -151,7 +171,15 @@ pub fn router(state: State) -> Router {
         .layer(middleware::from_fn_with_state(
             state.clone(),
             gateway::pass_on,
-        ))
+        ));
+    let routes = match state.config().tracer {
+        Some(_) => routes.layer(middleware::from_fn_with_state(
+            state.clone(),
+            traced::answer,
+        )),
+        None => routes,
+    };
+    routes
         .layer(middleware::from_fn_with_state(state.clone(), origin::check))
         .with_state(state)
 }

@@ -8,13 +8,14 @@ mod membership;
 mod publish;
 pub mod simulation;
 mod standby;
+mod traced;
 
 use std::{future::Future, io, net::SocketAddr, panic::resume_unwind, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use xcomponent_core::id::TenantId;
 
-use self::{cache::Copying, links::Links};
+use self::{cache::Copying, links::Links, traced::Traced};
 pub use self::{
     config::{Config, StoreConfig},
     links::LinksConfig,
@@ -36,6 +37,7 @@ use crate::{
         postgres::{self, Postgres},
         sqlite::{self, Sqlite},
     },
+    telemetry,
     tenancy::{self, Registry},
 };
 
@@ -72,6 +74,9 @@ pub enum StartError {
     /// A registry has no such address.
     #[error(transparent)]
     Registry(#[from] registry::OpenError),
+    /// Spans cannot be exported.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::InvalidEndpoint),
     /// The components that were there cannot be loaded.
     #[error("the components of the last run cannot be loaded")]
     Restore(#[source] tenancy::Error),
@@ -86,6 +91,7 @@ pub struct Host {
     sandboxes: Sandboxes,
     links: Links,
     copying: Option<Copying>,
+    exporting: Option<telemetry::Exporting>,
 }
 
 impl Host {
@@ -133,8 +139,21 @@ impl Host {
             None => Key::random().map_err(StartError::Random)?,
         };
         let sandboxes = Sandboxes::new(config.sandbox.clone())?;
-        let (setup, guests) = (config.driver(), sandboxes.clone());
+        let exporting = config
+            .telemetry
+            .as_ref()
+            .map(telemetry::start)
+            .transpose()?;
+        let (tracer, exporting) = exporting.unzip();
+        let guests = Traced {
+            guests: sandboxes.clone(),
+            tracer: tracer.clone(),
+        };
+        let setup = config.driver();
         let prepared = on_own_thread(move || driver::prepare(setup, store, guests)).await?;
+        if let Some(tracer) = tracer.clone() {
+            prepared.handle().tell_spans_to(tracer);
+        }
         let tenant = TenantId::default_tenant();
         let mut links = Links::new(&config.links, &tenant)?;
         let log = prepared.handle().log_name().await;
@@ -170,7 +189,7 @@ impl Host {
             registry.clone(),
             directory,
             seal,
-            config.api(numbers),
+            config.api(numbers, tracer),
         );
         Ok(Self {
             handle,
@@ -180,6 +199,7 @@ impl Host {
             sandboxes,
             links,
             copying,
+            exporting,
         })
     }
 
@@ -239,6 +259,9 @@ impl Host {
         let ended = tokio::task::spawn_blocking(move || joiner.shutdown(within)).await;
         if let Some(copying) = self.copying {
             copying.end().await;
+        }
+        if let Some(exporting) = self.exporting {
+            exporting.end().await;
         }
         ended.unwrap_or_default()
     }

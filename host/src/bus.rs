@@ -10,6 +10,7 @@ pub mod breaker;
 pub mod broker;
 pub mod directory;
 pub mod event;
+pub mod listening;
 pub mod nats;
 pub mod open;
 pub mod peer;
@@ -25,7 +26,7 @@ use std::{fmt, time::Duration};
 use futures_util::future::BoxFuture;
 
 use self::peer::Peer;
-pub use self::{directory::Directory, shipment::Shipment};
+pub use self::{directory::Directory, listening::Listening, shipment::Shipment};
 
 /// Takes shipments to where their component is.
 pub trait Transport: Send + Sync + 'static {

@@ -10,6 +10,7 @@ mod completions;
 mod dead_letters;
 mod deploy;
 mod diagram;
+mod health;
 mod history;
 mod inspect;
 mod instances;
@@ -22,6 +23,8 @@ mod serve;
 mod simulate;
 mod validate;
 
+#[cfg(test)]
+mod examples;
 mod findings;
 mod loading;
 mod log;
@@ -66,6 +69,7 @@ enum Command {
     History(history::History),
     DeadLetters(dead_letters::DeadLetters),
     Registry(registry::Registry),
+    Health(health::Health),
     Completions(completions::Completions),
 }
 
@@ -141,6 +145,7 @@ impl Command {
             Self::History(history) => history.run(printer),
             Self::DeadLetters(dead_letters) => dead_letters.run(printer),
             Self::Registry(registry) => registry.run(printer),
+            Self::Health(health) => health.run(printer),
             Self::Completions(completions) => completions.run(printer),
         }
     }

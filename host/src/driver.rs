@@ -30,6 +30,7 @@ mod leases;
 mod log;
 mod outbox;
 mod progress;
+mod pulse;
 mod queries;
 mod reached;
 mod relay;

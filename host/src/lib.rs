@@ -11,6 +11,7 @@ mod portable;
 pub mod sandbox;
 pub mod source;
 pub mod store;
+pub mod telemetry;
 pub mod tenancy;
 
 /// Records are made on shard threads and freed on the committer's; this allocator keeps such frees

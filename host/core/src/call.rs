@@ -90,7 +90,8 @@ pub struct Call {
     pub attempt: u32,
     /// The event that caused this one.
     pub cause: Option<EventId>,
-    /// W3C `traceparent` of the root request.
+    /// The trace that it belongs to: W3C `traceparent`, and behind a space `tracestate` if there is
+    /// one.
     pub trace_parent: Option<Arc<str>>,
     /// Sends that earlier methods of this transition made: the next one is `<event id>.<sends + 1>`.
     pub sends: u32,

@@ -42,7 +42,6 @@ use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
 pub(crate) use self::budget::exhausted;
-pub use self::versions::fit;
 use self::{
     breaker::Breakers,
     budget::Budget,
@@ -60,6 +59,7 @@ use self::{
     unstorable::LeftAlone,
     versions::Components,
 };
+pub use self::{elsewhere::Parcels, versions::fit};
 use crate::{
     call::Lease,
     effect::{Effect, Reply},

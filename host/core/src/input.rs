@@ -224,7 +224,7 @@ pub struct Create {
     pub repeatable: bool,
     /// Created at load.
     pub entry_point: bool,
-    /// W3C `traceparent` of the request.
+    /// The trace of the request: W3C `traceparent`, and behind a space `tracestate` if it had one.
     pub trace_parent: Option<Arc<str>>,
 }
 
@@ -245,7 +245,7 @@ pub struct SendEvent {
     pub expected_state: Option<StateName>,
     /// The sender's own timestamp, only shown.
     pub sent_at: Option<Timestamp>,
-    /// W3C `traceparent` of the request.
+    /// The trace of the request: W3C `traceparent`, and behind a space `tracestate` if it had one.
     pub trace_parent: Option<Arc<str>>,
 }
 

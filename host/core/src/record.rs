@@ -386,7 +386,8 @@ pub struct Cause {
     pub credits: u32,
     /// Whether a selection on several shards is part of the chain: then each shard counts.
     pub spread: bool,
-    /// W3C `traceparent` of the root request.
+    /// The trace that it belongs to: W3C `traceparent`, and behind a space `tracestate` if there is
+    /// one.
     pub trace_parent: Option<Arc<str>>,
 }
 

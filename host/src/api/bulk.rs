@@ -25,6 +25,7 @@ use super::{
     caller::Caller,
     error::{ApiError, Problem, Result},
     events,
+    traced::Trace,
     upload::read_at_most,
     wire::{self, BroadcastTally},
 };
@@ -132,13 +133,14 @@ impl FromRequest<State> for Lines {
 pub(super) async fn send_all(
     Shared(state): Shared<State>,
     caller: Caller,
+    trace: Trace,
     Lines(body): Lines,
 ) -> ([(HeaderName, &'static str); 1], Vec<u8>) {
     let mut answers = Vec::with_capacity(body.len().min(LINES_MAX * ANSWER_BYTES));
     let mut lines = body.split(is_end).filter(is_filled).peekable();
     let mut running = VecDeque::new();
     while lines.peek().is_some() {
-        let slice = Slice::parse(&state, &mut lines);
+        let slice = Slice::parse(&state, &trace, &mut lines);
         let pending = state.handle().submit_batch(&caller.tenant, slice.requests);
         running.push_back((slice.refused, pending));
         let in_flight_max = if slice.broadcast.is_some() { 0 } else { 1 };
@@ -178,14 +180,14 @@ struct Slice {
 }
 
 impl Slice {
-    fn parse<'b>(state: &State, lines: &mut impl Iterator<Item = &'b [u8]>) -> Self {
+    fn parse<'b>(state: &State, trace: &Trace, lines: &mut impl Iterator<Item = &'b [u8]>) -> Self {
         let mut slice = Self {
             requests: Vec::new(),
             refused: Vec::new(),
             broadcast: None,
         };
         for (number, line) in lines.take(SLICE).enumerate() {
-            match parse(state, line) {
+            match parse(state, trace, line) {
                 Ok(broadcast @ Request::Broadcast(_)) => {
                     slice.broadcast = Some(broadcast);
                     break;
@@ -202,7 +204,7 @@ fn text<'l>(text: &'l Option<Text<'_>>) -> Option<&'l str> {
     text.as_ref().map(|text| &*text.0)
 }
 
-fn parse(state: &State, line: &[u8]) -> Result<Request> {
+fn parse(state: &State, Trace(trace): &Trace, line: &[u8]) -> Result<Request> {
     let line: Line<'_> = body::parse(line)?;
     let event = EventName::new(body::name(&line.event.0, "event")?);
     let payload = body::object(line.payload, "payload")?;
@@ -220,7 +222,7 @@ fn parse(state: &State, line: &[u8]) -> Result<Request> {
             id,
             expected_state: body::state(text(&line.expected_state), "expected_state")?,
             sent_at: None,
-            trace_parent: None,
+            trace_parent: trace.clone(),
         }));
     }
     let (Some(component), Some(machine)) = (&line.component, &line.machine) else {
@@ -236,7 +238,7 @@ fn parse(state: &State, line: &[u8]) -> Result<Request> {
         by: SelectBy::MachineRules,
     };
     let handle = state.handle();
-    Ok(handle.broadcast(Arc::new(selector), event, payload, id, None))
+    Ok(handle.broadcast(Arc::new(selector), event, payload, id, trace.clone()))
 }
 
 /// Writes the answers of a slice, in the order of its lines.

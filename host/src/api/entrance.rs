@@ -7,20 +7,24 @@
 use std::{
     convert::Infallible,
     future::{Ready, ready},
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{
     extract::Request,
-    http::{Method, StatusCode},
+    http::{HeaderValue, Method, StatusCode, Version, header},
     response::{IntoResponse as _, Response},
     routing::future::RouteFuture,
 };
-use futures_util::future::Either;
+use futures_util::{
+    FutureExt as _,
+    future::{Either, Map},
+};
 use tower::Service;
 
-use super::{Router, State, error::ApiError, health, router};
+use super::{Router, State, error::ApiError, health, router, stream::STREAMS_MAX};
 use crate::driver::Progress;
 
 /// What a port leads to. Clones are handles to the same.
@@ -50,6 +54,16 @@ impl Entrance {
             .get_or_init(|| (router(state.clone()), state));
     }
 
+    /// Says from here on that the host is going to end: `/readyz` does, and every connection is
+    /// closed after its next answer. Says how long that is to be so before it ends.
+    pub(super) fn drain(&self) -> Duration {
+        let Some((_, state)) = self.shared.host.get() else {
+            return Duration::ZERO;
+        };
+        state.shared.draining.store(true, Ordering::Relaxed);
+        state.config().drain_wait
+    }
+
     /// Ends what would go on for ever.
     pub(super) fn stop(&self) {
         if let Some((_, state)) = self.shared.host.get() {
@@ -57,11 +71,20 @@ impl Entrance {
         }
     }
 
+    /// Waits until every stream has said goodbye.
+    pub(super) async fn streams_ended(&self) {
+        if let Some((_, state)) = self.shared.host.get() {
+            let all = u32::try_from(STREAMS_MAX).unwrap_or(u32::MAX);
+            // Nobody closes it.
+            drop(state.shared.streams.acquire_many(all).await);
+        }
+    }
+
     /// What is answered while there is no host.
     fn waiting(&self, request: &Request) -> Response {
         let is_asking = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
-            "/healthz" if is_asking => health::alive().into_response(),
+            "/healthz" if is_asking => health::alive(),
             "/readyz" if is_asking => health::recovering(&self.shared.progress),
             _ => ApiError::new(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -74,10 +97,25 @@ impl Entrance {
     }
 }
 
+/// What a request is answered.
+type Answered = Result<Response, Infallible>;
+
+/// The last answer on a connection.
+type Last = Map<RouteFuture<Infallible>, fn(Answered) -> Answered>;
+
+/// Says that the connection is closed after this.
+fn closing(answered: Answered) -> Answered {
+    answered.map(|mut response| {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        response
+    })
+}
+
 impl Service<Request> for Entrance {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<RouteFuture<Infallible>, Ready<Result<Response, Infallible>>>;
+    type Future = Either<Either<RouteFuture<Infallible>, Last>, Ready<Answered>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -85,7 +123,15 @@ impl Service<Request> for Entrance {
 
     fn call(&mut self, request: Request) -> Self::Future {
         match self.shared.host.get() {
-            Some((router, _)) => Either::Left(router.clone().call(request)),
+            Some((router, state)) => {
+                // Connections of HTTP/2 are told in another way, when the port is closed.
+                let is_last = state.is_draining() && request.version() < Version::HTTP_2;
+                let answer = router.clone().call(request);
+                Either::Left(match is_last {
+                    false => Either::Left(answer),
+                    true => Either::Right(answer.map(closing as fn(Answered) -> Answered)),
+                })
+            }
             None => Either::Right(ready(Ok(self.waiting(&request)))),
         }
     }

@@ -24,6 +24,7 @@ use super::{
     caller::Caller,
     error::{ApiError, Problem, Result},
     prefer::{Accepted, Prefer},
+    traced,
     wire::{BroadcastTally, Handled},
 };
 
@@ -99,7 +100,7 @@ pub(super) async fn send(
         id: id.clone(),
         expected_state: body::state(new.expected_state.as_deref(), "expected_state")?,
         sent_at: None,
-        trace_parent: trace_parent(&headers),
+        trace_parent: traced::context(&headers),
     };
     let Some(reply) = prefer.ask(&state, &caller, Request::Send(send)).await? else {
         let id = id.expect(NAMED);
@@ -192,13 +193,6 @@ pub(super) fn event_key(headers: &HeaderMap, id: Option<&str>) -> Result<Option<
     body::event_id(key).map(Some)
 }
 
-/// The trace that the caller belongs to, if the header is as W3C Trace Context wants it.
-pub(super) fn trace_parent(headers: &HeaderMap) -> Option<Arc<str>> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
-    let is_legal = text.len() == 55 && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-    is_legal.then(|| text.into())
-}
-
 fn mark_replayed(response: &mut Response, replayed: bool) {
     if replayed {
         let value = HeaderValue::from_static("true");
@@ -265,7 +259,7 @@ pub(super) async fn broadcast(
         EventName::new(body::name(&new.event, "event")?),
         body::object(new.payload.as_deref(), "payload")?,
         id.clone(),
-        trace_parent(&headers),
+        traced::context(&headers),
     );
     let Some(reply) = prefer.ask(&state, &caller, request).await? else {
         let id = id.expect(NAMED);

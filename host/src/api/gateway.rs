@@ -23,11 +23,12 @@ use crate::bus::peer::{Answer, CallError, Peer};
 const PASSED_ON: HeaderName = HeaderName::from_static("xcomponent-passed-on");
 
 /// Headers of requests that matter to whoever answers.
-const HEADERS: [HeaderName; 4] = [
+const HEADERS: [HeaderName; 5] = [
     header::CONTENT_TYPE,
     header::ACCEPT,
     HeaderName::from_static("idempotency-key"),
     HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
 ];
 
 /// Answers what is about a component here, and passes on what is not.

@@ -24,6 +24,7 @@ use super::{
     caller::Caller,
     error::{ApiError, Problem, Result},
     prefer::{Accepted, Prefer},
+    traced::Trace,
     wire::{Instance, List},
 };
 use crate::driver::{InstanceFilter, Page, PageRequest, Where};
@@ -65,6 +66,7 @@ pub(super) async fn create(
     caller: Caller,
     Path((component, machine)): Path<(String, String)>,
     prefer: Prefer,
+    Trace(trace_parent): Trace,
     Body(new): Body<NewInstance>,
 ) -> Result<Response> {
     let context = body::object(new.context.as_deref(), "context")?;
@@ -87,7 +89,7 @@ pub(super) async fn create(
         id: id.clone(),
         repeatable: new.id.is_some(),
         entry_point: false,
-        trace_parent: None,
+        trace_parent,
     };
     let asked = prefer.ask(&state, &caller, Request::Create(create)).await?;
     let Some(reply) = asked else {

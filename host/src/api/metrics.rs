@@ -8,7 +8,7 @@ use axum::{
 };
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, text},
+    encoding::{DescriptorEncoder, MetricEncoder, text},
     metrics::{MetricType, exemplar::Exemplar, info::Info},
     registry::Registry,
 };
@@ -16,15 +16,16 @@ use prometheus_client::{
 use super::{
     State,
     error::{ApiError, Result},
+    standing,
     stream::STREAMS_MAX,
 };
 use crate::{
-    bus::Transport,
     cache,
     driver::{
         LaneGauges,
         gauges::{Gauges, Histogram, ShardGauges},
     },
+    telemetry::{Spans, Tracer},
 };
 
 /// The format of Prometheus and of everything that reads the same.
@@ -44,23 +45,23 @@ pub(super) async fn read(
     let mut registry = Registry::with_prefix("xcomponent");
     let release = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
     registry.register("build", "Which release this is", release);
-    let transports = state.shared.directory.transports().into_iter();
-    let status = |transport: Arc<dyn Transport>| {
-        let status = transport.status().as_str();
-        (transport.name().to_owned(), status)
-    };
+    let standings = standing::of_all(&state).into_iter();
     registry.register_collector(Box::new(Numbers {
         gauges: state.handle().gauges(),
         streams: STREAMS_MAX - state.shared.streams.available_permits(),
         components: state.registry().list(&state.shared.tenant).len(),
         lanes: state.handle().lanes(),
-        transports: transports.map(status).collect(),
         registry: state
             .shared
             .directory
             .registry()
             .map(|member| (member.is_reachable(), member.n_hosts())),
         cache: state.config().cache.clone(),
+        reconnects: state.shared.directory.listening().reconnects(),
+        spans: state.config().tracer.as_ref().map(Tracer::spans),
+        transports: standings
+            .map(|one| (one.name, one.status.as_str()))
+            .collect(),
     }));
     let mut text = String::new();
     text::encode(&mut text, &registry).map_err(|error| ApiError::internal(&error))?;
@@ -74,6 +75,10 @@ struct Numbers {
     streams: usize,
     components: usize,
     lanes: Vec<LaneGauges>,
+    /// How often listening to the broker was begun again.
+    reconnects: u64,
+    /// What became of spans, if somebody takes them.
+    spans: Option<Spans>,
     /// By name, how each stands.
     transports: Vec<(String, &'static str)>,
     /// Of the registry, if there is one: whether it answers, and how many hosts it knows.
@@ -129,10 +134,18 @@ impl Collector for Numbers {
         )?;
         out.events(shards)?;
         out.lanes(&self.lanes)?;
+        out.lags(&self.lanes)?;
         out.transports(&self.transports)?;
         if let Some(cache) = &self.cache {
             out.cache(cache)?;
         }
+        out.parcels(shards)?;
+        out.counter(
+            "broker_reconnects",
+            "How often listening to the broker stopped and was begun again",
+            self.reconnects,
+        )?;
+        out.spans(self.spans.unwrap_or_default())?;
         out.counter(
             "deliveries_over_budget",
             "Deliveries dropped after the first dead letter of their root and instance",
@@ -247,6 +260,50 @@ impl Out<'_> {
         )
     }
 
+    fn lags(&mut self, lanes: &[LaneGauges]) -> fmt::Result {
+        let help = "How old the oldest record is that waits for a component on another host";
+        let name = "outbox_lag_seconds";
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for lane in lanes {
+            let labels = [("component", lane.channel.component.as_str())];
+            let lag = lane.lag.as_secs_f64();
+            metric.encode_family(&labels)?.encode_gauge(&lag)?;
+        }
+        let help = "How long it took from the commit until the oldest of a shipment had arrived";
+        let name = "relay_duration_seconds";
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for lane in lanes {
+            let labels = [("component", lane.channel.component.as_str())];
+            write_histogram(metric.encode_family(&labels)?, &lane.latency)?;
+        }
+        Ok(())
+    }
+
+    fn parcels(&mut self, shards: &[ShardGauges]) -> fmt::Result {
+        let sum = |of: fn(&ShardGauges) -> u64| shards.iter().map(of).sum::<u64>();
+        self.counter(
+            "parcels_taken_in",
+            "Parcels of other hosts that were new",
+            sum(|shard| shard.parcels.taken_in),
+        )?;
+        self.counter(
+            "parcels_redelivered",
+            "Parcels of other hosts that came again, and were known",
+            sum(|shard| shard.parcels.known),
+        )
+    }
+
+    fn spans(&mut self, spans: Spans) -> fmt::Result {
+        let help = "Spans that a collector has taken";
+        self.counter("spans_exported", help, spans.exported)?;
+        let help = "Spans that found no room, or that no collector took";
+        self.counter("spans_dropped", help, spans.dropped)
+    }
+
     fn transports(&mut self, transports: &[(String, &str)]) -> fmt::Result {
         let help = "Whether what leads to other hosts takes anything: its breaker, or whether a \
                     broker took the last shipment";
@@ -282,25 +339,25 @@ impl Out<'_> {
     }
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) -> fmt::Result {
-        let upper = |bucket: usize| match bucket + 1 == histogram.buckets.len() {
-            true => f64::INFINITY,
-            false => seconds(1 << bucket),
-        };
-        let buckets = histogram.buckets.iter().enumerate();
-        let buckets: Vec<_> = buckets
-            .map(|(bucket, count)| (upper(bucket), *count))
-            .collect();
-        let count = histogram.buckets.iter().sum();
-        let mut metric = self
+        let metric = self
             .0
             .encode_descriptor(name, help, None, MetricType::Histogram)?;
-        metric.encode_histogram::<[(&str, &str); 0]>(
-            seconds(histogram.sum_us),
-            count,
-            &buckets,
-            None,
-        )
+        write_histogram(metric, histogram)
     }
+}
+
+fn write_histogram(mut metric: MetricEncoder<'_>, histogram: &Histogram) -> fmt::Result {
+    let upper = |bucket: usize| match bucket + 1 == histogram.buckets.len() {
+        true => f64::INFINITY,
+        false => seconds(1 << bucket),
+    };
+    let buckets = histogram.buckets.iter().enumerate();
+    let buckets: Vec<_> = buckets
+        .map(|(bucket, count)| (upper(bucket), *count))
+        .collect();
+    let count = histogram.buckets.iter().sum();
+    let sum = seconds(histogram.sum_us);
+    metric.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
 }
 
 fn wide(value: u64) -> i64 {

@@ -18,7 +18,7 @@ use super::{
     error::{ApiError, Result},
 };
 
-/// Paths that tell nothing and change nothing: probes address a host by whatever name it has.
+/// Paths that tell how the host is and change nothing: probes address it by whatever name it has.
 const FOR_PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Refuses requests that address the host by a foreign name, or come from a foreign page.

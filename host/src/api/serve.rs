@@ -15,7 +15,11 @@ use super::Entrance;
 /// belongs to clients that do not read or do not send, and is cut off.
 const ENDING_MAX: Duration = Duration::from_secs(10);
 
-/// Serves until `stop` is there; then accepts nothing more and lets finish what is in flight.
+/// How long streams may take to say goodbye after that.
+const GOODBYE_MAX: Duration = Duration::from_secs(2);
+
+/// Serves until `stop` is there; then says so for as long as the host wants, accepts nothing more,
+/// and lets finish what is in flight.
 ///
 /// # Errors
 ///
@@ -31,16 +35,21 @@ pub async fn serve(
     });
     let (stopping, stopped) = watch::channel(false);
     let service = ServiceExt::<Request>::into_make_service(entrance.clone());
+    let ending = entrance.clone();
     let stop = async move {
         stop.await;
+        tokio::time::sleep(entrance.drain()).await;
         entrance.stop();
         stopping.send_replace(true);
     };
     let served = axum::serve(listener, service).with_graceful_shutdown(stop);
-    tokio::select! {
+    let served = tokio::select! {
         served = served.into_future() => served,
         () = overdue(stopped) => Ok(()),
-    }
+    };
+    // WebSockets are no requests any more, so nobody has waited for them.
+    let _ = tokio::time::timeout(GOODBYE_MAX, ending.streams_ended()).await;
+    served
 }
 
 async fn overdue(mut stopped: watch::Receiver<bool>) {

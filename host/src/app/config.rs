@@ -13,6 +13,7 @@ use crate::{
     },
     sandbox,
     store::{postgres, retention::Retention, sqlite},
+    telemetry::{self, Tracer},
     tenancy::Leniency,
 };
 
@@ -71,8 +72,13 @@ pub struct Config {
     pub links: LinksConfig,
     /// Where the newest states of instances are copied to, if anywhere.
     pub cache: Option<cache::Config>,
+    /// Where spans go, if they go anywhere.
+    pub telemetry: Option<telemetry::Config>,
     /// Told how far the host is while it starts.
     pub progress: Progress,
+    /// How long requests are taken after the signal to end, while `/readyz` says `draining`: until
+    /// whoever spreads requests over hosts has seen that.
+    pub drain_wait: Duration,
     /// After how long without a record a stream says that it is still there.
     pub heartbeat: Duration,
 }
@@ -98,7 +104,9 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             links: LinksConfig::default(),
             cache: None,
+            telemetry: None,
             progress: Progress::default(),
+            drain_wait: Duration::ZERO,
             heartbeat: Duration::from_secs(15),
         }
     }
@@ -119,13 +127,19 @@ impl Config {
     }
 
     /// The API's part; `cache` says how the cache is written, if there is one.
-    pub(super) fn api(&self, cache: Option<Arc<cache::Numbers>>) -> api::Config {
+    pub(super) fn api(
+        &self,
+        cache: Option<Arc<cache::Numbers>>,
+        tracer: Option<Tracer>,
+    ) -> api::Config {
         api::Config {
             public_address: self.public_address.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
             heartbeat: self.heartbeat,
             link_key: self.links.key.clone(),
             cache,
+            drain_wait: self.drain_wait,
+            tracer,
         }
     }
 }

@@ -157,6 +157,7 @@ impl Links {
                 here: handle.components_here(),
                 inlet: Arc::new(handle.clone()),
                 external_api: self.external_api,
+                listening: Arc::clone(self.directory.listening()),
                 runtime,
             };
             self.tasks.spawn(Arc::clone(broker).listen(door));

@@ -9,13 +9,16 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use hashbrown::HashMap;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use xcomponent_core::id::{ComponentName, TenantId};
 
-use super::{Inlet, SendError, Transport, event::Published};
+use super::{Inlet, Listening, SendError, Transport, event::Published};
 
 /// Wait before a broker that went away is asked again: doubled from the first to the last.
 const AGAIN_AFTER: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(2)];
+
+/// A consumer that goes on for so long is well: a connection comes or fails sooner.
+const WELL_AFTER: Duration = Duration::from_secs(5);
 
 /// A component that something may be for.
 pub type Place = (TenantId, ComponentName);
@@ -29,6 +32,8 @@ pub struct Door {
     pub inlet: Arc<dyn Inlet>,
     /// Whether anybody who can reach the broker may give commands.
     pub external_api: bool,
+    /// Told how it goes with listening.
+    pub listening: Arc<Listening>,
     /// Who this host is, for others that ask.
     pub runtime: Runtime,
 }
@@ -74,7 +79,10 @@ impl<K: Keeper> Broker for K {
 /// Listens for all components that are here, for as long as this is polled.
 async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
     let Door {
-        mut here, inlet, ..
+        mut here,
+        inlet,
+        listening: told,
+        ..
     } = door;
     // Not tasks of their own: they end at once when this does.
     let mut consumers = FuturesUnordered::new();
@@ -85,13 +93,15 @@ async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
             let stays = wanted.contains(place);
             if !stays {
                 consumer.abort();
+                told.goes_on(place.1.as_str());
             }
             stays
         });
         for place in wanted {
             if !listening.contains_key(&place) {
-                let consumer =
-                    keep_consuming(Arc::clone(&broker), place.clone(), Arc::clone(&inlet));
+                let (broker, inlet, told) =
+                    (Arc::clone(&broker), Arc::clone(&inlet), Arc::clone(&told));
+                let consumer = keep_consuming(broker, place.clone(), inlet, told);
                 let (consumer, handle) = abortable(consumer);
                 consumers.push(consumer);
                 listening.insert(place, handle);
@@ -108,15 +118,24 @@ async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
     }
 }
 
-async fn keep_consuming<K: Keeper>(broker: Arc<K>, place: Place, inlet: Arc<dyn Inlet>) {
+async fn keep_consuming<K: Keeper>(
+    broker: Arc<K>,
+    place: Place,
+    inlet: Arc<dyn Inlet>,
+    told: Arc<Listening>,
+) {
     let mut failures = 0_u32;
     loop {
-        let began = std::time::Instant::now();
-        let consuming = Arc::clone(&broker).consume(place.clone(), Arc::clone(&inlet));
-        let why = consuming.await;
-        if began.elapsed() > AGAIN_AFTER[1] {
-            failures = 0;
-        }
+        let mut consuming = Arc::clone(&broker).consume(place.clone(), Arc::clone(&inlet));
+        let why = match timeout(WELL_AFTER, &mut consuming).await {
+            Ok(why) => why,
+            Err(_) => {
+                failures = 0;
+                told.goes_on(place.1.as_str());
+                consuming.await
+            }
+        };
+        told.stopped(place.1.as_str());
         if failures == 0 {
             tracing::warn!(component = %place.1, broker = broker.name(), "listening stopped: {why}");
         }

@@ -13,11 +13,12 @@ use xcomponent_core::{
     input::Elsewhere,
 };
 
-use super::{SendError, Shipment, Status, Transport, broker::Place, registry::Member};
+use super::{Listening, SendError, Shipment, Status, Transport, broker::Place, registry::Member};
 
 /// Which transport leads to which component. What is here is never asked for.
 pub struct Directory {
     known: RwLock<Known>,
+    listening: Arc<Listening>,
     changed: watch::Sender<()>,
 }
 
@@ -36,6 +37,7 @@ impl Default for Directory {
     fn default() -> Self {
         Self {
             known: RwLock::default(),
+            listening: Arc::default(),
             changed: watch::Sender::new(()),
         }
     }
@@ -109,6 +111,11 @@ impl Directory {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let name = known.broker.as_ref()?.name();
         Some(name.split(' ').next().unwrap_or(name).to_owned())
+    }
+
+    /// How it goes with listening to the broker.
+    pub fn listening(&self) -> &Arc<Listening> {
+        &self.listening
     }
 
     /// Every transport, each once.

@@ -12,6 +12,9 @@ use super::{Failure, Result, printer::Printer};
 /// How long an answer may take: an upload is compiled first.
 const PATIENCE: Duration = Duration::from_secs(180);
 
+/// How long a host may take to say how it is.
+const PROBE_PATIENCE: Duration = Duration::from_secs(4);
+
 /// Longest answer that is read, in bytes: a page of a thousand instances with large contexts.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 
@@ -85,6 +88,19 @@ impl Remote {
     pub(super) fn delete(&self, path: &str, query: &Query, printer: &Printer) -> Result<Value> {
         let request = agent().delete(self.at(path)).query_pairs(pairs(query));
         self.read(waiting(printer, || request.call()))
+    }
+
+    /// How the host says it is, and whether that is well.
+    pub(super) fn probe(&self, path: &str) -> Result<(bool, Value)> {
+        let url = format!("{}/{path}", self.url.trim_end_matches('/'));
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PROBE_PATIENCE));
+        let answer = config.build().new_agent().get(url).call();
+        let mut answer = answer.with_context(|| format!("asking {}", self.url))?;
+        let health = answer.body_mut().read_json();
+        let health = health.with_context(|| format!("reading the answer of {}", self.url))?;
+        Ok((answer.status().is_success(), health))
     }
 
     fn at(&self, path: &str) -> String {

@@ -3,8 +3,10 @@
 mod cache;
 mod limits;
 mod links;
+mod notify;
 mod retain;
 mod store;
+mod traces;
 
 use std::{
     io,
@@ -25,12 +27,14 @@ use tokio::{
 use xcomponent_core::{
     definition::Strictness,
     id::{ComponentName, TenantId},
+    time,
 };
 
-use self::{cache::Cache, limits::Limits, links::Links, store::Store};
+use self::{cache::Cache, limits::Limits, links::Links, store::Store, traces::Traces};
 use super::{
     Failure, Result, Verdict, loading, log,
     printer::Printer,
+    span,
     upload::{self, upload},
 };
 use crate::{
@@ -88,6 +92,10 @@ pub(super) struct Serve {
     /// Accepts components whose code lacks methods: these do nothing.
     #[arg(long)]
     allow_missing_methods: bool,
+    /// How long requests are taken after SIGTERM, as in `5s`, while `/readyz` says `draining`: as
+    /// long as whoever spreads requests over hosts needs to see that.
+    #[arg(long, value_name = "SPAN", value_parser = span::parse, default_value = "0s")]
+    drain_wait: time::Duration,
     /// How the host's log looks, on standard error. `RUST_LOG` says how much of it.
     #[arg(long, value_enum, default_value_t = log::Format::Text)]
     log: log::Format,
@@ -97,6 +105,8 @@ pub(super) struct Serve {
     cache: Cache,
     #[command(flatten)]
     links: Links,
+    #[command(flatten)]
+    traces: Traces,
     #[command(flatten)]
     limits: Limits,
 }
@@ -123,18 +133,21 @@ impl Serve {
             });
             let leniency = config.leniency;
             let starting = printer.progress(format_args!("starting; {url}/readyz tells how far"));
+            let telling = notify::starting(config.progress.clone());
             let host = Host::start(config).await.context("starting the host")?;
-            drop(starting);
+            drop((starting, telling));
             let uploaded = upload(&host, components, leniency, printer).await?;
             // From here on a signal lets finish what is in flight; before, nothing is.
             let signals = Signals::await_them().context("waiting for signals")?;
             let registry = host.registry().clone();
             let lost = host.lost();
+            let handle = host.handle().clone();
             let serving = reception.lead_to(host);
             self.announce(&url, &uploaded, &registry, printer);
             if address.ip().is_unspecified() && self.allowed_host.is_empty() {
                 printer.note("note: callers elsewhere need a name given with `--allowed-host`");
             }
+            let _telling = notify::ready(&url, handle);
             tokio::select! {
                 served = serve_until_told(serving, signals, &stop, printer) => served,
                 lost = lost => Err(Failure::Failed(lost.into())),
@@ -221,6 +234,7 @@ impl Serve {
             },
             public_address: Some((self.host.clone(), bound.port())),
             allowed_hosts: self.allowed_host.clone(),
+            drain_wait: Duration::from_millis(self.drain_wait.0),
             ..Config::default()
         };
         if !bound.ip().is_loopback() {
@@ -238,6 +252,7 @@ impl Serve {
         }
         config.links = self.links.config(|| self.advertised(bound))?;
         config.cache = self.cache.config()?;
+        config.telemetry = self.traces.config();
         config.store = store;
         let own_cache = || self.data.join("cache");
         let uses_data = config.store != StoreConfig::Memory;
@@ -292,6 +307,7 @@ async fn serve_until_told(
         served = &mut serving => served.context("serving")?,
         () = signals.next() => {
             printer.note("ending: letting finish what is in flight");
+            notify::stopping();
             stop.send_replace(true);
             tokio::select! {
                 served = &mut serving => served.context("serving")?,

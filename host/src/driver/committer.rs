@@ -207,6 +207,9 @@ fn publish(shared: &Shared, batch: &Batch, last: Position) {
     shared.log.committed(batch);
     shared.relays.committed(&batch.entries);
     shared.changes.committed(&batch.entries);
+    if let Some(tracer) = shared.tracer.get() {
+        tracer.committed(batch.entries.iter().map(|entry| &entry.record));
+    }
     shared.durable.send_replace(last);
     for (post, through) in shared.posts.iter().zip(&batch.through) {
         post.gate.open(*through);

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use xcomponent_core::{engine::Counters, time::Timestamp};
+use xcomponent_core::{
+    engine::{Counters, Parcels},
+    time::Timestamp,
+};
 
 /// Buckets of [`Histogram`]; the last has no upper bound.
 pub const BUCKETS: usize = 24;
@@ -46,6 +49,8 @@ pub struct ShardGauges {
     pub events: Counters,
     /// No deadline of an instance comes before that; none = there is no deadline.
     pub next_due: Option<Timestamp>,
+    /// What other hosts sent.
+    pub parcels: Parcels,
     /// Deliveries dropped after the first dead letter of their root and instance, since the start.
     pub dropped_over_budget: u64,
 }
@@ -73,6 +78,25 @@ pub struct Histogram {
     pub buckets: [u64; BUCKETS],
     /// The sum of all, in microseconds.
     pub sum_us: u64,
+}
+
+impl Histogram {
+    /// Counts one.
+    pub(super) fn count(&mut self, took: Duration) {
+        let (bucket, took_us) = place(took);
+        self.buckets[bucket] += 1;
+        self.sum_us = self.sum_us.saturating_add(took_us);
+    }
+}
+
+/// The bucket for something that took so long, and its microseconds.
+fn place(took: Duration) -> (usize, u64) {
+    let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let bucket = took_us
+        .clamp(1, 1 << 62)
+        .next_power_of_two()
+        .trailing_zeros() as usize;
+    (bucket.min(BUCKETS - 1), took_us)
 }
 
 /// The numbers of one shard while they change.
@@ -110,9 +134,8 @@ impl ShardCounters {
 impl CommitCounters {
     /// Counts a batch that was committed.
     pub(super) fn committed(&self, records: usize, took: Duration) {
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = took_us.max(1).next_power_of_two().trailing_zeros() as usize;
-        self.buckets[bucket.min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
+        let (bucket, took_us) = place(took);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.sum_us.fetch_add(took_us, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.records.fetch_add(records as u64, Ordering::Relaxed);

@@ -21,7 +21,10 @@ use super::{
     shared::{Phase, Shared},
     waiter::{Batch, Pending, PendingBatch, Waiter},
 };
-use crate::store::{Error, Position, Result};
+use crate::{
+    store::{Error, Position, Result},
+    telemetry::Tracer,
+};
 
 /// Requests of one batch that are in the inboxes at a time; a longer batch follows as these are
 /// answered.
@@ -291,6 +294,29 @@ impl Handle {
     /// Whether requests are accepted: all threads are there and the host is not ending.
     pub fn is_ready(&self) -> bool {
         self.admits()
+    }
+
+    /// From here on this takes spans of what is committed, sent and taken in. There is one, the
+    /// first.
+    pub fn tell_spans_to(&self, tracer: Tracer) {
+        self.shared.tracer.get_or_init(|| tracer);
+    }
+
+    /// Whether the host is going to end: nothing from outside is let in.
+    pub fn is_ending(&self) -> bool {
+        matches!(self.shared.phase(), Phase::Closing | Phase::Ended)
+    }
+
+    /// Why this process should be started anew, if so: a thread is gone, or was seen within one
+    /// turn at two calls of this that are so far apart.
+    pub fn failure(&self, within: Duration) -> Option<String> {
+        if self.shared.phase() == Phase::Broken {
+            return Some("a thread of the driver has failed".to_owned());
+        }
+        let pulses = self.shared.posts.iter().map(|post| &post.pulse);
+        let hanging = self.shared.watch.look(pulses, within);
+        let shard = hanging.first()?;
+        Some(format!("the thread of shard {shard} makes no progress"))
     }
 
     /// Asks the shards one after the other, so that the limit holds for all together.

@@ -5,17 +5,20 @@
 //! waits is bounded by the disk, and a lane by a few thousand records. A lane has one shipment on
 //! its way at a time: what one host sends to one component arrives in order.
 
+mod age;
 mod lane;
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::sync::Notify;
-use xcomponent_core::{effect::Reply, id::StreamId, input::Request, record::Outgoing};
+use xcomponent_core::{
+    effect::Reply, id::StreamId, input::Request, record::Outgoing, time::Timestamp,
+};
 
 pub use self::lane::LaneGauges;
 use self::lane::{Backlog, Lane};
@@ -69,8 +72,8 @@ impl Relays {
     }
 
     /// How every lane is.
-    pub(super) fn gauges(&self) -> Vec<LaneGauges> {
-        self.lanes().values().map(|lane| lane.gauges()).collect()
+    pub(super) fn gauges(&self, now: Timestamp) -> Vec<LaneGauges> {
+        self.lanes().values().map(|lane| lane.gauges(now)).collect()
     }
 
     /// The lane of an outlet, if there is one; else it begins as the outlet is.
@@ -172,7 +175,7 @@ impl Handle {
 
     /// How the lanes to other hosts are.
     pub fn lanes(&self) -> Vec<LaneGauges> {
-        self.shared.relays.gauges()
+        self.shared.relays.gauges(self.now())
     }
 }
 
@@ -193,7 +196,7 @@ impl Driver {
             while let Some(mut shipment) = next {
                 let through = self.attempt(&mut shipment, &mut backlog, failures).await;
                 next = shipment.split_after(through);
-                self.lane.arrived(&shipment);
+                self.lane.arrived(&shipment, self.handle.now());
                 failures = match shipment.receive.parcels.is_empty() {
                     true => failures + 1,
                     false => 0,
@@ -271,12 +274,30 @@ impl Driver {
         let Channel { tenant, component } = &self.lane.channel;
         match self.directory.find(tenant, component) {
             Some(transport) if !self.handle.is_here(tenant, component) => {
-                transport.send(shipment).await
+                let began = SystemTime::now();
+                let sent = transport.send(shipment).await;
+                self.trace(shipment, transport.name(), began, sent.as_ref().copied());
+                sent
             }
             Some(_) | None => {
                 let taken_in = self.handle.take_in(shipment.clone()).await;
                 taken_in.map_err(SendError::unavailable)
             }
+        }
+    }
+
+    /// Tells what of a shipment has arrived.
+    fn trace(
+        &self,
+        shipment: &Shipment,
+        over: &str,
+        began: SystemTime,
+        sent: Result<u64, &SendError>,
+    ) {
+        if let (Some(tracer), Ok(through)) = (self.handle.shared.tracer.get(), sent) {
+            let parcels = &shipment.receive.parcels;
+            let arrived = parcels.partition_point(|parcel| parcel.number <= through);
+            tracer.sent(&parcels[..arrived], over, began);
         }
     }
 

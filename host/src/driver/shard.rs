@@ -123,6 +123,7 @@ impl<G: Guests> Shard<G> {
     }
 
     fn turn(&mut self) {
+        self.post().pulse.works();
         let now = self.shared.clock.now();
         let durable = self.post().gate.durable();
         if durable > self.told {
@@ -149,6 +150,8 @@ impl<G: Guests> Shard<G> {
             && self.intake.has_begun()
             && !self.engine.holds_selections();
         let intake = is_even.then_some(&mut self.intake);
+        // What comes now may wait for the committer, who waits for a disk or another machine.
+        self.shared.posts[self.number].pulse.rests();
         self.outbox.let_out(&self.shared, intake);
         self.report_quiet();
     }
@@ -215,7 +218,10 @@ impl<G: Guests> Shard<G> {
         self.engine.handle(Input::Own(own), now);
         self.engine.handle(Input::Streams(will.streams), now);
         loop {
-            match will.instances.recv() {
+            self.post().pulse.rests();
+            let chunk = will.instances.recv();
+            self.post().pulse.works();
+            match chunk {
                 Ok(Chunk::Some(instances)) => self.engine.handle(Input::Load(instances), now),
                 Ok(Chunk::End) => break,
                 // The store failed in the middle: with half of the instances nobody can go on.
@@ -404,6 +410,7 @@ impl<G: Guests> Shard<G> {
             away: self.leases.away(),
             events: self.engine.counters(),
             next_due: self.engine.poll_timeout(),
+            parcels: self.engine.parcels(),
             dropped_over_budget: self.engine.dropped_over_budget(),
         });
     }

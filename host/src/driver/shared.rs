@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard,
+        Arc, Condvar, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -27,9 +27,13 @@ use super::{
     gauges::{CommitCounters, ShardCounters},
     inbox::Inbox,
     log::Log,
+    pulse::{Pulse, Watch},
     relay::Relays,
 };
-use crate::store::{Error, Position, Store};
+use crate::{
+    store::{Error, Position, Store},
+    telemetry::Tracer,
+};
 
 /// How long questions to the store may take that are asked when a host ends.
 const QUESTIONS_MAX: Duration = Duration::from_secs(2);
@@ -56,6 +60,10 @@ pub(super) struct Shared {
     pub(super) changes: Changes,
     /// What is here.
     pub(super) components: Components,
+    /// What was seen of the shards' threads.
+    pub(super) watch: Watch,
+    /// Who takes spans, if somebody does.
+    pub(super) tracer: OnceLock<Tracer>,
     phase: AtomicU8,
     /// Why the last commit failed, if it did.
     problem: Mutex<Option<Arc<str>>>,
@@ -72,6 +80,7 @@ pub(super) struct Post {
     pub(super) inbox: Inbox,
     pub(super) gate: Gate,
     pub(super) counters: ShardCounters,
+    pub(super) pulse: Pulse,
     /// Messages whose consequences are all enqueued at the log or another inbox.
     pub(super) handled: AtomicU64,
     /// While the shards halt: whether its first record that is void is one that the store refuses
@@ -120,6 +129,8 @@ impl Shared {
             relays,
             changes: Changes::default(),
             components: Components::default(),
+            watch: Watch::default(),
+            tracer: OnceLock::new(),
             phase: AtomicU8::new(Phase::Running as u8),
             problem: Mutex::default(),
             is_away: AtomicBool::new(false),

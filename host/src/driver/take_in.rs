@@ -18,11 +18,14 @@ impl Inlet for Handle {
         let Shipment {
             tenant,
             component,
-            receive,
+            mut receive,
         } = shipment;
         if !self.is_here(&tenant, &component) {
             let not_here = TakeInError::NotHere(component.to_string());
             return ready(Err(not_here)).boxed();
+        }
+        if let Some(tracer) = self.shared.tracer.get() {
+            tracer.arriving(&mut receive);
         }
         // At once, so that what is taken in next comes after it.
         let pending = self.submit(&tenant, Request::Receive(receive));

@@ -134,11 +134,11 @@ impl current::Host for State {
     }
 
     fn trace_parent(&mut self) -> wasmtime::Result<Option<String>> {
-        Ok(self
-            .asking()?
-            .trace_parent
-            .as_ref()
-            .map(ToString::to_string))
+        let asking = self.asking()?;
+        let trace = asking.trace_parent.as_deref();
+        // Behind it stands what the host keeps beside it.
+        let parent = trace.and_then(|trace| trace.split(' ').next());
+        Ok(parent.map(ToOwned::to_owned))
     }
 
     fn tenant(&mut self) -> wasmtime::Result<String> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::{
     components::DOOR,
-    host::{Answer, TestHost, config, packed, request},
+    host::{Answer, PATIENCE, TestHost, config, packed, request},
 };
 
 async fn ask_as(host: &TestHost, path: &str, headers: &[(&'static str, &str)]) -> Answer {
@@ -21,6 +21,34 @@ async fn a_host_says_whether_it_is_there_and_ready() {
     let host = TestHost::start().await;
     assert_eq!(host.get("/healthz").await.json(), json!({"status": "ok"}));
     assert_eq!(host.get("/readyz").await.json(), json!({"status": "ok"}));
+}
+
+#[tokio::test]
+async fn a_host_without_its_broker_takes_work() {
+    let mut config = config();
+    // Nothing listens there.
+    config.links.broker = Some("redis+streams://127.0.0.1:1".to_owned());
+    let host = TestHost::start_with(config).await;
+    host.upload("Door", packed(DOOR)).await;
+    let degraded = async {
+        loop {
+            let ready = host.get("/readyz").await;
+            assert_eq!(ready.status, 200);
+            if ready.json()["status"] == "degraded" {
+                return ready.json();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let ready = tokio::time::timeout(PATIENCE, degraded).await.unwrap();
+    assert_eq!(ready["reasons"][0]["part"], "bus");
+    let detail = ready["reasons"][0]["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with("redis+streams 127.0.0.1:1: "),
+        "{detail}"
+    );
+    assert_eq!(host.get("/healthz").await.json(), json!({"status": "ok"}));
+    host.create("Door", "Door", &json!({"room": "A"})).await;
 }
 
 #[tokio::test]

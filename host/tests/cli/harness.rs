@@ -99,6 +99,9 @@ pub(crate) fn command() -> Command {
         "XCOMPONENT_CACHE",
         "XCOMPONENT_CODE_CACHE",
         "XCOMPONENT_DATA",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
     ] {
         command.env_remove(name);
     }
@@ -156,6 +159,17 @@ impl Serving {
         args: impl IntoIterator<Item = S>,
     ) -> Self {
         Self::run(command().args(["serve", "--data"]).arg(data).args(args))
+    }
+
+    /// The same of one that keeps nothing and is told this by its environment.
+    pub(crate) fn start_told<S: AsRef<OsStr>>(
+        environment: &[(&str, &OsStr)],
+        args: impl IntoIterator<Item = S>,
+    ) -> Self {
+        let mut serve = command();
+        serve.args(["serve", "--store", "memory"]).args(args);
+        serve.envs(environment.iter().copied());
+        Self::run(&mut serve)
     }
 
     fn run(serve: &mut Command) -> Self {
@@ -222,12 +236,18 @@ impl Serving {
 
     /// Tells it to end; gives its exit code and what it said on standard error.
     pub(crate) fn end(mut self) -> (ExitStatus, String) {
-        let pid = i32::try_from(self.child.id()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+        self.tell_to_end();
         self.wait()
     }
 
-    fn wait(&mut self) -> (ExitStatus, String) {
+    /// Tells it to end.
+    pub(crate) fn tell_to_end(&self) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has ended; gives its exit code and what it said on standard error.
+    pub(crate) fn wait(&mut self) -> (ExitStatus, String) {
         let status = self.child.wait().unwrap();
         let stderr = self.stderr.take().expect("it is waited for once");
         (status, stderr.join().unwrap())

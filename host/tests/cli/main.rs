@@ -7,8 +7,10 @@
 )]
 
 mod definitions;
+mod draining;
 mod harness;
 mod project;
 mod remote;
 mod running;
 mod serving;
+mod supervised;

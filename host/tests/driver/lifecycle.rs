@@ -1,6 +1,9 @@
 //! Start, timers, end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
 use xcomponent_core::{record::Disposition, time};
@@ -54,6 +57,39 @@ async fn a_timeout_fires_when_its_time_comes() {
     world.clock.advance(time::Duration(1));
     soon(records.next()).await.unwrap();
     assert_eq!(world.state(&order).await, "Expired");
+}
+
+#[tokio::test]
+async fn a_shard_whose_thread_hangs_is_noticed() {
+    let (enter, entered) = mpsc::sync_channel(1);
+    let (go_on, told) = mpsc::sync_channel::<()>(1);
+    let guests = Scripted::new(move |call| {
+        enter.send(()).unwrap();
+        told.recv().unwrap();
+        Behaviour::Answers(willing(call))
+    });
+    let setup = Setup {
+        guests,
+        ..Setup::default()
+    };
+    let world = World::start(ORDER, setup).await;
+    let order = world.create("Order", 1, "{}").await;
+    assert_eq!(world.handle.failure(Duration::from_secs(3_600)), None);
+    let paid = world.handle.submit(&world.tenant, sending(&order, "PAY"));
+    let entered = tokio::task::spawn_blocking(move || entered.recv_timeout(PATIENCE));
+    entered.await.unwrap().unwrap();
+    // The first look remembers what the second one compares.
+    world.handle.failure(Duration::ZERO);
+    let failure = world.handle.failure(Duration::ZERO);
+    assert_eq!(failure.unwrap(), "the thread of shard 1 makes no progress");
+
+    go_on.send(()).unwrap();
+    assert_eq!(
+        handled(soon(paid).await).disposition,
+        Disposition::Transitioned
+    );
+    soon(world.handle.quiet(&world.tenant)).await;
+    assert_eq!(world.handle.failure(Duration::ZERO), None);
 }
 
 #[tokio::test]

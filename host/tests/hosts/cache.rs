@@ -104,8 +104,8 @@ async fn a_reader_finds_what_the_host_would_answer() {
         let left: u64 = reader.0.pttl(key(&order)).await.unwrap();
         assert!(left > 0 && left <= 600_000, "{left}");
     }
-    let health = host.get("/healthz").await.json();
-    assert_eq!(health["cache"], "ok");
+    let health = host.get("/readyz").await.json();
+    assert_eq!(health["status"], "ok");
     let metrics = host.get("/metrics").await;
     let metrics = String::from_utf8(metrics.body.to_vec()).unwrap();
     let failures = "xcomponent_cache_failures_total 0";
@@ -124,14 +124,16 @@ async fn a_cache_that_is_away_delays_nobody_and_is_right_afterwards() {
     server.kill().unwrap();
     send(&host, &order, "PAY").await;
     let seen = tokio::time::timeout(PATIENCE, async {
-        while host.get("/readyz").await.json()["cache"] == "ok" {
+        while host.get("/readyz").await.json()["status"] == "ok" {
             tokio::task::yield_now().await;
         }
     });
     seen.await.unwrap();
     // Work goes on.
     send(&host, &order, "SHIP").await;
-    assert_eq!(host.get("/readyz").await.status, StatusCode::OK);
+    let degraded = host.get("/readyz").await;
+    assert_eq!(degraded.status, StatusCode::OK);
+    assert_eq!(degraded.text("/reasons/0/part"), "cache");
     server.restart().unwrap();
     let mut reader = Reader::new(&server).await;
     let found = reader.until_state(&order, "Shipped").await;
@@ -140,7 +142,7 @@ async fn a_cache_that_is_away_delays_nobody_and_is_right_afterwards() {
     assert_eq!(reader.get(&other).await, None);
     send(&host, &other, "PAY").await;
     reader.until_state(&other, "Paid").await;
-    assert_eq!(host.get("/healthz").await.json()["cache"], "ok");
+    assert_eq!(host.get("/readyz").await.json()["status"], "ok");
 }
 
 #[tokio::test]

@@ -93,6 +93,21 @@ pub(crate) fn durable(config: Config, folder: &Path) -> Config {
 
 impl Listening {
     pub(crate) async fn start(config: Config, listener: TcpListener, yaml: &str) -> Self {
+        let name = yaml
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("name: "));
+        let name = name.expect("a definition begins with its name");
+        Self::with(config, listener, name, packed(yaml)).await
+    }
+
+    /// The same with a packed component.
+    pub(crate) async fn with(
+        config: Config,
+        listener: TcpListener,
+        name: &str,
+        component: Vec<u8>,
+    ) -> Self {
         let url = url(&listener);
         let host = Host::start(config).await.expect("the host starts");
         let router = host.router();
@@ -105,12 +120,7 @@ impl Listening {
             serving.await.expect("it serves");
         });
         let host = TestHost::of(host);
-        let name = yaml
-            .lines()
-            .next()
-            .and_then(|line| line.strip_prefix("name: "));
-        let name = name.expect("a definition begins with its name");
-        let uploaded = host.upload(name, packed(yaml)).await;
+        let uploaded = host.upload(name, component).await;
         let has_it = [StatusCode::CREATED, StatusCode::OK].contains(&uploaded.status);
         assert!(has_it, "{uploaded:?}");
         Self {

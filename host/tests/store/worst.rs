@@ -38,7 +38,7 @@ pub(crate) fn the_worst_that_is_accepted_is_kept_as_it_is(store: &dyn Store) {
         level: LogLevel::Error,
         message: "\u{1}\u{1B}[31m\u{202E}".into(),
     });
-    worst.cause.trace_parent = Some("x".repeat(512).into());
+    worst.cause.trace_parent = Some("x".repeat(55 + 1 + 512).into());
     let retry = Retry {
         mail: Mail {
             event: worst.event.clone(),

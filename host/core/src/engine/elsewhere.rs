@@ -20,15 +20,28 @@ use crate::{
     record::{Body, Outgoing, Parked, Received},
 };
 
-/// By stream: the last parcel that was taken in.
+/// What other hosts sent.
 #[derive(Debug, Default)]
-pub(crate) struct Streams(HashMap<(TenantId, StreamId), u64, FixedState>);
+pub(crate) struct Streams {
+    /// By stream: the last parcel that was taken in.
+    through: HashMap<(TenantId, StreamId), u64, FixedState>,
+    parcels: Parcels,
+}
+
+/// How many parcels came from other hosts since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parcels {
+    /// Those that were new.
+    pub taken_in: u64,
+    /// Those that were known: they had come before.
+    pub known: u64,
+}
 
 impl Streams {
     /// Goes on where a store ends.
     pub(crate) fn begin(&mut self, streams: Vec<(TenantId, StreamId, u64)>) {
         let streams = streams.into_iter();
-        self.0
+        self.through
             .extend(streams.map(|(tenant, stream, through)| ((tenant, stream), through)));
     }
 
@@ -36,13 +49,14 @@ impl Streams {
     pub(crate) fn go_back(&mut self, tenant: &TenantId, stream: &StreamId, before: Option<u64>) {
         let key = (tenant.clone(), stream.clone());
         match before {
-            Some(before) => self.0.insert(key, before),
-            None => self.0.remove(&key),
+            Some(before) => self.through.insert(key, before),
+            None => self.through.remove(&key),
         };
     }
 
     fn through(&self, tenant: &TenantId, stream: &StreamId) -> Option<u64> {
-        self.0.get(&(tenant.clone(), stream.clone())).copied()
+        let key = (tenant.clone(), stream.clone());
+        self.through.get(&key).copied()
     }
 }
 
@@ -60,6 +74,11 @@ impl Engine {
         self.components.active(tenant, component).is_none() && is_meant()
     }
 
+    /// How many parcels came from other hosts.
+    pub fn parcels(&self) -> Parcels {
+        self.streams.parcels
+    }
+
     /// Takes in what is new of a stream, if nothing is missing before it.
     pub(crate) fn receive_parcels(&mut self, ticket: Ticket, tenant: &TenantId, receive: Receive) {
         let Receive {
@@ -68,13 +87,16 @@ impl Engine {
         } = receive;
         let before = self.streams.through(tenant, &stream);
         let known = before.unwrap_or_default();
+        let all = parcels.len();
         parcels.retain(|parcel| parcel.number > known || stream.is_none());
+        self.streams.parcels.known += (all - parcels.len()) as u64;
         let Some(last) = parcels.last().map(|parcel| parcel.number) else {
             return self.reply(ticket, Reply::Received { through: known });
         };
         if follow_on(known, &parcels).is_none() {
             return self.reply(ticket, Reply::Refused(Refused::Gap { through: known }));
         }
+        self.streams.parcels.taken_in += parcels.len() as u64;
         let mut deliveries = Vec::new();
         for mut outgoing in parcels.into_iter().flat_map(|parcel| parcel.deliveries) {
             self.aim(tenant, &mut outgoing);
@@ -96,7 +118,7 @@ impl Engine {
     ) {
         if !stream.is_none() {
             let key = (tenant.clone(), stream.clone());
-            self.streams.0.insert(key, through);
+            self.streams.through.insert(key, through);
         }
         let received = Arc::new(Received {
             stream,

@@ -14,7 +14,7 @@ use xcomponent_core::{
 };
 
 use super::{
-    super::{State, body, caller::Caller, error::ApiError, events},
+    super::{State, body, caller::Caller, error::ApiError, events, traced::Trace},
     components::unknown_machine,
     failure::{Failure, Result},
     read::{Asked, Named, NewEvent, NewInstance, Sent},
@@ -40,6 +40,7 @@ pub(super) async fn create_in_component(
     Shared(state): Shared<State>,
     caller: Caller,
     Named(component): Named<String>,
+    trace: Trace,
     Sent(new): Sent<NewInstance>,
 ) -> Result<JsonAnswer<Created>> {
     let machine = new.machine()?;
@@ -49,6 +50,7 @@ pub(super) async fn create_in_component(
         ComponentName::new(component),
         machine,
         &new,
+        trace,
     )
     .await
 }
@@ -57,6 +59,7 @@ pub(super) async fn create_in_component(
 pub(super) async fn create(
     Shared(state): Shared<State>,
     caller: Caller,
+    trace: Trace,
     Sent(new): Sent<NewInstance>,
 ) -> Result<JsonAnswer<Created>> {
     let machine = new.machine()?;
@@ -64,7 +67,7 @@ pub(super) async fn create(
         Some(component) => component,
         None => owner(&state, &caller, &machine)?,
     };
-    new_instance(&state, &caller, component, machine, &new).await
+    new_instance(&state, &caller, component, machine, &new, trace).await
 }
 
 /// The one component that has a machine of that name.
@@ -94,6 +97,7 @@ async fn new_instance(
     component: ComponentName,
     machine: MachineName,
     new: &NewInstance,
+    Trace(trace_parent): Trace,
 ) -> Result<JsonAnswer<Created>> {
     let context = new.context()?;
     let own = new.id()?;
@@ -106,7 +110,7 @@ async fn new_instance(
         id,
         repeatable,
         entry_point: false,
-        trace_parent: None,
+        trace_parent,
     });
     match state.handle().request(&caller.tenant, request).await {
         Reply::Created { instance, existing } => Ok(JsonAnswer(Created {

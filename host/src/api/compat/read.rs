@@ -17,7 +17,7 @@ use super::{
     super::{
         State,
         body::{self, Body, Params},
-        events,
+        events, traced,
     },
     failure::{Failure, Result},
 };
@@ -132,7 +132,7 @@ impl NewEvent {
             id: events::event_key(headers, event.id.as_deref())?,
             expected_state: None,
             sent_at: event.timestamp.as_ref().and_then(sent_at),
-            trace_parent: events::trace_parent(headers),
+            trace_parent: traced::context(headers),
         })
     }
 

@@ -50,6 +50,7 @@ pub(super) async fn listen(broker: Arc<RedisPubSub>, mut door: Door) {
         if let Err(error) = why {
             tracing::warn!(broker = broker.name, "listening stopped: {error}");
         }
+        door.listening.stopped(&broker.name);
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
@@ -77,6 +78,7 @@ impl Listener<'_> {
         }
         listener.sink.subscribe(common).await?;
         listener.follow(door).await?;
+        door.listening.goes_on(&broker.name);
         let told = listener.serve(door, &mut messages).await;
         // Whoever keeps a list takes this host off it; one that does not hear it finds out.
         let _ = listener.announce(door, "shutdown").await;

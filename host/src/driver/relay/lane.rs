@@ -12,10 +12,13 @@ use xcomponent_core::{
     input::{Parcel, Receive},
     owed::relayed_by,
     record::Outgoing,
+    time::Timestamp,
 };
 
+use super::age::Ages;
 use crate::{
     bus::Shipment,
+    driver::gauges::Histogram,
     store::{
         Entry, Position,
         crossing::{Channel, Outlet},
@@ -64,6 +67,9 @@ struct State {
     /// Up to here it does not.
     settled: Position,
     waiting: u64,
+    /// When what waits was committed.
+    ages: Ages,
+    latency: Histogram,
     relayed: u64,
     failures: u64,
     problem: Option<Arc<str>>,
@@ -76,6 +82,10 @@ pub struct LaneGauges {
     pub channel: Channel,
     /// Records that wait.
     pub waiting: u64,
+    /// How old the oldest of them is, about.
+    pub lag: Duration,
+    /// How long it took from the commit until the oldest of a shipment had arrived.
+    pub latency: Histogram,
     /// Records that have arrived since the start.
     pub relayed: u64,
     /// Attempts that failed since the start.
@@ -100,6 +110,8 @@ impl Lane {
                 settling: VecDeque::new(),
                 settled: outlet.through,
                 waiting: outlet.waiting,
+                ages: Ages::default(),
+                latency: Histogram::default(),
                 relayed: 0,
                 failures: 0,
                 problem: None,
@@ -111,6 +123,7 @@ impl Lane {
     pub(super) fn add(&self, entry: &Entry) {
         let mut state = self.state();
         state.waiting += 1;
+        state.ages.add(entry.position, entry.record.at);
         if state.at_hand.len() == AT_HAND_MAX {
             state.at_hand.clear();
             state.is_behind = true;
@@ -122,7 +135,7 @@ impl Lane {
     }
 
     /// Everything of a shipment has arrived.
-    pub(super) fn arrived(&self, shipment: &Shipment) {
+    pub(super) fn arrived(&self, shipment: &Shipment, now: Timestamp) {
         let mut state = self.state();
         let parcels = shipment.receive.parcels.len() as u64;
         if parcels == 0 {
@@ -130,6 +143,11 @@ impl Lane {
         }
         state.through = Position(shipment.last());
         let through = state.through;
+        let took = state.ages.oldest().map(|oldest| since(oldest, now));
+        state.ages.arrived(through);
+        if let Some(took) = took {
+            state.latency.count(took);
+        }
         state.settling.push_back((Instant::now(), through, parcels));
         state.arrived_since += parcels;
         state.relayed += parcels;
@@ -195,11 +213,14 @@ impl Lane {
     }
 
     /// How it is.
-    pub(super) fn gauges(&self) -> LaneGauges {
+    pub(super) fn gauges(&self, now: Timestamp) -> LaneGauges {
         let state = self.state();
+        let oldest = state.ages.oldest().filter(|_| state.waiting > 0);
         LaneGauges {
             channel: self.channel.clone(),
             waiting: state.waiting,
+            lag: oldest.map_or(Duration::ZERO, |oldest| since(oldest, now)),
+            latency: state.latency,
             relayed: state.relayed,
             failures: state.failures,
             problem: state.problem.clone(),
@@ -290,7 +311,12 @@ impl Backlog {
             state.is_behind = true;
             state.at_hand.clear();
         }
-        self.take(lane, &entries.unwrap_or_default());
+        let entries = entries.unwrap_or_default();
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            let at = first.record.at;
+            lane.state().ages.found(first.position, last.position, at);
+        }
+        self.take(lane, &entries);
     }
 
     /// Makes parcels of records; some may have been seen before.
@@ -315,6 +341,11 @@ impl Backlog {
             self.last = number;
         }
     }
+}
+
+/// How long ago something was.
+fn since(at: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_millis(now.0.saturating_sub(at.0))
 }
 
 /// How long a parcel is on its way, about.
