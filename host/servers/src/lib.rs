@@ -4,6 +4,7 @@
 //! Servers are what the machine has installed; who is missing one is told how to install it. Those
 //! that refuse to run as root run as a user without rights.
 
+mod kafka;
 mod nats;
 mod package;
 mod postgres;
@@ -21,6 +22,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 pub use self::{
+    kafka::Kafka,
     nats::Nats,
     postgres::{Durability, Postgres},
     rabbitmq::RabbitMq,
@@ -39,7 +41,8 @@ pub fn install() -> Result<()> {
     postgres::install()?;
     redis::install()?;
     nats::install()?;
-    rabbitmq::install()
+    rabbitmq::install()?;
+    kafka::install()
 }
 
 /// A port that nobody listens on at this moment.
