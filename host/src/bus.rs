@@ -10,6 +10,7 @@ pub mod breaker;
 pub mod broker;
 pub mod directory;
 pub mod event;
+pub mod kafka;
 pub mod listening;
 pub mod nats;
 pub mod open;

@@ -5,6 +5,7 @@
 //! that refuse to run as root run as a user without rights.
 
 mod certificate;
+mod kafka;
 mod nats;
 mod package;
 mod pgbouncer;
@@ -24,6 +25,7 @@ use anyhow::{Context, Result, ensure};
 
 pub use self::{
     certificate::{Authority, Certificate},
+    kafka::Kafka,
     nats::Nats,
     pgbouncer::PgBouncer,
     postgres::{Durability, Postgres},
@@ -44,7 +46,8 @@ pub fn install() -> Result<()> {
     pgbouncer::install()?;
     Redis::install()?;
     Nats::install()?;
-    RabbitMq::install()
+    RabbitMq::install()?;
+    Kafka::install()
 }
 
 /// A port that nobody listens on at this moment.

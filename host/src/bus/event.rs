@@ -1,13 +1,18 @@
 //! What happened, for whoever listens: the events that xcomponent-ai publishes.
 
 use serde_json::{Value, json};
-use xcomponent_core::record::{Body, Disposition, Handled, Record, Status};
+use xcomponent_core::{
+    id::InstanceId,
+    record::{Body, Disposition, Handled, Record, Status},
+};
 
 /// One event.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// `instance_created`, `state_change`, `instance_disposed` or `instance_error`.
     pub kind: &'static str,
+    /// To whom.
+    pub instance: InstanceId,
     /// As JSON.
     pub text: String,
 }
@@ -21,6 +26,7 @@ pub fn events_of(record: &Record) -> Vec<Published> {
     let at = record.at.0;
     let published = |(kind, data): (&'static str, Value)| Published {
         kind,
+        instance: handled.after.id.clone(),
         text: json!({
             "type": kind,
             "componentName": component.as_str(),

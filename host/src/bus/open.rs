@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    amqp::Amqp, broker::Broker, nats::Nats, redis_pubsub::RedisPubSub, redis_streams::RedisStreams,
+    amqp::Amqp, broker::Broker, kafka::Kafka, nats::Nats, redis_pubsub::RedisPubSub,
+    redis_streams::RedisStreams,
 };
 
 /// An address of no broker that is known here. Shows no password.
@@ -12,7 +13,7 @@ pub enum OpenError {
     /// Another kind of broker.
     #[error(
         "`{0}` is no kind of broker that is known here: expected redis://, rediss://, \
-         redis+streams://, rediss+streams://, nats://, tls://, amqp:// or amqps://"
+         redis+streams://, rediss+streams://, nats://, tls://, amqp://, amqps://, kafka:// or kafka+tls://"
     )]
     Scheme(String),
     /// What follows is no address.
@@ -41,6 +42,7 @@ pub fn open(address: &str) -> Result<Arc<dyn Broker>, OpenError> {
         "redis" | "rediss" => Arc::new(RedisPubSub::new(address).map_err(OpenError::address)?),
         "nats" | "tls" => Arc::new(Nats::new(address).map_err(OpenError::address)?),
         "amqp" | "amqps" => Arc::new(Amqp::new(address).map_err(OpenError::address)?),
+        "kafka" | "kafka+tls" => Arc::new(Kafka::new(address).map_err(OpenError::address)?),
         other => return Err(OpenError::Scheme(other.to_owned())),
     })
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xcomponent_host::app::Config;
-use xcomponent_servers::{Nats, RabbitMq, Redis};
+use xcomponent_servers::{Kafka, Nats, RabbitMq, Redis};
 
 use crate::{
     fleet::{BANK, Listening, SHOP, durable, first_of, reserve},
@@ -43,6 +43,7 @@ server!(Redis, |redis| redis.url().replacen(
 ));
 server!(Nats, |nats| nats.url());
 server!(RabbitMq, |rabbit| rabbit.url());
+server!(Kafka, |kafka| kafka.url());
 
 /// Redis as a broker that keeps nothing.
 struct PubSub(Redis);
@@ -193,4 +194,4 @@ conforms!(
     what_waits_for_the_broker_arrives_once_and_in_order,
 );
 
-all_conform!(redis_streams: Redis, nats: Nats, rabbitmq: RabbitMq);
+all_conform!(redis_streams: Redis, nats: Nats, rabbitmq: RabbitMq, kafka: Kafka);

@@ -80,6 +80,7 @@ enum Over {
     RedisStreams,
     Nats,
     Rabbitmq,
+    Kafka,
 }
 
 /// Where the accounts are, and where the mirrors.
@@ -118,7 +119,13 @@ impl Crash {
             check(Store::Sqlite, None, 10),
             check(Store::Postgres, None, 6),
         ];
-        for over in [Over::Http, Over::RedisStreams, Over::Nats, Over::Rabbitmq] {
+        for over in [
+            Over::Http,
+            Over::RedisStreams,
+            Over::Nats,
+            Over::Rabbitmq,
+            Over::Kafka,
+        ] {
             checks.push(check(Store::Sqlite, Some(over), 4));
         }
         checks.push(Self {

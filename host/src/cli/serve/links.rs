@@ -23,7 +23,8 @@ pub(super) struct Links {
     #[arg(long, value_name = "COMPONENT=URL")]
     peer: Vec<PeerAt>,
     /// A broker through which components on other hosts are reached that are not named with
-    /// `--peer`: `redis+streams://HOST`, `nats://HOST`, `amqp://USER:PASSWORD@HOST`.
+    /// `--peer`: `redis+streams://HOST`, `nats://HOST`, `amqp://USER:PASSWORD@HOST`,
+    /// `kafka://HOST`.
     #[arg(
         long,
         value_name = "URL",

@@ -4,7 +4,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::Result;
-use xcomponent_servers::{Nats, RabbitMq, Redis, free_port};
+use xcomponent_servers::{Kafka, Nats, RabbitMq, Redis, free_port};
 
 use super::{Chance, Clients, LIFE_MS, Over, Urls, host::Host, pause};
 use crate::command::say;
@@ -19,6 +19,7 @@ enum Between {
     Redis(Redis),
     Nats(Nats),
     RabbitMq(RabbitMq),
+    Kafka(Kafka),
 }
 
 impl Between {
@@ -28,6 +29,7 @@ impl Between {
             Over::RedisStreams => Self::Redis(Redis::start()?),
             Over::Nats => Self::Nats(Nats::start()?),
             Over::Rabbitmq => Self::RabbitMq(RabbitMq::start()?),
+            Over::Kafka => Self::Kafka(Kafka::start()?),
         })
     }
 
@@ -43,13 +45,14 @@ impl Between {
             Self::Redis(redis) => broker(redis.url().replacen("redis:", "redis+streams:", 1)),
             Self::Nats(nats) => broker(nats.url()),
             Self::RabbitMq(rabbit) => broker(rabbit.url()),
+            Self::Kafka(kafka) => broker(kafka.url()),
         }
     }
 
     fn port(&self, host: usize) -> u16 {
         match self {
             Self::Nothing(ports) => ports[host],
-            Self::Redis(_) | Self::Nats(_) | Self::RabbitMq(_) => 0,
+            Self::Redis(_) | Self::Nats(_) | Self::RabbitMq(_) | Self::Kafka(_) => 0,
         }
     }
 
@@ -68,6 +71,10 @@ impl Between {
             Self::RabbitMq(rabbit) => {
                 rabbit.kill()?;
                 rabbit.restart()?;
+            }
+            Self::Kafka(kafka) => {
+                kafka.kill()?;
+                kafka.restart()?;
             }
         }
         Ok(true)

@@ -1,0 +1,248 @@
+//! Reads the topic of one component, and hands over what is in it.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{
+    FutureExt as _,
+    future::{BoxFuture, pending},
+};
+use rdkafka::{
+    Message as _, Offset, TopicPartitionList,
+    consumer::{Consumer as _, StreamConsumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
+};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+
+use super::{
+    Ear, Kafka, Keeps,
+    progress::{At, Progress},
+};
+use crate::bus::{Shipment, broker::Door, intake::Intake};
+
+/// After so long without a word, a member of a group is no longer one.
+const SESSION_MS: &str = "10000";
+
+/// How often it says that it is still there.
+const HEARTBEAT_MS: &str = "2000";
+
+/// How often a group is told how far it is.
+const COMMIT_MS: &str = "1000";
+
+/// Bytes that are read ahead.
+const AHEAD_KIB_MAX: &str = "16384";
+
+/// How often is looked whether anything was read, and for how long it may be that nothing was.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// How often what is taken in is deleted from the topic.
+const DELETE_EVERY: Duration = Duration::from_secs(60);
+
+/// Reads one topic.
+pub(super) struct Reader<'k> {
+    kafka: &'k Kafka,
+    topic: String,
+    consumer: Member,
+    intake: Intake<At>,
+    progress: Progress,
+    /// Whether it was looked for messages since the last look.
+    has_asked: bool,
+    is_paused: bool,
+    /// Whether it was said that the cluster is away, and nothing came since.
+    is_away: bool,
+}
+
+impl<'k> Reader<'k> {
+    /// Reads until it cannot, and says why.
+    pub(super) async fn run(kafka: &'k Kafka, topic: String, door: Door) -> Result<(), String> {
+        kafka.make(&topic, Keeps::Everything).await?;
+        let mut reader = Self {
+            consumer: Member::join(kafka, &topic, &door.runtime.id)
+                .map_err(|error| error.to_string())?,
+            kafka,
+            topic,
+            intake: Intake::new(door.inlet),
+            progress: Progress::default(),
+            has_asked: false,
+            is_paused: false,
+            is_away: false,
+        };
+        reader.read().await
+    }
+
+    async fn read(&mut self) -> Result<(), String> {
+        let consumer = Arc::clone(&self.consumer.0);
+        let now = Instant::now();
+        let mut look = interval_at(now + LOOK, LOOK);
+        let mut delete = interval_at(now + DELETE_EVERY, DELETE_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        delete.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut deleting = pending().boxed();
+        loop {
+            let has_room = self.intake.has_room();
+            if has_room && self.is_paused {
+                self.resume().map_err(|error| error.to_string())?;
+            }
+            let asks = has_room || self.is_paused;
+            self.has_asked |= asks;
+            tokio::select! {
+                taken_in = self.intake.next() => {
+                    for at in taken_in.map_err(|gone| gone.to_string())? {
+                        self.taken_in(at);
+                    }
+                }
+                message = consumer.recv(), if asks => match message {
+                    Ok(message) => self.take(&message).await?,
+                    Err(error) => self.overlook(&error)?,
+                },
+                _ = look.tick() => {
+                    if !std::mem::take(&mut self.has_asked) {
+                        self.pause().map_err(|error| error.to_string())?;
+                    }
+                }
+                _ = delete.tick() => deleting = self.delete(),
+                () = &mut deleting => deleting = pending().boxed(),
+            }
+        }
+    }
+
+    /// Hands a message over; what is no shipment is put aside.
+    async fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<(), String> {
+        let at = At {
+            partition: message.partition(),
+            offset: message.offset(),
+        };
+        self.progress.began(at);
+        self.is_away = false;
+        let text = std::str::from_utf8(message.payload().unwrap_or_default());
+        let shipment = match text {
+            Ok(text) => Shipment::of_json(text).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match shipment {
+            Ok(shipment) => self.intake.push(shipment, at),
+            Err(error) => {
+                tracing::error!(topic = self.topic, "a message is put aside: {error}");
+                let text = String::from_utf8_lossy(message.payload().unwrap_or_default());
+                let kept = self.kafka.put_aside(&self.topic, &text).await;
+                kept.map_err(|error| error.to_string())?;
+                self.taken_in(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes for the group what it is told next.
+    fn taken_in(&mut self, at: At) {
+        let Some(At { partition, offset }) = self.progress.done(at) else {
+            return;
+        };
+        let noted = self.consumer.0.store_offset(&self.topic, partition, offset);
+        if let Err(error) = noted {
+            // Another member reads it now.
+            tracing::debug!(topic = self.topic, partition, "{error}");
+        }
+    }
+
+    /// Goes on after what passes by itself.
+    fn overlook(&mut self, error: &KafkaError) -> Result<(), String> {
+        use RDKafkaErrorCode::{
+            AllBrokersDown, Authentication, FencedInstanceId, GroupAuthorizationFailed,
+            TopicAuthorizationFailed, UnknownTopic, UnknownTopicOrPartition,
+        };
+        let code = match error {
+            KafkaError::MessageConsumption(code) => *code,
+            KafkaError::MessageConsumptionFatal(_) => return Err(self.kafka.explain(error)),
+            _ => return Ok(()),
+        };
+        match code {
+            Authentication
+            | FencedInstanceId
+            | GroupAuthorizationFailed
+            | TopicAuthorizationFailed => Err(self.kafka.explain(error)),
+            UnknownTopic | UnknownTopicOrPartition => {
+                self.kafka.unmake(&self.topic);
+                Err(self.kafka.explain(error))
+            }
+            AllBrokersDown if !self.is_away => {
+                self.is_away = true;
+                let why = self.kafka.explain(error);
+                tracing::warn!(topic = self.topic, "nothing is received: {why}");
+                Ok(())
+            }
+            _ => {
+                tracing::debug!(topic = self.topic, "{error}");
+                Ok(())
+            }
+        }
+    }
+
+    /// Lets nothing come while there is no room, so that it can be asked what else there is: who asks
+    /// nothing is soon no member any more.
+    fn pause(&mut self) -> Result<(), KafkaError> {
+        let consumer = &self.consumer.0;
+        consumer.pause(&consumer.assignment()?)?;
+        self.is_paused = true;
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), KafkaError> {
+        let consumer = &self.consumer.0;
+        consumer.resume(&consumer.assignment()?)?;
+        self.is_paused = false;
+        Ok(())
+    }
+
+    /// Deletes what is taken in, for as long as this is polled.
+    fn delete(&mut self) -> BoxFuture<'k, ()> {
+        let (kafka, topic) = (self.kafka, self.topic.clone());
+        let mut before = TopicPartitionList::new();
+        for At { partition, offset } in self.progress.take_done() {
+            let offset = Offset::Offset(offset + 1);
+            if let Err(error) = before.add_partition_offset(&topic, partition, offset) {
+                tracing::debug!(topic, partition, "{error}");
+            }
+        }
+        async move {
+            if before.count() > 0
+                && let Err(error) = kafka.delete_before(&before).await
+            {
+                tracing::debug!(topic, "what is taken in is not deleted: {error}");
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A member of a group.
+struct Member(Arc<StreamConsumer<Ear>>);
+
+impl Member {
+    /// Joins the group of a topic, as this host: if it was a member before, it is so again at once.
+    fn join(kafka: &Kafka, topic: &str, host: &str) -> Result<Self, KafkaError> {
+        let mut config = kafka.config();
+        let consumer: StreamConsumer<Ear> = config
+            .set("group.id", topic)
+            .set("group.instance.id", host)
+            .set("session.timeout.ms", SESSION_MS)
+            .set("heartbeat.interval.ms", HEARTBEAT_MS)
+            .set("enable.auto.offset.store", "false")
+            .set("enable.auto.commit", "true")
+            .set("auto.commit.interval.ms", COMMIT_MS)
+            .set("auto.offset.reset", "earliest")
+            .set("queued.max.messages.kbytes", AHEAD_KIB_MAX)
+            .create_with_context(kafka.ear.clone())?;
+        consumer.subscribe(&[topic])?;
+        Ok(Self(Arc::new(consumer)))
+    }
+}
+
+impl Drop for Member {
+    /// To leave takes a while.
+    fn drop(&mut self) {
+        let consumer = Arc::clone(&self.0);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn_blocking(move || drop(consumer));
+        }
+    }
+}
