@@ -53,9 +53,9 @@ pub trait Broker: Transport {
 
 /// A transport that keeps shipments until whoever has their component takes them.
 pub(super) trait Keeper: Transport + Sized {
-    /// Gives what is for a component to the inlet behind a door, for as long as this is polled; what
-    /// it gives in the end is why it cannot go on, and nothing is lost then.
-    fn consume(self: Arc<Self>, place: Place, door: Door) -> BoxFuture<'static, String>;
+    /// Gives what is for a component to an inlet, for as long as this is polled; what it gives in the
+    /// end is why it cannot go on, and nothing is lost then.
+    fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String>;
 
     /// Tells whoever listens what happened.
     fn tell<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>>;
@@ -73,7 +73,9 @@ impl<K: Keeper> Broker for K {
 
 /// Listens for all components that are here, for as long as this is polled.
 async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
-    let mut here = door.here.clone();
+    let Door {
+        mut here, inlet, ..
+    } = door;
     // Not tasks of their own: they end at once when this does.
     let mut consumers = FuturesUnordered::new();
     let mut listening: HashMap<Place, AbortHandle> = HashMap::new();
@@ -88,7 +90,8 @@ async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
         });
         for place in wanted {
             if !listening.contains_key(&place) {
-                let consumer = keep_consuming(Arc::clone(&broker), place.clone(), door.clone());
+                let consumer =
+                    keep_consuming(Arc::clone(&broker), place.clone(), Arc::clone(&inlet));
                 let (consumer, handle) = abortable(consumer);
                 consumers.push(consumer);
                 listening.insert(place, handle);
@@ -105,11 +108,11 @@ async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
     }
 }
 
-async fn keep_consuming<K: Keeper>(broker: Arc<K>, place: Place, door: Door) {
+async fn keep_consuming<K: Keeper>(broker: Arc<K>, place: Place, inlet: Arc<dyn Inlet>) {
     let mut failures = 0_u32;
     loop {
         let began = std::time::Instant::now();
-        let consuming = Arc::clone(&broker).consume(place.clone(), door.clone());
+        let consuming = Arc::clone(&broker).consume(place.clone(), Arc::clone(&inlet));
         let why = consuming.await;
         if began.elapsed() > AGAIN_AFTER[1] {
             failures = 0;
