@@ -85,10 +85,10 @@ impl Kafka {
     fn command(&self) -> Result<Command> {
         let mut command = User::command(None, &find()?, "KILL");
         let here = format!("tcp://127.0.0.1:{}", self.0.port);
-        let database = self.0.path().join("tansu.db");
         command.args(["broker", "--listener-url", &here]);
         command.args(["--advertised-listener-url", &here, "--storage-engine"]);
-        command.arg(format!("sqlite://{}", database.display()));
+        // In the folder that it is started in.
+        command.arg("sqlite://tansu.db");
         Ok(command)
     }
 }

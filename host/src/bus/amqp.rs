@@ -26,7 +26,7 @@ use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     Inlet, SendError, Shipment, Transport,
-    broker::{Door, Keeper, Place, plain},
+    broker::{Keeper, Place, plain},
     event::Published,
     intake::Intake,
 };
@@ -302,9 +302,9 @@ impl Transport for Amqp {
 }
 
 impl Keeper for Amqp {
-    fn consume(self: Arc<Self>, place: Place, door: Door) -> BoxFuture<'static, String> {
+    fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String> {
         async move {
-            match self.read(&place, door.inlet).await {
+            match self.read(&place, inlet).await {
                 Ok(()) => "its component is not here any more".to_owned(),
                 Err(error) => error.to_string(),
             }

@@ -41,8 +41,8 @@ use sha2::{Digest as _, Sha256};
 
 use self::{address::Address, reader::Reader};
 use super::{
-    SendError, Shipment, Transport,
-    broker::{Door, Keeper, Place},
+    Inlet, SendError, Shipment, Transport,
+    broker::{Keeper, Place},
     event::Published,
 };
 
@@ -272,9 +272,9 @@ impl Transport for Kafka {
 }
 
 impl Keeper for Kafka {
-    fn consume(self: Arc<Self>, place: Place, door: Door) -> BoxFuture<'static, String> {
+    fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String> {
         async move {
-            let read = Reader::run(&self, topic(&place), door).await;
+            let read = Reader::run(&self, topic(&place), inlet).await;
             read.err().unwrap_or_else(|| "it ended".to_owned())
         }
         .boxed()

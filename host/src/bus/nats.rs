@@ -29,7 +29,7 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 pub(super) use self::server::Server;
 use super::{
     Inlet, SendError, Shipment, Transport,
-    broker::{Door, Keeper, Place, plain},
+    broker::{Keeper, Place, plain},
     event::Published,
     intake::Intake,
 };
@@ -250,9 +250,9 @@ impl Transport for Nats {
 }
 
 impl Keeper for Nats {
-    fn consume(self: Arc<Self>, place: Place, door: Door) -> BoxFuture<'static, String> {
+    fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String> {
         async move {
-            let why = self.read(&place, door.inlet).await;
+            let why = self.read(&place, inlet).await;
             why.err().unwrap_or_else(|| "it ended".to_owned())
         }
         .boxed()

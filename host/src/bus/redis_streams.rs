@@ -20,7 +20,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     Inlet, SendError, Shipment, Transport,
-    broker::{Door, Keeper, Place, plain},
+    broker::{Keeper, Place, plain},
     event::Published,
     intake::Intake,
 };
@@ -260,9 +260,9 @@ impl Transport for RedisStreams {
 }
 
 impl Keeper for RedisStreams {
-    fn consume(self: Arc<Self>, place: Place, door: Door) -> BoxFuture<'static, String> {
+    fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String> {
         async move {
-            match self.read(&place, door.inlet).await {
+            match self.read(&place, inlet).await {
                 Ok(()) => "it ended".to_owned(),
                 Err(error) => error.to_string(),
             }

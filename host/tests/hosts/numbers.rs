@@ -6,6 +6,8 @@ use std::{
 };
 
 use serde_json::json;
+use xcomponent_host::{app::RegistryConfig, cache};
+use xcomponent_servers::Redis;
 
 use crate::{
     fleet::{BANK, Listening, SHOP, linked, reserve, url},
@@ -105,7 +107,17 @@ async fn what_comes_again_is_known_and_counted() {
 
 #[tokio::test]
 async fn every_number_is_described_and_nothing_else_is() {
-    let shop = linked("Bank", "http://127.0.0.1:1");
+    let redis = Redis::start().expect("the server starts");
+    let mut shop = linked("Bank", "http://127.0.0.1:1");
+    shop.links.registry = Some(RegistryConfig {
+        address: redis.url(),
+        advertised: "http://127.0.0.1:1".to_owned(),
+        lease: PATIENCE,
+    });
+    shop.cache = Some(cache::Config {
+        address: redis.url(),
+        ttl: PATIENCE,
+    });
     let shop = Listening::start(shop, reserve().await, SHOP).await;
     let (numbers, kinds) = read(&shop.host).await;
     assert!(numbers.values().all(|number| number.is_finite()));

@@ -1,6 +1,10 @@
 //! Reads the topic of one component, and hands over what is in it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use futures_util::{
     FutureExt as _,
@@ -18,10 +22,11 @@ use super::{
     Ear, Kafka, Keeps,
     progress::{At, Progress},
 };
-use crate::bus::{Shipment, broker::Door, intake::Intake};
+use crate::bus::{Inlet, Shipment, intake::Intake};
 
-/// After so long without a word, a member of a group is no longer one.
-const SESSION_MS: &str = "10000";
+/// After so long without a word, a member of a group is no longer one: what a host that was killed had
+/// goes to who comes after it. It is the least that servers take.
+const SESSION_MS: &str = "6000";
 
 /// How often it says that it is still there.
 const HEARTBEAT_MS: &str = "2000";
@@ -38,11 +43,14 @@ const LOOK: Duration = Duration::from_secs(3);
 /// How often what is taken in is deleted from the topic.
 const DELETE_EVERY: Duration = Duration::from_secs(60);
 
+/// How long a host that ends waits until it has left a group.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
+
 /// Reads one topic.
 pub(super) struct Reader<'k> {
     kafka: &'k Kafka,
     topic: String,
-    consumer: Member,
+    member: Member,
     intake: Intake<At>,
     progress: Progress,
     /// Whether it was looked for messages since the last look.
@@ -54,14 +62,17 @@ pub(super) struct Reader<'k> {
 
 impl<'k> Reader<'k> {
     /// Reads until it cannot, and says why.
-    pub(super) async fn run(kafka: &'k Kafka, topic: String, door: Door) -> Result<(), String> {
+    pub(super) async fn run(
+        kafka: &'k Kafka,
+        topic: String,
+        inlet: Arc<dyn Inlet>,
+    ) -> Result<(), String> {
         kafka.make(&topic, Keeps::Everything).await?;
         let mut reader = Self {
-            consumer: Member::join(kafka, &topic, &door.runtime.id)
-                .map_err(|error| error.to_string())?,
+            member: Member::join(kafka, &topic).map_err(|error| error.to_string())?,
             kafka,
             topic,
-            intake: Intake::new(door.inlet),
+            intake: Intake::new(inlet),
             progress: Progress::default(),
             has_asked: false,
             is_paused: false,
@@ -71,7 +82,7 @@ impl<'k> Reader<'k> {
     }
 
     async fn read(&mut self) -> Result<(), String> {
-        let consumer = Arc::clone(&self.consumer.0);
+        let consumer = Arc::clone(self.member.consumer());
         let now = Instant::now();
         let mut look = interval_at(now + LOOK, LOOK);
         let mut delete = interval_at(now + DELETE_EVERY, DELETE_EVERY);
@@ -137,7 +148,10 @@ impl<'k> Reader<'k> {
         let Some(At { partition, offset }) = self.progress.done(at) else {
             return;
         };
-        let noted = self.consumer.0.store_offset(&self.topic, partition, offset);
+        let noted = self
+            .member
+            .consumer()
+            .store_offset(&self.topic, partition, offset);
         if let Err(error) = noted {
             // Another member reads it now.
             tracing::debug!(topic = self.topic, partition, "{error}");
@@ -147,8 +161,8 @@ impl<'k> Reader<'k> {
     /// Goes on after what passes by itself.
     fn overlook(&mut self, error: &KafkaError) -> Result<(), String> {
         use RDKafkaErrorCode::{
-            AllBrokersDown, Authentication, FencedInstanceId, GroupAuthorizationFailed,
-            TopicAuthorizationFailed, UnknownTopic, UnknownTopicOrPartition,
+            AllBrokersDown, Authentication, GroupAuthorizationFailed, TopicAuthorizationFailed,
+            UnknownTopic, UnknownTopicOrPartition,
         };
         let code = match error {
             KafkaError::MessageConsumption(code) => *code,
@@ -156,10 +170,9 @@ impl<'k> Reader<'k> {
             _ => return Ok(()),
         };
         match code {
-            Authentication
-            | FencedInstanceId
-            | GroupAuthorizationFailed
-            | TopicAuthorizationFailed => Err(self.kafka.explain(error)),
+            Authentication | GroupAuthorizationFailed | TopicAuthorizationFailed => {
+                Err(self.kafka.explain(error))
+            }
             UnknownTopic | UnknownTopicOrPartition => {
                 self.kafka.unmake(&self.topic);
                 Err(self.kafka.explain(error))
@@ -180,14 +193,14 @@ impl<'k> Reader<'k> {
     /// Lets nothing come while there is no room, so that it can be asked what else there is: who asks
     /// nothing is soon no member any more.
     fn pause(&mut self) -> Result<(), KafkaError> {
-        let consumer = &self.consumer.0;
+        let consumer = self.member.consumer();
         consumer.pause(&consumer.assignment()?)?;
         self.is_paused = true;
         Ok(())
     }
 
     fn resume(&mut self) -> Result<(), KafkaError> {
-        let consumer = &self.consumer.0;
+        let consumer = self.member.consumer();
         consumer.resume(&consumer.assignment()?)?;
         self.is_paused = false;
         Ok(())
@@ -214,16 +227,15 @@ impl<'k> Reader<'k> {
     }
 }
 
-/// A member of a group.
-struct Member(Arc<StreamConsumer<Ear>>);
+/// A member of a group; none once it leaves.
+struct Member(Option<Arc<StreamConsumer<Ear>>>);
 
 impl Member {
-    /// Joins the group of a topic, as this host: if it was a member before, it is so again at once.
-    fn join(kafka: &Kafka, topic: &str, host: &str) -> Result<Self, KafkaError> {
+    /// Joins the group of a topic.
+    fn join(kafka: &Kafka, topic: &str) -> Result<Self, KafkaError> {
         let mut config = kafka.config();
         let consumer: StreamConsumer<Ear> = config
             .set("group.id", topic)
-            .set("group.instance.id", host)
             .set("session.timeout.ms", SESSION_MS)
             .set("heartbeat.interval.ms", HEARTBEAT_MS)
             .set("enable.auto.offset.store", "false")
@@ -233,16 +245,31 @@ impl Member {
             .set("queued.max.messages.kbytes", AHEAD_KIB_MAX)
             .create_with_context(kafka.ear.clone())?;
         consumer.subscribe(&[topic])?;
-        Ok(Self(Arc::new(consumer)))
+        Ok(Self(Some(Arc::new(consumer))))
+    }
+
+    fn consumer(&self) -> &Arc<StreamConsumer<Ear>> {
+        let consumer = self.0.as_ref();
+        consumer.expect("nobody asks who has left")
     }
 }
 
 impl Drop for Member {
-    /// To leave takes a while.
+    /// To leave takes a while, and never ends while the cluster is away: who ends waits for
+    /// [`LEAVE_MAX`].
     fn drop(&mut self) {
-        let consumer = Arc::clone(&self.0);
+        let consumer = self.0.take();
+        let (left, has_left) = mpsc::sync_channel::<()>(1);
+        let leave = move || {
+            drop(consumer);
+            drop(left);
+        };
+        if let Err(error) = thread::Builder::new().name("leave".to_owned()).spawn(leave) {
+            tracing::debug!("a group is not left: {error}");
+        }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn_blocking(move || drop(consumer));
+            // An end of the wait by either side is all that is waited for.
+            runtime.spawn_blocking(move || has_left.recv_timeout(LEAVE_MAX).ok());
         }
     }
 }
