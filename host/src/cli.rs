@@ -53,7 +53,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     New(new::New),
     Build(build::Build),
     Validate(validate::Validate),

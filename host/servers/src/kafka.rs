@@ -102,7 +102,7 @@ fn find() -> Result<PathBuf> {
         .then_some(program)
         .with_context(|| {
             format!(
-                "the Kafka broker Tansu is not installed: `cargo xtask test` does it, or `cargo install \
+                "the Kafka broker Tansu is not installed: `cargo xtask crash --over kafka` does it, or `cargo install \
                  --locked {name} --version {version} --features libsql --root {}`",
                 folder.display()
             )

@@ -36,7 +36,7 @@ pub use self::{
 /// Wait between two looks whether a server is where it should be.
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
 
-/// Installs what is missing of all servers, if this process is root's.
+/// Installs what is missing of all servers that packages bring, if this process is root's.
 ///
 /// # Errors
 ///
@@ -46,8 +46,7 @@ pub fn install() -> Result<()> {
     pgbouncer::install()?;
     Redis::install()?;
     Nats::install()?;
-    RabbitMq::install()?;
-    Kafka::install()
+    RabbitMq::install()
 }
 
 /// A port that nobody listens on at this moment.

@@ -91,18 +91,8 @@ impl Collector for Numbers {
         let mut out = Out(encoder);
         out.gauge("components", "Components that are loaded", self.components)?;
         out.gauge("streams", "Streams that clients have open", self.streams)?;
-        if let Some((is_reachable, n_hosts)) = self.registry {
-            let reachable = usize::from(is_reachable);
-            out.gauge(
-                "registry_reachable",
-                "Whether the registry answers",
-                reachable,
-            )?;
-            out.gauge(
-                "registry_hosts",
-                "Hosts that have announced themselves",
-                n_hosts,
-            )?;
+        if let Some(registry) = self.registry {
+            out.registry(registry)?;
         }
         let shards = &self.gauges.shards;
         out.by_shard("instances", "Instances in memory", shards, |shard| {
@@ -139,12 +129,7 @@ impl Collector for Numbers {
         if let Some(cache) = &self.cache {
             out.cache(cache)?;
         }
-        out.parcels(shards)?;
-        out.counter(
-            "broker_reconnects",
-            "How often listening to the broker stopped and was begun again",
-            self.reconnects,
-        )?;
+        out.parcels(shards, self.reconnects)?;
         out.spans(self.spans.unwrap_or_default())?;
         out.counter(
             "deliveries_over_budget",
@@ -283,7 +268,7 @@ impl Out<'_> {
         Ok(())
     }
 
-    fn parcels(&mut self, shards: &[ShardGauges]) -> fmt::Result {
+    fn parcels(&mut self, shards: &[ShardGauges], reconnects: u64) -> fmt::Result {
         let sum = |of: fn(&ShardGauges) -> u64| shards.iter().map(of).sum::<u64>();
         self.counter(
             "parcels_taken_in",
@@ -294,6 +279,11 @@ impl Out<'_> {
             "parcels_redelivered",
             "Parcels of other hosts that came again, and were known",
             sum(|shard| shard.parcels.known),
+        )?;
+        self.counter(
+            "broker_reconnects",
+            "How often listening to the broker stopped and was begun again",
+            reconnects,
         )
     }
 
@@ -318,6 +308,20 @@ impl Out<'_> {
             }
         }
         Ok(())
+    }
+
+    fn registry(&mut self, (is_reachable, n_hosts): (bool, usize)) -> fmt::Result {
+        let reachable = usize::from(is_reachable);
+        self.gauge(
+            "registry_reachable",
+            "Whether the registry answers",
+            reachable,
+        )?;
+        self.gauge(
+            "registry_hosts",
+            "Hosts that have announced themselves",
+            n_hosts,
+        )
     }
 
     fn cache(&mut self, cache: &cache::Numbers) -> fmt::Result {

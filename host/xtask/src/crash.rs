@@ -119,13 +119,7 @@ impl Crash {
             check(Store::Sqlite, None, 10),
             check(Store::Postgres, None, 6),
         ];
-        for over in [
-            Over::Http,
-            Over::RedisStreams,
-            Over::Nats,
-            Over::Rabbitmq,
-            Over::Kafka,
-        ] {
+        for over in [Over::Http, Over::RedisStreams, Over::Nats, Over::Rabbitmq] {
             checks.push(check(Store::Sqlite, Some(over), 4));
         }
         checks.push(Self {

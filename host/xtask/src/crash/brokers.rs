@@ -29,7 +29,10 @@ impl Between {
             Over::RedisStreams => Self::Redis(Redis::start()?),
             Over::Nats => Self::Nats(Nats::start()?),
             Over::Rabbitmq => Self::RabbitMq(RabbitMq::start()?),
-            Over::Kafka => Self::Kafka(Kafka::start()?),
+            Over::Kafka => {
+                Kafka::install()?;
+                Self::Kafka(Kafka::start()?)
+            }
         })
     }
 
