@@ -6,6 +6,8 @@
     reason = "helpers of tests are tests"
 )]
 
+#[path = "common/allocator.rs"]
+mod allocator;
 #[path = "sandbox/contract.rs"]
 mod contract;
 #[path = "common/guests.rs"]

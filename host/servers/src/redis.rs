@@ -1,11 +1,19 @@
 //! Redis, as Debian packages it or as it stands on the `PATH`.
 
-use std::process::Command;
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpStream},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::Result;
 use rustix::process::Signal;
 
-use crate::{free_port, package::Package, program::Program, user::User};
+use crate::{free_port, package::Package, program::Program, user::User, wait_for};
+
+/// How long it may take to read its file.
+const LOAD_MAX: Duration = Duration::from_secs(60);
 
 const PACKAGE: Package = Package {
     debian: "redis-server",
@@ -49,7 +57,17 @@ impl Redis {
     pub fn restart(&mut self) -> Result<()> {
         self.0.end(Signal::TERM)?;
         let mut command = self.command()?;
-        self.0.start(&mut command)
+        self.0.start(&mut command)?;
+        wait_for("Redis reading its file", LOAD_MAX, || self.is_loaded())
+    }
+
+    /// Whether it has read what it had: before, it answers that it has not.
+    fn is_loaded(&self) -> Result<Option<()>> {
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.0.port))?;
+        connection.write_all(b"PING\r\n")?;
+        let mut answer = String::new();
+        BufReader::new(connection).read_line(&mut answer)?;
+        Ok(answer.starts_with("+PONG").then_some(()))
     }
 
     /// Kills it as the kernel would.

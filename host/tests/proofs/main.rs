@@ -7,6 +7,8 @@
     reason = "helpers of tests are tests"
 )]
 
+#[path = "../common/allocator.rs"]
+mod allocator;
 mod breaker;
 #[path = "../common/guests.rs"]
 mod guests;

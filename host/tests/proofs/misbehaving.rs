@@ -18,6 +18,7 @@ use xcomponent_host::{driver::clock::ManualClock, sandbox};
 
 use crate::{
     NOTHING,
+    allocator::gives_back,
     guests::guest,
     host::{PATIENCE, TestHost, config},
     turn,
@@ -46,10 +47,6 @@ const GROWTH_BYTES_MAX: u64 = 32 << 20;
 /// Processor time of a call that is stopped: 100 ms of the guest's, as its fuel is meant to be on
 /// the machines it was measured on, and the host's own beside it on a slower one.
 const CPU_MS_MAX: u64 = 250;
-
-/// The allocator's own setting: with 0 it keeps no memory for later, so that what is resident is what
-/// is used. It is read when a process begins.
-const GIVES_BACK: &str = "MIMALLOC_PURGE_DELAY";
 
 /// What one round leaves in histories and dead letters, and what the allocator takes at a time.
 const ROUND_BYTES_MAX: u64 = 8 << 20;
@@ -207,25 +204,10 @@ async fn methods(host: &TestHost) -> Vec<(String, &'static str)> {
     methods
 }
 
-/// Runs the test below in a process of its own.
-fn in_a_process_that_gives_back() {
-    let program = std::env::current_exe().expect("this program has a file");
-    let test = "misbehaving::eight_callers_misbehave_in_every_way_and_nobody_else_notices";
-    let ran = std::process::Command::new(program)
-        .args(["--exact", test, "--nocapture"])
-        .env(GIVES_BACK, "0")
-        .output()
-        .expect("it can be started");
-    let told = String::from_utf8_lossy(&ran.stdout);
-    let complained = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{told}{complained}");
-    assert!(told.contains("1 passed"), "it is called otherwise: {told}");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn eight_callers_misbehave_in_every_way_and_nobody_else_notices() {
-    if std::env::var_os(GIVES_BACK).is_none() {
-        return in_a_process_that_gives_back();
+    if !gives_back("misbehaving::eight_callers_misbehave_in_every_way_and_nobody_else_notices") {
+        return;
     }
     let _turn = turn().await;
     let world = World::start().await;
