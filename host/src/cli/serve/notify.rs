@@ -1,8 +1,8 @@
 //! Tells the service manager how the host is: systemd, and whoever else gave it a `NOTIFY_SOCKET`.
 //!
 //! While the host recovers, its status says how far it is, and the start may take longer for as long
-//! as it gets further. From then on it says that it is alive as often as is wanted, as long as it is:
-//! when a thread hangs, it falls silent and is started anew.
+//! as it gets further, or waits for the store of another host. From then on it says that it is alive
+//! as often as is wanted, as long as it is: when a thread hangs, it falls silent and is started anew.
 
 use std::time::Duration;
 
@@ -40,13 +40,17 @@ pub(super) fn starting(progress: Progress) -> Telling {
         loop {
             ticks.tick().await;
             let done = progress.read();
-            if told.replace(done) == Some(done) {
+            // A standby gets no further, for as long as another host is well.
+            if told.replace(done) == Some(done) && !done.is_standby {
                 continue;
             }
-            let status = format!(
-                "recovering: {} of {} versions of components, {} instances, {} deliveries",
-                done.components_ready, done.components, done.instances, done.deliveries
-            );
+            let status = match done.is_standby {
+                true => "standby: another host has the store".to_owned(),
+                false => format!(
+                    "recovering: {} of {} versions of components, {} instances, {} deliveries",
+                    done.components_ready, done.components, done.instances, done.deliveries
+                ),
+            };
             let longer = u32::try_from(STEP_MAX.as_micros()).unwrap_or(u32::MAX);
             tell(&[
                 NotifyState::Status(&status),
