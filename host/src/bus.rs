@@ -21,13 +21,25 @@ pub mod registry;
 pub mod shipment;
 
 mod intake;
+mod redis_server;
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use futures_util::future::BoxFuture;
+use xcomponent_core::time::Timestamp;
 
 use self::peer::Peer;
 pub use self::{directory::Directory, listening::Listening, shipment::Shipment};
+
+/// The time by this machine's clock, as what hosts tell each other has it.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let ms = since.map_or(0, |since| since.as_millis());
+    Timestamp(u64::try_from(ms).unwrap_or(u64::MAX))
+}
 
 /// Takes shipments to where their component is.
 pub trait Transport: Send + Sync + 'static {

@@ -14,16 +14,16 @@ mod message;
 use std::sync::Arc;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
-use redis::{Client, RedisError, aio::ConnectionManager};
-use tokio::sync::OnceCell;
-use xcomponent_core::{input::Parcel, time::Timestamp};
+use redis::RedisError;
+use xcomponent_core::input::Parcel;
 
 use self::message::{COMMANDS, CREATE, CROSS, Message};
 use super::{
     SendError, Shipment, Transport,
     broker::{Broker, Door, Place, plain},
     event::Published,
-    redis_streams::{self, patience},
+    redis_server::RedisServer,
+    redis_streams,
 };
 
 /// A channel that every host of this program listens to, that those with an external API do, and that
@@ -37,9 +37,7 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// Redis Pub/Sub on one server.
 pub struct RedisPubSub {
-    name: String,
-    client: Client,
-    sending: OnceCell<ConnectionManager>,
+    server: RedisServer,
 }
 
 impl RedisPubSub {
@@ -49,18 +47,8 @@ impl RedisPubSub {
     ///
     /// If it is no address.
     pub fn new(address: &str) -> Result<Self, RedisError> {
-        let client = Client::open(address)?;
-        let name = format!("redis {}", client.get_connection_info().addr());
-        Ok(Self {
-            name,
-            client,
-            sending: OnceCell::new(),
-        })
-    }
-
-    async fn connection(&self) -> Result<ConnectionManager, RedisError> {
-        let connect = || ConnectionManager::new_with_config(self.client.clone(), patience());
-        Ok(self.sending.get_or_try_init(connect).await?.clone())
+        let server = RedisServer::new("redis", address)?;
+        Ok(Self { server })
     }
 
     /// Publishes messages in order, and says how many listened to each.
@@ -69,7 +57,9 @@ impl RedisPubSub {
         for (channel, text) in messages {
             publish.cmd("PUBLISH").arg(channel).arg(text);
         }
-        publish.query_async(&mut self.connection().await?).await
+        publish
+            .query_async(&mut self.server.connection().await?)
+            .await
     }
 
     /// Says what is in a parcel as xcomponent-ai does; whether anybody heard all of it. Hosts of this
@@ -128,16 +118,9 @@ fn shipments((tenant, component): &Place) -> String {
     format!("xcomponent:shipments:{tenant}:{component}")
 }
 
-/// The time, for messages.
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let ms = since.map_or(0, |since| since.as_millis());
-    Timestamp(u64::try_from(ms).unwrap_or(u64::MAX))
-}
-
 impl Transport for RedisPubSub {
     fn name(&self) -> &str {
-        &self.name
+        self.server.name()
     }
 
     fn send<'a>(&'a self, shipment: &'a Shipment) -> BoxFuture<'a, Result<u64, SendError>> {
@@ -148,7 +131,7 @@ impl Transport for RedisPubSub {
 impl Broker for RedisPubSub {
     fn listen(self: Arc<Self>, door: Door) -> BoxFuture<'static, ()> {
         tracing::warn!(
-            broker = self.name,
+            broker = self.server.name(),
             "Redis Pub/Sub delivers at most once: what is lost on the way is lost; \
              `redis+streams://` loses nothing"
         );
@@ -157,7 +140,7 @@ impl Broker for RedisPubSub {
 
     fn publish<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>> {
         async move {
-            let connection = self.connection().await;
+            let connection = self.server.connection().await;
             let mut connection = connection.map_err(SendError::unavailable)?;
             let publish = redis_streams::publish(events);
             let told = publish.query_async(&mut connection).await;

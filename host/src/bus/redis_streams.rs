@@ -12,17 +12,16 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use redis::{
-    Client, ErrorKind, FromRedisValue as _, RedisError, Value,
-    aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
+    ErrorKind, FromRedisValue as _, RedisError, Value, aio::MultiplexedConnection,
     streams::StreamReadReply,
 };
-use tokio::sync::OnceCell;
 
 use super::{
     Inlet, SendError, Shipment, Transport,
     broker::{Keeper, Place, plain},
     event::Published,
     intake::Intake,
+    redis_server::RedisServer,
 };
 
 /// Messages that may wait in one stream.
@@ -33,12 +32,6 @@ const READ_MAX: usize = 32;
 
 /// How long one question waits for news.
 const BLOCK: Duration = Duration::from_secs(2);
-
-/// How long an answer may take that waits for nothing.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
-
-/// How long a connection may take.
-const CONNECT_MAX: Duration = Duration::from_secs(3);
 
 /// The group that reads, and the one consumer in it.
 const GROUP: &str = "xcomponent";
@@ -52,9 +45,7 @@ const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// Redis Streams on one server.
 pub struct RedisStreams {
-    name: String,
-    client: Client,
-    sending: OnceCell<ConnectionManager>,
+    server: RedisServer,
 }
 
 impl RedisStreams {
@@ -64,18 +55,8 @@ impl RedisStreams {
     ///
     /// If it is no address.
     pub fn new(address: &str) -> Result<Self, RedisError> {
-        let client = Client::open(address)?;
-        let name = format!("redis+streams {}", client.get_connection_info().addr());
-        Ok(Self {
-            name,
-            client,
-            sending: OnceCell::new(),
-        })
-    }
-
-    async fn connection(&self) -> Result<ConnectionManager, RedisError> {
-        let connect = || ConnectionManager::new_with_config(self.client.clone(), patience());
-        Ok(self.sending.get_or_try_init(connect).await?.clone())
+        let server = RedisServer::new("redis+streams", address)?;
+        Ok(Self { server })
     }
 
     async fn deliver(&self, shipment: &Shipment) -> Result<u64, SendError> {
@@ -88,7 +69,7 @@ impl RedisStreams {
         }
         let key = key(&(shipment.tenant.clone(), shipment.component.clone()));
         let sent = async {
-            let mut connection = self.connection().await?;
+            let mut connection = self.server.connection().await?;
             let waiting: u64 = redis::cmd("XLEN")
                 .arg(&key)
                 .query_async(&mut connection)
@@ -114,7 +95,7 @@ impl RedisStreams {
     /// Reads until it cannot, and says why.
     async fn read(&self, place: &Place, inlet: Arc<dyn Inlet>) -> Result<(), RedisError> {
         let key = key(place);
-        let mut connection = self.connect().await?;
+        let mut connection = self.server.connect().await?;
         let mut make = redis::cmd("XGROUP");
         make.arg("CREATE")
             .arg(&key)
@@ -127,7 +108,7 @@ impl RedisStreams {
             Ok(()) | Err(_) => {}
         }
         let mut reader = Reader {
-            acknowledging: self.connect().await?,
+            acknowledging: self.server.connect().await?,
             reading: connection,
             intake: Intake::new(inlet),
             // What was given to a host before this one, then what is new.
@@ -135,15 +116,6 @@ impl RedisStreams {
             key,
         };
         reader.run().await
-    }
-
-    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = redis::AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_MAX))
-            .set_response_timeout(Some(ANSWER_MAX));
-        self.client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
     }
 }
 
@@ -251,7 +223,7 @@ impl Reader {
 
 impl Transport for RedisStreams {
     fn name(&self) -> &str {
-        &self.name
+        self.server.name()
     }
 
     fn send<'a>(&'a self, shipment: &'a Shipment) -> BoxFuture<'a, Result<u64, SendError>> {
@@ -272,7 +244,7 @@ impl Keeper for RedisStreams {
 
     fn tell<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>> {
         async move {
-            let connection = self.connection().await;
+            let connection = self.server.connection().await;
             let mut connection = connection.map_err(SendError::unavailable)?;
             let told = publish(events).query_async(&mut connection).await;
             told.map_err(SendError::unavailable)
@@ -299,12 +271,4 @@ pub(super) fn publish(events: &[Published]) -> redis::Pipeline {
 fn key((tenant, component): &Place) -> String {
     let (tenant, component) = (plain(tenant.as_str()), plain(component.as_str()));
     format!("xcomponent:stream:{tenant}:{component}")
-}
-
-/// How a connection that sends behaves: whoever sends has patience of its own.
-pub(super) fn patience() -> ConnectionManagerConfig {
-    ConnectionManagerConfig::new()
-        .set_number_of_retries(1)
-        .set_connection_timeout(Some(CONNECT_MAX))
-        .set_response_timeout(Some(ANSWER_MAX))
 }

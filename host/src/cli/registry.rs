@@ -1,15 +1,18 @@
 //! `xcomponent registry`: which hosts have found each other, and who has which component.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{Failure, Result, Verdict, printer::Printer, table};
-use crate::bus::registry::{
-    self, Catalog,
-    record::{HostRecord, Listed},
+use crate::bus::{
+    self,
+    registry::{
+        self, Catalog,
+        record::{HostRecord, Listed},
+    },
 };
 
 /// How long a registry may take to answer.
@@ -57,7 +60,7 @@ impl List {
             .build()
             .context("making a thread's worth of input and output")?;
         let (components, idle) = runtime.block_on(read(&*catalog))?;
-        let now = now();
+        let now = bus::now().0;
         if printer.is_json() {
             printer.json(&json!({
                 "components": components.iter().map(|one| component_json(one, now)).collect::<Vec<_>>(),
@@ -163,11 +166,4 @@ fn host_json(host: &HostRecord, now: u64) -> Value {
         "queued": host.load.queued,
         "release": host.release,
     })
-}
-
-/// The time, in milliseconds since 1970.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let ms = since.map_or(0, |since| since.as_millis());
-    u64::try_from(ms).unwrap_or(u64::MAX)
 }

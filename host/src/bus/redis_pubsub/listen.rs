@@ -21,11 +21,12 @@ use xcomponent_core::{
 use super::{
     HOSTS, HOSTS_WITH_API, RedisPubSub,
     message::{BROADCASTS, CASCADES, COMMANDS, CREATE, CROSS, Message},
-    now, shipments,
+    shipments,
 };
 use crate::bus::{
     Shipment, TakeInError,
     broker::{Door, Place},
+    now,
 };
 
 /// Wait before a server that went away is asked again.
@@ -48,9 +49,9 @@ pub(super) async fn listen(broker: Arc<RedisPubSub>, mut door: Door) {
     loop {
         let why = Listener::run(&broker, &mut door).await;
         if let Err(error) = why {
-            tracing::warn!(broker = broker.name, "listening stopped: {error}");
+            tracing::warn!(broker = broker.server.name(), "listening stopped: {error}");
         }
-        door.listening.stopped(&broker.name);
+        door.listening.stopped(broker.server.name());
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
@@ -64,7 +65,7 @@ struct Listener<'b> {
 
 impl Listener<'_> {
     async fn run(broker: &RedisPubSub, door: &mut Door) -> Result<(), RedisError> {
-        let (sink, mut messages) = broker.client.get_async_pubsub().await?.split();
+        let (sink, mut messages) = broker.server.client().get_async_pubsub().await?.split();
         let mut listener = Listener {
             broker,
             sink,
@@ -78,7 +79,7 @@ impl Listener<'_> {
         }
         listener.sink.subscribe(common).await?;
         listener.follow(door).await?;
-        door.listening.goes_on(&broker.name);
+        door.listening.goes_on(broker.server.name());
         let told = listener.serve(door, &mut messages).await;
         // Whoever keeps a list takes this host off it; one that does not hear it finds out.
         let _ = listener.announce(door, "shutdown").await;

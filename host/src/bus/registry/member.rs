@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use hashbrown::HashMap;
@@ -22,7 +22,7 @@ use super::{
     known::{Known, Standing},
     record::{ComponentRecord, HostRecord, Listed, Load, of_text, to_text},
 };
-use crate::bus::{Directory, Transport, broker::Place, directory::Absent, peer::Peer};
+use crate::bus::{Directory, Transport, broker::Place, directory::Absent, now, peer::Peer};
 
 /// Wait before a catalog that is away is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -249,16 +249,14 @@ impl Member {
     /// The own record as it is next.
     fn record(&self, own: Option<&str>, load: Load) -> HostRecord {
         let before = own.and_then(of_text::<HostRecord>);
-        let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let since = since.unwrap_or_default();
         HostRecord {
             id: self.announcement.id.clone(),
             run: self.run.clone(),
             address: self.announcement.address.clone(),
             standby: self.announcement.standby,
-            lease_ms: millis(self.announcement.lease),
+            lease_ms: u64::try_from(self.announcement.lease.as_millis()).unwrap_or(u64::MAX),
             beat: before.map_or(0, |record| record.beat.wrapping_add(1)),
-            seen_at: millis(since),
+            seen_at: now().0,
             load,
             release: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -474,27 +472,30 @@ impl<L: Local> Following<L> {
     async fn announce(&self, here: &HashSet<Place>) -> Result<Result<(), Lost>, Unreachable> {
         let member = &self.member;
         locked(&member.claimed).retain(|place| !here.contains(place));
-        for place in here {
-            let Some(version) = self.local.version(place) else {
-                continue;
-            };
-            let own = ComponentRecord::new(place, &version, &member.announcement.id);
-            let (stands, lost) = {
-                let known = locked(&member.known);
-                let owner = known.owner(place);
-                let other = owner.filter(|(_, record)| record.host != own.host);
-                let address = |id: &str| known.host(id).map(|host| host.address.clone());
-                let lost = other.map(|(_, record)| address(&record.host).unwrap_or_default());
-                (owner.cloned(), lost)
-            };
-            if let Some(address) = lost {
-                return Ok(Err(Lost::Component(place.1.clone(), address)));
+        let mut outdated = Vec::new();
+        {
+            let known = locked(&member.known);
+            for place in here {
+                let Some(version) = self.local.version(place) else {
+                    continue;
+                };
+                let own = ComponentRecord::new(place, &version, &member.announcement.id);
+                match known.owner(place) {
+                    Some((_, record)) if *record == own => {}
+                    Some((_, other)) if other.host != own.host => {
+                        let host = known.host(&other.host);
+                        let address = host.map(|host| host.address.clone()).unwrap_or_default();
+                        return Ok(Err(Lost::Component(place.1.clone(), address)));
+                    }
+                    stands => outdated.push((place, stands.map(|(text, _)| text.clone()), own)),
+                }
             }
-            let (text, record) = stands.unzip();
-            if record.as_ref() != Some(&own) {
-                // Where it is another by now, the next look tells.
-                member.announce(place, text.as_deref(), Some(&own)).await?;
-            }
+        }
+        for (place, stands, own) in outdated {
+            // Where it is another by now, the next look tells.
+            member
+                .announce(place, stands.as_deref(), Some(&own))
+                .await?;
         }
         for (place, text) in self.left_behind(here) {
             member.announce(&place, Some(&text), None).await?;
@@ -518,8 +519,4 @@ impl<L: Local> Following<L> {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -3,11 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
-use redis::{Client, Pipeline, RedisError, aio::ConnectionManager};
-use tokio::sync::{Notify, OnceCell};
+use redis::{Pipeline, RedisError};
+use tokio::sync::Notify;
 
 use super::{Catalog, Kind, Swap, Swapped, Unreachable, View};
-use crate::bus::redis_streams::patience;
+use crate::bus::redis_server::RedisServer;
 
 const HOSTS: &str = "xcomponent:registry:hosts";
 const COMPONENTS: &str = "xcomponent:registry:components";
@@ -39,30 +39,18 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A catalog in Redis.
 pub(super) struct RedisCatalog {
-    name: String,
-    client: Client,
-    connection: OnceCell<ConnectionManager>,
+    server: RedisServer,
 }
 
 impl RedisCatalog {
     /// The server at an address such as `redis://USER:PASSWORD@HOST:PORT/0` or `rediss://…`.
     pub(super) fn new(address: &str) -> Result<Self, RedisError> {
-        let client = Client::open(address)?;
-        let name = format!("redis {}", client.get_connection_info().addr());
-        Ok(Self {
-            name,
-            client,
-            connection: OnceCell::new(),
-        })
-    }
-
-    async fn connection(&self) -> Result<ConnectionManager, RedisError> {
-        let connect = || ConnectionManager::new_with_config(self.client.clone(), patience());
-        Ok(self.connection.get_or_try_init(connect).await?.clone())
+        let server = RedisServer::new("redis", address)?;
+        Ok(Self { server })
     }
 
     async fn look(&self, known: Option<u64>) -> Result<View, RedisError> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.server.connection().await?;
         // Before the components: what changes in between is looked at again.
         let (generation, hosts): (Option<u64>, Vec<(String, String)>) = Pipeline::new()
             .get(GENERATION)
@@ -97,7 +85,7 @@ impl RedisCatalog {
             run.arg(flag(text.is_some())).arg(text.unwrap_or_default());
         }
         run.arg(flag(swap.tell)).arg(CHANGES);
-        let mut connection = self.connection().await?;
+        let mut connection = self.server.connection().await?;
         let other: Option<String> = run.query_async(&mut connection).await?;
         Ok(match other {
             None => Swapped::Done,
@@ -107,7 +95,7 @@ impl RedisCatalog {
 
     /// Listens until it cannot.
     async fn listen(&self, news: &Notify) -> Result<(), RedisError> {
-        let mut listening = self.client.get_async_pubsub().await?;
+        let mut listening = self.server.client().get_async_pubsub().await?;
         listening.subscribe(CHANGES).await?;
         let mut messages = listening.on_message();
         loop {
@@ -122,7 +110,7 @@ impl RedisCatalog {
 
 impl Catalog for RedisCatalog {
     fn name(&self) -> &str {
-        &self.name
+        self.server.name()
     }
 
     fn read(&self, known: Option<u64>) -> BoxFuture<'_, Result<View, Unreachable>> {
@@ -137,7 +125,7 @@ impl Catalog for RedisCatalog {
         async move {
             loop {
                 if let Err(error) = self.listen(&news).await {
-                    tracing::debug!(registry = self.name, "listening stopped: {error}");
+                    tracing::debug!(registry = self.name(), "listening stopped: {error}");
                 }
                 tokio::time::sleep(AGAIN_AFTER).await;
             }
