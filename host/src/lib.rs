@@ -6,6 +6,7 @@ pub mod bus;
 pub mod cache;
 pub mod cli;
 pub mod driver;
+mod https;
 pub mod key;
 mod portable;
 pub mod sandbox;

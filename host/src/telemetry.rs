@@ -30,6 +30,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use tokio::sync::mpsc;
+use xcomponent_core::call::Fault;
 
 use self::context::Context;
 pub use self::{
@@ -81,6 +82,16 @@ struct Span {
     ended: SystemTime,
     attributes: Vec<KeyValue>,
     status: Status,
+}
+
+/// The status of what ended in a fault.
+fn faulted(fault: &Fault) -> Status {
+    Status::error(format!("{}: {}", fault.code.as_str(), fault.message))
+}
+
+/// As attributes have it.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 impl Tracer {

@@ -26,6 +26,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::{SendError, Shipment, Status, Transport, breaker::Breaker};
+use crate::https;
 
 /// Where shipments go.
 pub const SHIPMENTS: &str = "/v1/shipments";
@@ -113,18 +114,9 @@ impl Peer {
         }
         let bearer = |key: &str| HeaderValue::from_str(&format!("Bearer {key}"));
         let key = key.map(bearer).transpose().map_err(|_| invalid())?;
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT_MAX));
-        let connector = hyper_rustls::HttpsConnectorBuilder::new()
-            .with_webpki_roots()
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .build(connector);
+            .build(https::connector(CONNECT_MAX));
         Ok(Self {
             name: base.authority().map_or("", |host| host.as_str()).to_owned(),
             base,

@@ -9,7 +9,6 @@ use std::{
 };
 
 use hyper::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry::{InstrumentationScope, Key, KeyValue};
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig as _, WithHttpConfig as _};
@@ -24,6 +23,7 @@ use tokio::{
 };
 
 use super::{Counts, Shared, Tracer};
+use crate::https;
 
 /// Spans that wait at most; about 1 KiB each.
 const WAITING_MAX: usize = 8_192;
@@ -121,14 +121,7 @@ fn exporter(endpoint: &str) -> Result<SpanExporter, String> {
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
         return Err("it is not of http or https".to_owned());
     }
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    connector.set_connect_timeout(Some(CONNECT_MAX));
-    let connector = hyper_rustls::HttpsConnectorBuilder::new()
-        .with_webpki_roots()
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(connector);
+    let connector = https::connector(CONNECT_MAX);
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(HyperClient::new(connector, ANSWER_MAX, None))

@@ -11,7 +11,7 @@ use xcomponent_core::{
     definition::MethodKind,
 };
 
-use super::{Context, Span, Tracer, ids};
+use super::{Context, Span, Tracer, faulted, ids, number};
 
 /// A method that is being asked.
 #[derive(Debug)]
@@ -55,12 +55,10 @@ impl MethodSpan {
         let Some(context) = Context::read(&self.context) else {
             return;
         };
-        let fuel = i64::try_from(outcome.fuel).unwrap_or(i64::MAX);
-        self.attributes.push(KeyValue::new("xcomponent.fuel", fuel));
+        let fuel = KeyValue::new("xcomponent.fuel", number(outcome.fuel));
+        self.attributes.push(fuel);
         let status = match &outcome.result {
-            Err(Failure::Fault(fault)) => {
-                Status::error(format!("{}: {}", fault.code.as_str(), fault.message))
-            }
+            Err(Failure::Fault(fault)) => faulted(fault),
             Err(Failure::Refused(refusal)) => {
                 let code = refusal.code.to_string();
                 self.attributes

@@ -4,14 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use opentelemetry::{
     KeyValue,
-    trace::{SpanId, SpanKind, Status},
+    trace::{SpanKind, Status},
 };
 use xcomponent_core::{
     record::{Body, DeadLetter, Disposition, Handled, Received, Record},
     time::Timestamp,
 };
 
-use super::{Context, Span, Tracer, ids};
+use super::{Context, Span, Tracer, faulted, ids, number, shipment::each_once};
 
 impl Tracer {
     /// Records are durable.
@@ -61,9 +61,7 @@ impl Tracer {
         }
         let fault = handled.fault.as_deref();
         let status = match (fault, handled.disposition) {
-            (Some(fault), _) => {
-                Status::error(format!("{}: {}", fault.code.as_str(), fault.message))
-            }
+            (Some(fault), _) => faulted(fault),
             (None, Disposition::DeadLettered) => Status::error("dead-lettered"),
             (None, _) => Status::Unset,
         };
@@ -107,16 +105,8 @@ impl Tracer {
 
     /// One span for what one transition sent, however much that is.
     fn received(&self, received: &Received, at: Timestamp) {
-        let mut last = SpanId::INVALID;
-        for outgoing in &received.deliveries {
-            let Some(context) = Context::read_wanted(outgoing.cause.trace_parent.as_ref()) else {
-                continue;
-            };
+        for (context, outgoing, id) in each_once(&received.deliveries, ids::taken_in) {
             let component = outgoing.to.component();
-            let id = ids::taken_in(context.trace, &outgoing.cause, component);
-            if std::mem::replace(&mut last, id) == id {
-                continue;
-            }
             let span = Span {
                 id,
                 parent: ids::sent(context.trace, &outgoing.cause, component),
@@ -138,8 +128,4 @@ impl Tracer {
 
 fn time(at: Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(at.0)
-}
-
-fn number(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }

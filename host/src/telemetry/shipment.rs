@@ -4,11 +4,12 @@ use std::time::SystemTime;
 
 use opentelemetry::{
     KeyValue,
-    trace::{SpanId, SpanKind, Status},
+    trace::{SpanId, SpanKind, Status, TraceId},
 };
 use xcomponent_core::{
+    id::ComponentName,
     input::{Parcel, Receive},
-    record::Outgoing,
+    record::{Cause, Outgoing},
 };
 
 use super::{Context, Span, Tracer, ids};
@@ -17,16 +18,8 @@ impl Tracer {
     /// Parcels have arrived, over what is called that.
     pub fn sent(&self, parcels: &[Parcel], over: &str, began: SystemTime) {
         for parcel in parcels {
-            let mut last = SpanId::INVALID;
-            for outgoing in &parcel.deliveries {
-                let Some(context) = wanted(outgoing) else {
-                    continue;
-                };
+            for (context, outgoing, id) in each_once(&parcel.deliveries, ids::sent) {
                 let component = outgoing.to.component();
-                let id = ids::sent(context.trace, &outgoing.cause, component);
-                if std::mem::replace(&mut last, id) == id {
-                    continue;
-                }
                 let sender = ids::sender(context.trace, &outgoing.cause);
                 let span = Span {
                     id,
@@ -60,6 +53,21 @@ impl Tracer {
             outgoing.cause.trace_parent = Some(context.at(taken_in).to_text());
         }
     }
+}
+
+/// Of deliveries in a row whose span has the same id, that is of one transition, the first; only
+/// those whose trace somebody wants.
+pub(super) fn each_once(
+    deliveries: &[Outgoing],
+    id: impl Fn(TraceId, &Cause, &ComponentName) -> SpanId,
+) -> impl Iterator<Item = (Context<'_>, &Outgoing, SpanId)> {
+    let mut last = SpanId::INVALID;
+    deliveries.iter().filter_map(move |outgoing| {
+        let context = wanted(outgoing)?;
+        let id = id(context.trace, &outgoing.cause, outgoing.to.component());
+        let before = std::mem::replace(&mut last, id);
+        (before != id).then_some((context, outgoing, id))
+    })
 }
 
 fn wanted(outgoing: &Outgoing) -> Option<Context<'_>> {
