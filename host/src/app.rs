@@ -23,10 +23,7 @@ pub use self::{
 };
 use crate::{
     api::{self, Entrance},
-    bus::{
-        broker::Runtime,
-        registry::{self, member::Lost},
-    },
+    bus::{broker::Runtime, registry::member::Lost},
     cache::InvalidAddress,
     driver::{self, Handle, Joiner, Progress},
     key::{self, Key},
@@ -71,9 +68,6 @@ pub enum StartError {
     /// It cannot be connected with other hosts.
     #[error(transparent)]
     Links(#[from] links::Error),
-    /// A registry has no such address.
-    #[error(transparent)]
-    Registry(#[from] registry::OpenError),
     /// Spans cannot be exported.
     #[error(transparent)]
     Telemetry(#[from] telemetry::InvalidEndpoint),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{StartError, membership::RegistryConfig, on_own_thread};
+use super::{StartError, links, membership::RegistryConfig, on_own_thread};
 use crate::{
     bus::registry::{self, Member, member::Announcement},
     driver::Progress,
@@ -32,7 +32,7 @@ pub(super) async fn open_when_free(
     };
     tracing::info!("`{database}` is in use by another host: this one waits until it is free");
     progress.stand_by(true);
-    let catalog = registry::open(&registry.address)?;
+    let catalog = registry::open(&registry.address).map_err(links::Error::from)?;
     let announcement = Announcement {
         id: format!("standby-{:016x}", fastrand::u64(..)),
         address: registry.advertised.clone(),
