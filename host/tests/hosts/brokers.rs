@@ -8,69 +8,36 @@ use xcomponent_servers::{Nats, RabbitMq, Redis};
 use crate::{
     fleet::{BANK, Listening, SHOP, durable, first_of, reserve},
     host::config,
+    server::Server,
 };
 
-/// A server of some kind.
-trait Server {
-    fn address(&self) -> String;
-    fn kill(&mut self);
-    fn restart(&mut self);
+/// Redis as a broker that keeps what it is given.
+struct Streams(Redis);
+
+impl Streams {
+    fn start() -> anyhow::Result<Self> {
+        Redis::start().map(Self)
+    }
 }
 
-macro_rules! server {
-    ($kind:ident, |$server:ident| $address:expr) => {
-        impl Server for $kind {
-            fn address(&self) -> String {
-                let $server = self;
-                $address
-            }
-
-            fn kill(&mut self) {
-                $kind::kill(self).expect("it ends");
-            }
-
-            fn restart(&mut self) {
-                $kind::restart(self).expect("it starts");
-            }
-        }
-    };
-}
-
-server!(Redis, |redis| redis.url().replacen(
-    "redis://",
-    "redis+streams://",
-    1
-));
-server!(Nats, |nats| nats.url());
-server!(RabbitMq, |rabbit| rabbit.url());
-
-/// Redis as a broker that keeps nothing.
-struct PubSub(Redis);
-
-impl Server for PubSub {
-    fn address(&self) -> String {
-        self.0.url()
+impl Server for Streams {
+    fn url(&self) -> String {
+        self.0.url().replacen("redis:", "redis+streams:", 1)
     }
 
     fn kill(&mut self) {
-        self.0.kill().expect("it ends");
+        Server::kill(&mut self.0);
     }
 
     fn restart(&mut self) {
-        self.0.restart().expect("it starts");
-    }
-}
-
-impl PubSub {
-    fn start() -> anyhow::Result<Self> {
-        Redis::start().map(Self)
+        Server::restart(&mut self.0);
     }
 }
 
 /// A host that reaches others through a broker.
 fn through(server: &dyn Server) -> Config {
     let mut config = config();
-    config.links.broker = Some(server.address());
+    config.links.broker = Some(server.url());
     config
 }
 
@@ -188,9 +155,9 @@ macro_rules! all_conform {
 }
 
 conforms!(
-    redis_pubsub, PubSub:
+    redis_pubsub, Redis:
     an_order_here_is_paid_there,
     what_waits_for_the_broker_arrives_once_and_in_order,
 );
 
-all_conform!(redis_streams: Redis, nats: Nats, rabbitmq: RabbitMq);
+all_conform!(redis_streams: Streams, nats: Nats, rabbitmq: RabbitMq);

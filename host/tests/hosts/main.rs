@@ -13,4 +13,5 @@ mod node;
 mod numbers;
 mod peers;
 mod registry;
+mod server;
 mod traces;

@@ -18,53 +18,17 @@ use xcomponent_servers::{Durability, Nats, Postgres, Redis};
 use crate::{
     fleet::{BANK, Listening, SHOP, durable, first_of, reserve, url},
     host::{PATIENCE, TestHost, config, packed},
+    server::Server,
 };
 
 /// Long enough for a busy machine, short enough to be waited for.
 const LEASE: Duration = Duration::from_secs(2);
 
-/// A server of some kind.
-trait Server {
-    fn start() -> Self;
-    fn address(&self) -> String;
-    fn kill(&mut self);
-    fn restart(&mut self);
-}
-
-macro_rules! server {
-    ($kind:ident, $start:expr, |$server:ident| $address:expr) => {
-        impl Server for $kind {
-            fn start() -> Self {
-                $start.expect("the server starts")
-            }
-
-            fn address(&self) -> String {
-                let $server = self;
-                $address
-            }
-
-            fn kill(&mut self) {
-                $kind::kill(self).expect("it ends");
-            }
-
-            fn restart(&mut self) {
-                $kind::restart(self).expect("it starts");
-            }
-        }
-    };
-}
-
-server!(Redis, Redis::start(), |redis| redis.url());
-server!(Nats, Nats::start(), |nats| nats.url());
-server!(Postgres, Postgres::start(Durability::None), |postgres| {
-    postgres.url("postgres")
-});
-
 /// A host that finds others in a registry.
 fn registered(server: &impl Server, at: &str) -> Config {
     let mut config = config();
     config.links.registry = Some(RegistryConfig {
-        address: server.address(),
+        address: server.url(),
         advertised: at.to_owned(),
         lease: LEASE,
     });
@@ -97,7 +61,7 @@ async fn silent_owner(server: &impl Server, component: &str) -> Member {
 }
 
 fn catalog(server: &impl Server) -> Arc<dyn Catalog> {
-    open(&server.address()).expect("it is an address")
+    open(&server.url()).expect("it is an address")
 }
 
 async fn a_record_is_changed_by_who_has_seen_the_one_before(server: &mut impl Server) {
@@ -239,18 +203,31 @@ async fn everything_goes_on_while_the_registry_is_away(server: &mut impl Server)
     drop(more);
 }
 
-macro_rules! every_registry {
-    ($($case:ident),* $(,)?) => {
-        mod redis { $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() { super::$case(&mut <super::Redis as super::Server>::start()).await; } )* }
-        mod nats { $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() { super::$case(&mut <super::Nats as super::Server>::start()).await; } )* }
-        mod postgres { $( #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() { super::$case(&mut <super::Postgres as super::Server>::start()).await; } )* }
+macro_rules! conforms {
+    ($registry:ident, $start:expr, $($case:ident),*) => {
+        mod $registry {
+            use super::*;
+
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let mut server = $start.expect("the server starts");
+                    super::$case(&mut server).await;
+                }
+            )*
+        }
     };
 }
 
-every_registry!(
+macro_rules! all_conform {
+    ($($case:ident),* $(,)?) => {
+        conforms!(redis, Redis::start(), $($case),*);
+        conforms!(nats, Nats::start(), $($case),*);
+        conforms!(postgres, Postgres::start(Durability::None), $($case),*);
+    };
+}
+
+all_conform!(
     a_record_is_changed_by_who_has_seen_the_one_before,
     hosts_find_each_other_whoever_is_there_first,
     a_component_has_one_owner,
