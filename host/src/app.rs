@@ -112,7 +112,9 @@ impl Host {
                 };
                 let opened = match &config.links.registry {
                     Some(registry) => {
-                        standby::open_when_free(store, registry, &config.progress).await?
+                        let authorities = &config.links.trust.authorities;
+                        standby::open_when_free(store, registry, authorities, &config.progress)
+                            .await?
                     }
                     None => on_own_thread(move || Postgres::open(&store)).await?,
                 };

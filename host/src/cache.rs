@@ -21,6 +21,8 @@ use std::{
 use redis::{Client, Cmd, Pipeline, RedisError, aio::MultiplexedConnection, cmd};
 use xcomponent_core::id::{InstanceId, TenantId};
 
+use crate::{authorities::Authorities, redis_client::redis_client};
+
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
 
@@ -54,6 +56,8 @@ pub struct Config {
     pub address: String,
     /// How long a value lives after it was written.
     pub ttl: Duration,
+    /// Who vouches for the server.
+    pub authorities: Authorities,
 }
 
 impl fmt::Debug for Config {
@@ -76,7 +80,7 @@ impl Config {
     ///
     /// If it is none.
     pub fn check(&self) -> Result<(), InvalidAddress> {
-        Client::open(&*self.address)?;
+        redis_client(&self.address, &self.authorities)?;
         Ok(())
     }
 }
@@ -177,7 +181,7 @@ impl Cache {
         numbers: Arc<Numbers>,
     ) -> Result<Self, InvalidAddress> {
         Ok(Self {
-            client: Client::open(&*config.address)?,
+            client: redis_client(&config.address, &config.authorities)?,
             prefix: format!("xcomponent:instance:{tenant}:"),
             ttl: config.ttl,
             numbers,

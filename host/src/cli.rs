@@ -32,6 +32,7 @@ mod printer;
 mod remote;
 mod span;
 mod table;
+mod trust;
 mod upload;
 
 use std::process::ExitCode;

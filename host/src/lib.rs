@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod app;
+pub mod authorities;
 pub mod bus;
 pub mod cache;
 pub mod cli;
@@ -9,6 +10,7 @@ pub mod driver;
 mod https;
 pub mod key;
 mod portable;
+mod redis_client;
 pub mod sandbox;
 pub mod source;
 pub mod store;

@@ -33,10 +33,15 @@ pub use self::{
     redis::Redis,
 };
 
+/// Whom servers let in that ask: a name, a password, and the password as it stands in a URL.
+const USER: &str = "ada";
+const PASSWORD: &str = "p@ss/w0rd";
+const PASSWORD_IN_URL: &str = "p%40ss%2Fw0rd";
+
 /// Wait between two looks whether a server is where it should be.
 const AGAIN_AFTER: Duration = Duration::from_millis(5);
 
-/// Installs what is missing of all servers that packages bring, if this process is root's.
+/// Installs what is missing of all servers; most need this process to be root's.
 ///
 /// # Errors
 ///
@@ -46,7 +51,8 @@ pub fn install() -> Result<()> {
     pgbouncer::install()?;
     Redis::install()?;
     Nats::install()?;
-    RabbitMq::install()
+    RabbitMq::install()?;
+    Kafka::install()
 }
 
 /// A port that nobody listens on at this moment.

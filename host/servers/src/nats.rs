@@ -1,11 +1,14 @@
 //! NATS with JetStream, as Debian packages it or as it stands on the `PATH`.
 
-use std::process::Command;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::Result;
 use rustix::process::Signal;
 
-use crate::{free_port, package::Package, program::Program, user::User};
+use crate::{
+    Certificate, PASSWORD, PASSWORD_IN_URL, USER, free_port, package::Package, program::Program,
+    user::User,
+};
 
 const PACKAGE: Package = Package {
     debian: "nats-server",
@@ -13,7 +16,11 @@ const PACKAGE: Package = Package {
 };
 
 /// A running server with JetStream on its disk.
-pub struct Nats(Program);
+pub struct Nats {
+    program: Program,
+    /// The certificate and its key, if it speaks encrypted.
+    files: Option<[PathBuf; 2]>,
+}
 
 impl Nats {
     /// Installs it, if it is missing and this process is root's.
@@ -31,14 +38,39 @@ impl Nats {
     ///
     /// If there is no NATS on this machine, or it does not start.
     pub fn start() -> Result<Self> {
-        let mut server = Self(Program::new("nats", free_port()?)?);
+        Self::begin(Self::new()?)
+    }
+
+    /// Starts one that lets in only who speaks encrypted and knows the password, which is in its URL.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn start_encrypted(certificate: &Certificate) -> Result<Self> {
+        let mut server = Self::new()?;
+        server.files = Some(certificate.write(server.program.path())?);
+        Self::begin(server)
+    }
+
+    fn new() -> Result<Self> {
+        Ok(Self {
+            program: Program::new("nats", free_port()?)?,
+            files: None,
+        })
+    }
+
+    fn begin(mut server: Self) -> Result<Self> {
         server.restart()?;
         Ok(server)
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.0.port)
+        let port = self.program.port;
+        match self.files {
+            None => format!("nats://127.0.0.1:{port}"),
+            Some(_) => format!("tls://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}"),
+        }
     }
 
     /// Starts it again, with what it had.
@@ -47,9 +79,9 @@ impl Nats {
     ///
     /// If it does not start.
     pub fn restart(&mut self) -> Result<()> {
-        self.0.end(Signal::TERM)?;
+        self.program.end(Signal::TERM)?;
         let mut command = self.command()?;
-        self.0.start(&mut command)
+        self.program.start(&mut command)
     }
 
     /// Kills it as the kernel would.
@@ -58,14 +90,19 @@ impl Nats {
     ///
     /// If it does not end.
     pub fn kill(&mut self) -> Result<()> {
-        self.0.end(Signal::KILL)
+        self.program.end(Signal::KILL)
     }
 
     fn command(&self) -> Result<Command> {
         let mut command = User::command(None, &PACKAGE.find()?, "KILL");
-        let port = self.0.port.to_string();
+        let port = self.program.port.to_string();
         command.args(["--addr", "127.0.0.1", "--port", &port, "--jetstream"]);
-        command.arg("--store_dir").arg(self.0.path());
+        if let Some([certificate, key]) = &self.files {
+            command.args(["--tls", "--user", USER, "--pass", PASSWORD]);
+            command.arg("--tlscert").arg(certificate);
+            command.arg("--tlskey").arg(key);
+        }
+        command.arg("--store_dir").arg(self.program.path());
         Ok(command)
     }
 }

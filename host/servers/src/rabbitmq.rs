@@ -1,11 +1,14 @@
 //! RabbitMQ, as Debian packages it.
 
-use std::{process::Command, time::Duration};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustix::process::Signal;
 
-use crate::{free_port, package::Package, pause, program::Program, user::User};
+use crate::{
+    Certificate, PASSWORD, PASSWORD_IN_URL, USER, free_port, package::Package, pause,
+    program::Program, user::User,
+};
 
 const PACKAGE: Package = Package {
     debian: "rabbitmq-server",
@@ -20,6 +23,8 @@ pub struct RabbitMq {
     program: Program,
     /// Ports of the port mapper and of the node's peers.
     ports: [u16; 2],
+    /// The certificate and its key, if it speaks encrypted.
+    files: Option<[PathBuf; 2]>,
 }
 
 impl RabbitMq {
@@ -38,17 +43,40 @@ impl RabbitMq {
     ///
     /// If there is no RabbitMQ on this machine, or it does not start.
     pub fn start() -> Result<Self> {
-        let mut server = Self {
+        Self::begin(Self::new()?)
+    }
+
+    /// Starts one that lets in only who speaks encrypted and knows the password, which is in its URL.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn start_encrypted(certificate: &Certificate) -> Result<Self> {
+        let mut server = Self::new()?;
+        server.files = Some(certificate.write(server.program.path())?);
+        Self::begin(server)
+    }
+
+    fn new() -> Result<Self> {
+        Ok(Self {
             program: Program::new("rabbitmq", free_port()?)?,
             ports: [free_port()?, free_port()?],
-        };
+            files: None,
+        })
+    }
+
+    fn begin(mut server: Self) -> Result<Self> {
         server.restart()?;
         Ok(server)
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("amqp://guest:guest@127.0.0.1:{}", self.program.port)
+        let port = self.program.port;
+        match self.files {
+            None => format!("amqp://guest:guest@127.0.0.1:{port}"),
+            Some(_) => format!("amqps://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}"),
+        }
     }
 
     /// Starts it again, with what it had.
@@ -80,15 +108,32 @@ impl RabbitMq {
         command
             .env("HOME", folder)
             .env("RABBITMQ_NODENAME", format!("xcomponent{mapper}@localhost"))
-            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_NODE_PORT", self.program.port.to_string())
             .env("RABBITMQ_DIST_PORT", peers.to_string())
             .env("ERL_EPMD_PORT", mapper.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_MNESIA_BASE", folder.join("data"))
             .env("RABBITMQ_LOG_BASE", folder.join("logs"))
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", folder.join("plugins"))
+            .env("RABBITMQ_CONFIG_FILE", self.settings()?)
             .env("RABBITMQ_CONF_ENV_FILE", folder.join("none"));
         Ok(command)
+    }
+
+    /// Writes where it listens and whom it lets in.
+    fn settings(&self) -> Result<PathBuf> {
+        let port = self.program.port;
+        let settings = match &self.files {
+            None => format!("listeners.tcp.1 = 127.0.0.1:{port}\n"),
+            Some([certificate, key]) => format!(
+                "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{port}\n\
+                 ssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+                 default_user = {USER}\ndefault_pass = {PASSWORD}\n",
+                certificate.display(),
+                key.display()
+            ),
+        };
+        let file = self.program.path().join("rabbitmq.conf");
+        fs::write(&file, settings).context("writing the settings of RabbitMQ")?;
+        Ok(file)
     }
 }

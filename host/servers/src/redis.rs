@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpStream},
+    path::PathBuf,
     process::Command,
     time::Duration,
 };
@@ -10,7 +11,10 @@ use std::{
 use anyhow::Result;
 use rustix::process::Signal;
 
-use crate::{free_port, package::Package, program::Program, user::User, wait_for};
+use crate::{
+    Certificate, PASSWORD, PASSWORD_IN_URL, USER, free_port, package::Package, program::Program,
+    user::User, wait_for,
+};
 
 /// How long it may take to read its file.
 const LOAD_MAX: Duration = Duration::from_secs(60);
@@ -21,7 +25,11 @@ const PACKAGE: Package = Package {
 };
 
 /// A running server that writes every change to its file before it answers.
-pub struct Redis(Program);
+pub struct Redis {
+    program: Program,
+    /// The certificate and its key, if it speaks encrypted.
+    files: Option<[PathBuf; 2]>,
+}
 
 impl Redis {
     /// Installs it, if it is missing and this process is root's.
@@ -39,14 +47,39 @@ impl Redis {
     ///
     /// If there is no Redis on this machine, or it does not start.
     pub fn start() -> Result<Self> {
-        let mut server = Self(Program::new("redis", free_port()?)?);
+        Self::begin(Self::new()?)
+    }
+
+    /// Starts one that lets in only who speaks encrypted and knows the password, which is in its URL.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::start`].
+    pub fn start_encrypted(certificate: &Certificate) -> Result<Self> {
+        let mut server = Self::new()?;
+        server.files = Some(certificate.write(server.program.path())?);
+        Self::begin(server)
+    }
+
+    fn new() -> Result<Self> {
+        Ok(Self {
+            program: Program::new("redis", free_port()?)?,
+            files: None,
+        })
+    }
+
+    fn begin(mut server: Self) -> Result<Self> {
         server.restart()?;
         Ok(server)
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.0.port)
+        let port = self.program.port;
+        match self.files {
+            None => format!("redis://127.0.0.1:{port}"),
+            Some(_) => format!("rediss://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}"),
+        }
     }
 
     /// Starts it again, with what it had.
@@ -55,15 +88,19 @@ impl Redis {
     ///
     /// If it does not start.
     pub fn restart(&mut self) -> Result<()> {
-        self.0.end(Signal::TERM)?;
+        self.program.end(Signal::TERM)?;
         let mut command = self.command()?;
-        self.0.start(&mut command)?;
-        wait_for("Redis reading its file", LOAD_MAX, || self.is_loaded())
+        self.program.start(&mut command)?;
+        match self.files {
+            None => wait_for("Redis reading its file", LOAD_MAX, || self.is_loaded()),
+            // Who is let in asks again until it has.
+            Some(_) => Ok(()),
+        }
     }
 
     /// Whether it has read what it had: before, it answers that it has not.
     fn is_loaded(&self) -> Result<Option<()>> {
-        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.0.port))?;
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.program.port))?;
         connection.write_all(b"PING\r\n")?;
         let mut answer = String::new();
         BufReader::new(connection).read_line(&mut answer)?;
@@ -76,15 +113,28 @@ impl Redis {
     ///
     /// If it does not end.
     pub fn kill(&mut self) -> Result<()> {
-        self.0.end(Signal::KILL)
+        self.program.end(Signal::KILL)
     }
 
     fn command(&self) -> Result<Command> {
         let mut command = User::command(None, &PACKAGE.find()?, "KILL");
-        let port = self.0.port.to_string();
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", ""]);
+        let port = self.program.port.to_string();
+        command.args(["--bind", "127.0.0.1", "--save", ""]);
+        match &self.files {
+            None => {
+                command.args(["--port", &port]);
+            }
+            Some([certificate, key]) => {
+                command.args(["--port", "0", "--tls-port", &port]);
+                command.arg("--tls-cert-file").arg(certificate);
+                command.arg("--tls-key-file").arg(key);
+                command.args(["--tls-auth-clients", "no", "--user", "default", "off"]);
+                let password = format!(">{PASSWORD}");
+                command.args(["--user", USER, "on", &password, "~*", "&*", "+@all"]);
+            }
+        }
         command.args(["--appendonly", "yes", "--appendfsync", "always"]);
-        command.arg("--dir").arg(self.0.path());
+        command.arg("--dir").arg(self.program.path());
         Ok(command)
     }
 }

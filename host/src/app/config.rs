@@ -136,7 +136,7 @@ impl Config {
             public_address: self.public_address.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
             heartbeat: self.heartbeat,
-            link_key: self.links.key.clone(),
+            link_key: self.links.trust.key.clone(),
             cache,
             drain_wait: self.drain_wait,
             tracer,

@@ -14,7 +14,7 @@ use crate::{
         Directory, Transport,
         broker::{Broker, Door, Runtime},
         open::{OpenError, open},
-        peer::{InvalidAddress, Peer},
+        peer::{InvalidAddress, Peer, Trust},
         registry::{
             self, Member,
             member::{Announcement, Lost},
@@ -35,8 +35,8 @@ pub struct LinksConfig {
     pub external_api: bool,
     /// Whether what happens is published on the broker.
     pub publish_events: bool,
-    /// What hosts show each other to be let in.
-    pub key: Option<Arc<str>>,
+    /// How hosts know each other, and brokers and registries.
+    pub trust: Trust,
     /// A registry in which hosts find each other.
     pub registry: Option<RegistryConfig>,
 }
@@ -63,7 +63,7 @@ pub(super) struct Links {
     publish_events: bool,
     tenant: TenantId,
     member: Option<Arc<Member>>,
-    key: Option<Arc<str>>,
+    trust: Trust,
     /// Why this host must end, once it must.
     lost: watch::Sender<Option<Lost>>,
     tasks: JoinSet<()>,
@@ -79,14 +79,16 @@ impl Links {
             let peer = match known {
                 Some((_, peer)) => Arc::clone(peer),
                 None => {
-                    let peer = Arc::new(Peer::new(address, config.key.as_deref())?);
+                    let peer = Arc::new(Peer::new(address, &config.trust)?);
                     hosts.push((address, Arc::clone(&peer)));
                     peer
                 }
             };
             directory.add_peer(tenant.clone(), component.clone(), peer);
         }
-        let broker = config.broker.as_deref().map(open).transpose()?;
+        let broker = config.broker.as_deref();
+        let broker = broker.map(|address| open(address, &config.trust.authorities));
+        let broker = broker.transpose()?;
         if let Some(broker) = &broker {
             directory.set_broker(Arc::clone(broker) as Arc<dyn Transport>);
         }
@@ -97,7 +99,7 @@ impl Links {
             tenant: tenant.clone(),
             directory: Arc::new(directory),
             member: None,
-            key: config.key.clone(),
+            trust: config.trust.clone(),
             lost: watch::Sender::new(None),
             tasks: JoinSet::new(),
         })
@@ -118,7 +120,7 @@ impl Links {
             standby: false,
             lease: registry.lease,
         };
-        let catalog = registry::open(&registry.address)?;
+        let catalog = registry::open(&registry.address, &config.trust.authorities)?;
         let member = Arc::new(Member::join(catalog, announcement).await);
         self.directory.set_registry(Arc::clone(&member));
         self.member = Some(Arc::clone(&member));
@@ -145,8 +147,8 @@ impl Links {
                 handle: handle.clone(),
                 registry: registry.clone(),
             };
-            let (directory, key) = (Arc::clone(&self.directory), self.key.clone());
-            let following = Arc::clone(member).follow(here, directory, key);
+            let (directory, trust) = (Arc::clone(&self.directory), self.trust.clone());
+            let following = Arc::clone(member).follow(here, directory, trust);
             let lost = self.lost.clone();
             self.tasks.spawn(async move {
                 lost.send_replace(Some(following.await));

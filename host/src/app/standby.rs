@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{StartError, links, membership::RegistryConfig, on_own_thread};
 use crate::{
+    authorities::Authorities,
     bus::registry::{self, Member, member::Announcement},
     driver::Progress,
     store::postgres::{self, OpenError, Postgres},
@@ -16,6 +17,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(200);
 pub(super) async fn open_when_free(
     store: postgres::Config,
     registry: &RegistryConfig,
+    authorities: &Authorities,
     progress: &Progress,
 ) -> Result<Postgres, StartError> {
     let store = postgres::Config {
@@ -32,7 +34,7 @@ pub(super) async fn open_when_free(
     };
     tracing::info!("`{database}` is in use by another host: this one waits until it is free");
     progress.stand_by(true);
-    let catalog = registry::open(&registry.address).map_err(links::Error::from)?;
+    let catalog = registry::open(&registry.address, authorities).map_err(links::Error::from)?;
     let announcement = Announcement {
         id: format!("standby-{:016x}", fastrand::u64(..)),
         address: registry.advertised.clone(),

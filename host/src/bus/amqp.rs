@@ -13,23 +13,26 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error, ExchangeKind,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
+    DefaultConnectionBuilder, Error, ExchangeKind,
     message::Delivery,
     options::{
         BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
         BasicRejectOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
         QueueDeclareOptions,
     },
+    tcp::OwnedTLSConfig,
     types::{AMQPValue, FieldTable},
 };
 use tokio::{sync::Mutex, time::timeout};
 
 use super::{
     Inlet, SendError, Shipment, Transport,
-    broker::{Keeper, Place, plain},
+    broker::{Door, Keeper, Place, plain},
     event::Published,
     intake::Intake,
 };
+use crate::authorities::Authorities;
 
 /// Messages that may wait in one queue.
 const WAITING_MAX: i64 = 100_000;
@@ -62,6 +65,7 @@ const DELIVERY_MODE: u8 = 2;
 pub struct Amqp {
     name: String,
     address: String,
+    authorities: Authorities,
     is_classic: bool,
     sending: Mutex<Option<Sending>>,
 }
@@ -81,7 +85,7 @@ impl Amqp {
     /// # Errors
     ///
     /// If it is no address.
-    pub fn new(address: &str) -> Result<Self, String> {
+    pub fn new(address: &str, authorities: &Authorities) -> Result<Self, String> {
         let (plain, query) = address.split_once('?').unwrap_or((address, ""));
         let kind = "queue_type=";
         let (ours, others): (Vec<&str>, Vec<&str>) = query
@@ -101,6 +105,7 @@ impl Amqp {
         Ok(Self {
             name: format!("amqp {}:{}", uri.authority.host, uri.authority.port),
             address,
+            authorities: authorities.clone(),
             is_classic,
             sending: Mutex::default(),
         })
@@ -108,7 +113,15 @@ impl Amqp {
 
     async fn connect(&self) -> Result<Connection, Error> {
         let properties = ConnectionProperties::default().with_connection_name("xcomponent".into());
-        let connecting = timeout(PATIENCE, Connection::connect(&self.address, properties));
+        let trusted = OwnedTLSConfig {
+            cert_chain: self.authorities.pem().map(str::to_owned),
+            ..OwnedTLSConfig::default()
+        };
+        let builder = DefaultConnectionBuilder::new()?
+            .with_uri_str(self.address.clone())
+            .with_properties(properties)
+            .with_tls_config(trusted);
+        let connecting = timeout(PATIENCE, builder.connect());
         connecting
             .await
             .unwrap_or_else(|_| Err(slow("a connection")))
@@ -302,9 +315,9 @@ impl Transport for Amqp {
 }
 
 impl Keeper for Amqp {
-    fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String> {
+    fn consume(self: Arc<Self>, place: Place, door: Door) -> BoxFuture<'static, String> {
         async move {
-            match self.read(&place, inlet).await {
+            match self.read(&place, door.inlet).await {
                 Ok(()) => "its component is not here any more".to_owned(),
                 Err(error) => error.to_string(),
             }

@@ -58,9 +58,9 @@ pub trait Broker: Transport {
 
 /// A transport that keeps shipments until whoever has their component takes them.
 pub(super) trait Keeper: Transport + Sized {
-    /// Gives what is for a component to an inlet, for as long as this is polled; what it gives in the
-    /// end is why it cannot go on, and nothing is lost then.
-    fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String>;
+    /// Gives what is for a component to the inlet behind a door, for as long as this is polled; what it
+    /// gives in the end is why it cannot go on, and nothing is lost then.
+    fn consume(self: Arc<Self>, place: Place, door: Door) -> BoxFuture<'static, String>;
 
     /// Tells whoever listens what happened.
     fn tell<'a>(&'a self, events: &'a [Published]) -> BoxFuture<'a, Result<(), SendError>>;
@@ -78,12 +78,7 @@ impl<K: Keeper> Broker for K {
 
 /// Listens for all components that are here, for as long as this is polled.
 async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
-    let Door {
-        mut here,
-        inlet,
-        listening: told,
-        ..
-    } = door;
+    let (mut here, told) = (door.here.clone(), Arc::clone(&door.listening));
     // Not tasks of their own: they end at once when this does.
     let mut consumers = FuturesUnordered::new();
     let mut listening: HashMap<Place, AbortHandle> = HashMap::new();
@@ -99,9 +94,7 @@ async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
         });
         for place in wanted {
             if !listening.contains_key(&place) {
-                let (broker, inlet, told) =
-                    (Arc::clone(&broker), Arc::clone(&inlet), Arc::clone(&told));
-                let consumer = keep_consuming(broker, place.clone(), inlet, told);
+                let consumer = keep_consuming(Arc::clone(&broker), place.clone(), door.clone());
                 let (consumer, handle) = abortable(consumer);
                 consumers.push(consumer);
                 listening.insert(place, handle);
@@ -118,15 +111,11 @@ async fn consume_all<K: Keeper>(broker: Arc<K>, door: Door) {
     }
 }
 
-async fn keep_consuming<K: Keeper>(
-    broker: Arc<K>,
-    place: Place,
-    inlet: Arc<dyn Inlet>,
-    told: Arc<Listening>,
-) {
+async fn keep_consuming<K: Keeper>(broker: Arc<K>, place: Place, door: Door) {
+    let told = &door.listening;
     let mut failures = 0_u32;
     loop {
-        let mut consuming = Arc::clone(&broker).consume(place.clone(), Arc::clone(&inlet));
+        let mut consuming = Arc::clone(&broker).consume(place.clone(), door.clone());
         let why = match timeout(WELL_AFTER, &mut consuming).await {
             Ok(why) => why,
             Err(_) => {

@@ -10,7 +10,9 @@
 //! A sender waits until all replicas that are in sync have a message (`acks=all`), and is idempotent.
 //! The host with the component reads as a member of the group of the topic's name. An offset is given
 //! to the group only after everything before it is durable at the host: it says from where on is read
-//! again; what of that is new is said by the number that the host keeps with its state.
+//! again; what of that is new is said by the number that the host keeps with its state. A host is the
+//! same member of its groups after each start on the same store (KIP-345): one that was killed goes on
+//! where it was, and nobody waits until the cluster has missed it.
 //!
 //! A topic that a host makes has `?partitions=N` partitions and `?replicas=N` replicas, and keeps what
 //! nobody has taken in for as long as that takes; what is taken in is deleted by and by.
@@ -41,10 +43,11 @@ use sha2::{Digest as _, Sha256};
 
 use self::{address::Address, reader::Reader};
 use super::{
-    Inlet, SendError, Shipment, Transport,
-    broker::{Keeper, Place},
+    SendError, Shipment, Transport,
+    broker::{Door, Keeper, Place},
     event::Published,
 };
+use crate::authorities::Authorities;
 
 /// Most bytes of one message, in topics that a host makes.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -73,6 +76,7 @@ type Producer = FutureProducer<Ear>;
 pub struct Kafka {
     name: String,
     address: Address,
+    authorities: Authorities,
     ear: Ear,
     sending: Mutex<Option<Producer>>,
     admin: OnceLock<AdminClient<Ear>>,
@@ -96,11 +100,12 @@ impl Kafka {
     /// # Errors
     ///
     /// If it is no address, or what it says cannot be used.
-    pub fn new(address: &str) -> Result<Self, String> {
+    pub fn new(address: &str, authorities: &Authorities) -> Result<Self, String> {
         let address: Address = address.parse()?;
         let kafka = Self {
             name: format!("kafka {}", address.servers),
             address,
+            authorities: authorities.clone(),
             ear: Ear::default(),
             sending: Mutex::default(),
             admin: OnceLock::new(),
@@ -114,7 +119,7 @@ impl Kafka {
 
     /// What every client of the cluster is told.
     fn config(&self) -> ClientConfig {
-        let mut config = self.address.config();
+        let mut config = self.address.config(&self.authorities);
         config
             .set("client.id", "xcomponent")
             .set("reconnect.backoff.ms", RECONNECT_MS[0])
@@ -272,9 +277,9 @@ impl Transport for Kafka {
 }
 
 impl Keeper for Kafka {
-    fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String> {
+    fn consume(self: Arc<Self>, place: Place, door: Door) -> BoxFuture<'static, String> {
         async move {
-            let read = Reader::run(&self, topic(&place), inlet).await;
+            let read = Reader::run(&self, topic(&place), &door).await;
             read.err().unwrap_or_else(|| "it ended".to_owned())
         }
         .boxed()

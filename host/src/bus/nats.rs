@@ -29,10 +29,11 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 pub(super) use self::server::Server;
 use super::{
     Inlet, SendError, Shipment, Transport,
-    broker::{Keeper, Place, plain},
+    broker::{Door, Keeper, Place, plain},
     event::Published,
     intake::Intake,
 };
+use crate::authorities::Authorities;
 
 /// Bytes that may wait in one stream.
 const STREAM_BYTES_MAX: i64 = 4 << 30;
@@ -73,10 +74,10 @@ impl Nats {
     /// # Errors
     ///
     /// If it is no address.
-    pub fn new(address: &str) -> Result<Self, String> {
+    pub fn new(address: &str, authorities: &Authorities) -> Result<Self, String> {
         let (mut replicas, mut max_deliver) = (1, DELIVER_MAX);
         let options = "`replicas=N` or `max_deliver=N`";
-        let server = Server::new(address, options, |name, value| match name {
+        let server = Server::new(address, authorities, options, |name, value| match name {
             "replicas" => value.parse().map(|value| replicas = value).is_ok(),
             "max_deliver" => value.parse().map(|value| max_deliver = value).is_ok(),
             _ => false,
@@ -250,9 +251,9 @@ impl Transport for Nats {
 }
 
 impl Keeper for Nats {
-    fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String> {
+    fn consume(self: Arc<Self>, place: Place, door: Door) -> BoxFuture<'static, String> {
         async move {
-            let why = self.read(&place, inlet).await;
+            let why = self.read(&place, door.inlet).await;
             why.err().unwrap_or_else(|| "it ended".to_owned())
         }
         .boxed()

@@ -6,6 +6,7 @@ use super::{
     amqp::Amqp, broker::Broker, kafka::Kafka, nats::Nats, redis_pubsub::RedisPubSub,
     redis_streams::RedisStreams,
 };
+use crate::authorities::Authorities;
 
 /// An address of no broker that is known here. Shows no password.
 #[derive(Debug, thiserror::Error)]
@@ -32,17 +33,21 @@ impl OpenError {
 /// # Errors
 ///
 /// If the address is none.
-pub fn open(address: &str) -> Result<Arc<dyn Broker>, OpenError> {
+pub fn open(address: &str, authorities: &Authorities) -> Result<Arc<dyn Broker>, OpenError> {
     let scheme = address.split("://").next().unwrap_or_default();
     Ok(match scheme {
         "redis+streams" | "rediss+streams" => {
             let plain = address.replacen("+streams", "", 1);
-            Arc::new(RedisStreams::new(&plain).map_err(OpenError::address)?)
+            Arc::new(RedisStreams::new(&plain, authorities).map_err(OpenError::address)?)
         }
-        "redis" | "rediss" => Arc::new(RedisPubSub::new(address).map_err(OpenError::address)?),
-        "nats" | "tls" => Arc::new(Nats::new(address).map_err(OpenError::address)?),
-        "amqp" | "amqps" => Arc::new(Amqp::new(address).map_err(OpenError::address)?),
-        "kafka" | "kafka+tls" => Arc::new(Kafka::new(address).map_err(OpenError::address)?),
+        "redis" | "rediss" => {
+            Arc::new(RedisPubSub::new(address, authorities).map_err(OpenError::address)?)
+        }
+        "nats" | "tls" => Arc::new(Nats::new(address, authorities).map_err(OpenError::address)?),
+        "amqp" | "amqps" => Arc::new(Amqp::new(address, authorities).map_err(OpenError::address)?),
+        "kafka" | "kafka+tls" => {
+            Arc::new(Kafka::new(address, authorities).map_err(OpenError::address)?)
+        }
         other => return Err(OpenError::Scheme(other.to_owned())),
     })
 }

@@ -5,7 +5,7 @@
 //! that is slow makes nothing else so.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -26,7 +26,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::{SendError, Shipment, Status, Transport, breaker::Breaker};
-use crate::https;
+use crate::{authorities::Authorities, https};
 
 /// Where shipments go.
 pub const SHIPMENTS: &str = "/v1/shipments";
@@ -51,6 +51,15 @@ pub struct Peer {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     breaker: Mutex<Breaker>,
     calls: Semaphore,
+}
+
+/// How hosts know each other.
+#[derive(Clone, Default)]
+pub struct Trust {
+    /// What they show each other to be let in.
+    pub key: Option<Arc<str>>,
+    /// Who vouches for those that are reached over HTTPS.
+    pub authorities: Authorities,
 }
 
 /// A text is no address of a host.
@@ -97,12 +106,12 @@ struct Told {
 }
 
 impl Peer {
-    /// The host at an address; it is shown the key, if there is one.
+    /// The host at an address.
     ///
     /// # Errors
     ///
     /// If the address is none.
-    pub fn new(address: &str, key: Option<&str>) -> Result<Self, InvalidAddress> {
+    pub fn new(address: &str, trust: &Trust) -> Result<Self, InvalidAddress> {
         let invalid = || InvalidAddress(address.to_owned());
         let base: Uri = address
             .trim_end_matches('/')
@@ -113,10 +122,15 @@ impl Peer {
             return Err(invalid());
         }
         let bearer = |key: &str| HeaderValue::from_str(&format!("Bearer {key}"));
-        let key = key.map(bearer).transpose().map_err(|_| invalid())?;
+        let key = trust
+            .key
+            .as_deref()
+            .map(bearer)
+            .transpose()
+            .map_err(|_| invalid())?;
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
-            .build(https::connector(CONNECT_MAX));
+            .build(https::connector(CONNECT_MAX, &trust.authorities));
         Ok(Self {
             name: base.authority().map_or("", |host| host.as_str()).to_owned(),
             base,

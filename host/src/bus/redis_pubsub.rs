@@ -25,6 +25,7 @@ use super::{
     redis_server::RedisServer,
     redis_streams,
 };
+use crate::authorities::Authorities;
 
 /// A channel that every host of this program listens to, that those with an external API do, and that
 /// nobody does: so many do not count.
@@ -46,8 +47,8 @@ impl RedisPubSub {
     /// # Errors
     ///
     /// If it is no address.
-    pub fn new(address: &str) -> Result<Self, RedisError> {
-        let server = RedisServer::new("redis", address)?;
+    pub fn new(address: &str, authorities: &Authorities) -> Result<Self, RedisError> {
+        let server = RedisServer::new("redis", address, authorities)?;
         Ok(Self { server })
     }
 

@@ -8,6 +8,8 @@ use redis::{
 };
 use tokio::sync::OnceCell;
 
+use crate::{authorities::Authorities, redis_client::redis_client};
+
 /// How long an answer may take that waits for nothing.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
@@ -28,8 +30,12 @@ impl RedisServer {
     /// # Errors
     ///
     /// If it is no address.
-    pub(super) fn new(kind: &str, address: &str) -> Result<Self, RedisError> {
-        let client = Client::open(address)?;
+    pub(super) fn new(
+        kind: &str,
+        address: &str,
+        authorities: &Authorities,
+    ) -> Result<Self, RedisError> {
+        let client = redis_client(address, authorities)?;
         Ok(Self {
             name: format!("{kind} {}", client.get_connection_info().addr()),
             client,

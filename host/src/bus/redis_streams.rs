@@ -18,11 +18,12 @@ use redis::{
 
 use super::{
     Inlet, SendError, Shipment, Transport,
-    broker::{Keeper, Place, plain},
+    broker::{Door, Keeper, Place, plain},
     event::Published,
     intake::Intake,
     redis_server::RedisServer,
 };
+use crate::authorities::Authorities;
 
 /// Messages that may wait in one stream.
 pub const WAITING_MAX: u64 = 100_000;
@@ -54,8 +55,8 @@ impl RedisStreams {
     /// # Errors
     ///
     /// If it is no address.
-    pub fn new(address: &str) -> Result<Self, RedisError> {
-        let server = RedisServer::new("redis+streams", address)?;
+    pub fn new(address: &str, authorities: &Authorities) -> Result<Self, RedisError> {
+        let server = RedisServer::new("redis+streams", address, authorities)?;
         Ok(Self { server })
     }
 
@@ -232,9 +233,9 @@ impl Transport for RedisStreams {
 }
 
 impl Keeper for RedisStreams {
-    fn consume(self: Arc<Self>, place: Place, inlet: Arc<dyn Inlet>) -> BoxFuture<'static, String> {
+    fn consume(self: Arc<Self>, place: Place, door: Door) -> BoxFuture<'static, String> {
         async move {
-            match self.read(&place, inlet).await {
+            match self.read(&place, door.inlet).await {
                 Ok(()) => "it ended".to_owned(),
                 Err(error) => error.to_string(),
             }

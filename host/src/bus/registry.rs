@@ -30,6 +30,7 @@ use self::{
     record::{HostRecord, Listed},
     redis::RedisCatalog,
 };
+use crate::authorities::Authorities;
 
 /// How many times a lease is renewed while it lasts.
 const RENEWALS: u32 = 4;
@@ -138,11 +139,15 @@ impl OpenError {
 /// # Errors
 ///
 /// If the address is none.
-pub fn open(address: &str) -> Result<Arc<dyn Catalog>, OpenError> {
+pub fn open(address: &str, authorities: &Authorities) -> Result<Arc<dyn Catalog>, OpenError> {
     let scheme = address.split("://").next().unwrap_or_default();
     Ok(match scheme {
-        "redis" | "rediss" => Arc::new(RedisCatalog::new(address).map_err(OpenError::address)?),
-        "nats" | "tls" => Arc::new(NatsCatalog::new(address).map_err(OpenError::address)?),
+        "redis" | "rediss" => {
+            Arc::new(RedisCatalog::new(address, authorities).map_err(OpenError::address)?)
+        }
+        "nats" | "tls" => {
+            Arc::new(NatsCatalog::new(address, authorities).map_err(OpenError::address)?)
+        }
         "postgres" | "postgresql" => {
             Arc::new(PostgresCatalog::new(address).map_err(OpenError::address)?)
         }

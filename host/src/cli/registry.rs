@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Failure, Result, Verdict, printer::Printer, table};
+use super::{Failure, Result, Verdict, printer::Printer, table, trust::Trust};
 use crate::bus::{
     self,
     registry::{
@@ -41,6 +41,8 @@ struct List {
         hide_env_values = true
     )]
     registry: String,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 impl Registry {
@@ -53,7 +55,7 @@ impl Registry {
 
 impl List {
     fn run(self, printer: &Printer) -> Result {
-        let catalog = registry::open(&self.registry);
+        let catalog = registry::open(&self.registry, &self.trust.authorities()?);
         let catalog = catalog.map_err(|error| Failure::Misuse(error.into()))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

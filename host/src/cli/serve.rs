@@ -35,6 +35,7 @@ use super::{
     Failure, Result, Verdict, loading, log,
     printer::Printer,
     span,
+    trust::Trust,
     upload::{self, upload},
 };
 use crate::{
@@ -105,6 +106,8 @@ pub(super) struct Serve {
     cache: Cache,
     #[command(flatten)]
     links: Links,
+    #[command(flatten)]
+    trust: Trust,
     #[command(flatten)]
     traces: Traces,
     #[command(flatten)]
@@ -250,9 +253,11 @@ impl Serve {
             retain::check(retention, &config.limits)?;
             config.retention = retention;
         }
-        config.links = self.links.config(|| self.advertised(bound))?;
-        config.cache = self.cache.config()?;
-        config.telemetry = self.traces.config();
+        let authorities = self.trust.authorities()?;
+        config.cache = self.cache.config(&authorities)?;
+        config.telemetry = self.traces.config(&authorities);
+        let here = || self.advertised(bound);
+        config.links = self.links.config(authorities, here)?;
         config.store = store;
         let own_cache = || self.data.join("cache");
         let uses_data = config.store != StoreConfig::Memory;

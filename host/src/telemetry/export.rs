@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{Counts, Shared, Tracer};
-use crate::https;
+use crate::{authorities::Authorities, https};
 
 /// Spans that wait at most; about 1 KiB each.
 const WAITING_MAX: usize = 8_192;
@@ -56,6 +56,8 @@ pub struct Config {
     pub endpoint: String,
     /// Which part of the requests without a context is traced, in 0..=1.
     pub sample: f64,
+    /// Who vouches for it.
+    pub authorities: Authorities,
 }
 
 /// A text is no address of a collector.
@@ -80,7 +82,7 @@ pub struct Exporting {
 ///
 /// If there is no such address.
 pub fn start(config: &Config) -> Result<(Tracer, Exporting), InvalidEndpoint> {
-    let exporter = exporter(&config.endpoint).map_err(|why| InvalidEndpoint {
+    let exporter = exporter(config).map_err(|why| InvalidEndpoint {
         endpoint: config.endpoint.clone(),
         why,
     })?;
@@ -114,14 +116,15 @@ impl Exporting {
     }
 }
 
-fn exporter(endpoint: &str) -> Result<SpanExporter, String> {
+fn exporter(config: &Config) -> Result<SpanExporter, String> {
+    let endpoint = &config.endpoint;
     let uri: Uri = endpoint
         .parse()
         .map_err(|_| "it cannot be read".to_owned())?;
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
         return Err("it is not of http or https".to_owned());
     }
-    let connector = https::connector(CONNECT_MAX);
+    let connector = https::connector(CONNECT_MAX, &config.authorities);
     let mut exporter = SpanExporter::builder()
         .with_http()
         .with_http_client(HyperClient::new(connector, ANSWER_MAX, None))

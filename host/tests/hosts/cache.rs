@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use redis::{AsyncCommands as _, aio::MultiplexedConnection};
 use serde_json::{Value, json};
-use xcomponent_host::{app::Config, cache};
+use xcomponent_host::{app::Config, authorities::Authorities, cache};
 use xcomponent_servers::Redis;
 
 use crate::host::{PATIENCE, TestHost, config, packed};
@@ -75,6 +75,7 @@ fn cached(server: &Redis) -> Config {
     let cache = Some(cache::Config {
         address: server.url(),
         ttl: TTL,
+        authorities: Authorities::default(),
     });
     Config { cache, ..config() }
 }

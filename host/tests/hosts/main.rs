@@ -13,5 +13,6 @@ mod node;
 mod numbers;
 mod peers;
 mod registry;
+mod secured;
 mod server;
 mod traces;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::json;
-use xcomponent_host::{app::RegistryConfig, cache};
+use xcomponent_host::{app::RegistryConfig, authorities::Authorities, cache};
 use xcomponent_servers::Redis;
 
 use crate::{
@@ -117,6 +117,7 @@ async fn every_number_is_described_and_nothing_else_is() {
     shop.cache = Some(cache::Config {
         address: redis.url(),
         ttl: PATIENCE,
+        authorities: Authorities::default(),
     });
     let shop = Listening::start(shop, reserve().await, SHOP).await;
     let (numbers, kinds) = read(&shop.host).await;

@@ -1,6 +1,7 @@
 //! Hosts that know each other's addresses.
 
 use axum::http::StatusCode;
+use futures_util::{FutureExt as _, future::select_all};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -8,6 +9,9 @@ use crate::{
     fleet::{BANK, Listening, SHOP, durable, first_of, linked, reserve, url},
     host::{config, packed},
 };
+
+/// Calls that a host lets through to another at a time.
+const CALLS_MAX: usize = 64;
 
 /// A shop and a bank that know each other.
 async fn both() -> (Listening, Listening) {
@@ -158,10 +162,46 @@ async fn a_host_that_is_away_costs_a_caller_nothing_after_a_few_trials() {
     assert!(metrics.contains("state=\"open\"} 1"), "{metrics}");
 }
 
+/// Calls to it fill what is let through, and the first shipment is with it, while everything here goes
+/// on; what waited for it arrives at who is there in its stead.
+#[tokio::test]
+async fn a_host_that_never_answers_slows_nothing_here() {
+    let silent = reserve().await;
+    let to_bank = url(&silent);
+    let at_shop = reserve().await;
+    let bank = linked("Shop", &url(&at_shop));
+    let shop = Listening::start(linked("Bank", &to_bank), at_shop, SHOP).await;
+    let customer = customer("Ada", "1");
+    let order = shop.host.create("Shop", "Order", &customer).await;
+    shop.host.send(&order, "OPEN", &json!({})).await;
+    let (shipment, _) = silent.accept().await.expect("it is sent");
+
+    let path = "/v1/components/Bank/machines/Account/events";
+    let charge = json!({ "event": "CHARGE" });
+    let calls = (0..=CALLS_MAX).map(|_| shop.host.post(path, &charge).boxed_local());
+    let (refused, _, waiting) = select_all(calls).await;
+    assert_eq!(refused.problem(429), "busy");
+    for amount in 0..200 {
+        let payload = json!({ "amount": amount });
+        let sent = shop.host.send(&order, "PAY", &payload).await;
+        assert_eq!(sent.status, StatusCode::OK, "{sent:?}");
+    }
+    let metrics = shop.host.get("/metrics").await;
+    let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
+    let outbox = "xcomponent_outbox{component=\"Bank\"} 201";
+    assert!(metrics.contains(outbox), "{metrics}");
+    assert_eq!(waiting.len(), CALLS_MAX);
+
+    drop((waiting, shipment));
+    let bank = Listening::start(bank, silent, BANK).await;
+    let account = first_of(&bank.host, "Bank").await;
+    bank.host.until_records(&account, 201).await;
+}
+
 #[tokio::test]
 async fn hosts_with_a_key_let_nobody_else_in() {
     let mut secured = config();
-    secured.links.key = Some("secret".into());
+    secured.links.trust.key = Some("secret".into());
     let bank = Listening::start(secured, reserve().await, BANK).await;
     let shipment = json!({ "tenant": "default", "component": "Bank", "stream": "s", "parcels": [{ "number": 1, "deliveries": [] }] });
     let refused = bank.host.post("/v1/shipments", &shipment).await;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use xcomponent_core::id::{ComponentName, TenantId, Version};
 use xcomponent_host::{
     app::{Config, Host, RegistryConfig},
+    authorities::Authorities,
     bus::registry::{
         Catalog, Kind, Member, Swap, Swapped,
         member::{Announcement, ClaimError},
@@ -61,7 +62,7 @@ async fn silent_owner(server: &impl Server, component: &str) -> Member {
 }
 
 fn catalog(server: &impl Server) -> Arc<dyn Catalog> {
-    open(&server.url()).expect("it is an address")
+    open(&server.url(), &Authorities::default()).expect("it is an address")
 }
 
 async fn a_record_is_changed_by_who_has_seen_the_one_before(server: &mut impl Server) {

@@ -3,7 +3,7 @@
 use axum::{body::Body, http::Method};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use serde_json::{Value, json};
-use xcomponent_host::{app::Config, telemetry};
+use xcomponent_host::{app::Config, authorities::Authorities, telemetry};
 use xcomponent_servers::{Nats, Redis};
 
 use crate::{
@@ -21,7 +21,11 @@ const STATE: &str = "congo=t61rcWkgMzE";
 fn traced(config: Config, collector: &Collector, name: &str, sample: f64) -> Config {
     let endpoint = collector.endpoint(name);
     Config {
-        telemetry: Some(telemetry::Config { endpoint, sample }),
+        telemetry: Some(telemetry::Config {
+            endpoint,
+            sample,
+            authorities: Authorities::default(),
+        }),
         ..config
     }
 }

@@ -89,7 +89,7 @@ fn authorities_that_cannot_be_read_are_named() {
     let url = url(&server, "verify-full&sslrootcert=/no/such%20file.pem", None);
     let reason = reason(&url);
     assert!(
-        reason.contains("`/no/such file.pem`, named by `sslrootcert`, cannot be read"),
+        reason.contains("`sslrootcert` names no authorities: the certificates in `/no/such file.pem` cannot be read"),
         "{reason}"
     );
 }

@@ -1,16 +1,18 @@
 //! What an address of a cluster says.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use percent_encoding::percent_decode_str;
 use rdkafka::ClientConfig;
+
+use crate::authorities::Authorities;
 
 /// Where a server listens of which nothing is said.
 const PORT: u16 = 9092;
 
 /// What may follow the question mark.
-const OPTIONS: &str = "`partitions=N`, `replicas=N`, `sasl=plain`, `sasl=scram-sha-256`, \
-                       `sasl=scram-sha-512` or `ca=FILE`";
+const OPTIONS: &str = "`partitions=N`, `replicas=N`, `sasl=plain`, `sasl=scram-sha-256` \
+                       or `sasl=scram-sha-512`";
 
 /// A cluster, and how it is spoken to.
 pub(super) struct Address {
@@ -22,8 +24,6 @@ pub(super) struct Address {
     is_encrypted: bool,
     credentials: Option<Credentials>,
     mechanism: &'static str,
-    /// Who signed the servers' certificates, if not one whom the machine knows.
-    ca: Option<String>,
 }
 
 struct Credentials {
@@ -49,7 +49,6 @@ impl FromStr for Address {
             is_encrypted: scheme.ends_with("+tls"),
             credentials,
             mechanism: "PLAIN",
-            ca: None,
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             address.set(pair)?;
@@ -65,17 +64,6 @@ impl Address {
             Some(("partitions", text)) => count(text).map(|count| self.partitions = count),
             Some(("replicas", text)) => count(text).map(|count| self.replicas = count),
             Some(("sasl", text)) => mechanism(text).map(|known| self.mechanism = known),
-            Some(("ca", file)) => {
-                let file = decoded(file)?;
-                if !self.is_encrypted {
-                    return Err("`ca=FILE` is for kafka+tls://".to_owned());
-                }
-                if !Path::new(&file).is_file() {
-                    return Err(format!("`ca={file}`: there is no such file"));
-                }
-                self.ca = Some(file);
-                Some(())
-            }
             Some(_) | None => None,
         };
         // What stands there may be a secret in the wrong place.
@@ -84,7 +72,7 @@ impl Address {
     }
 
     /// What a client is told of it.
-    pub(super) fn config(&self) -> ClientConfig {
+    pub(super) fn config(&self, authorities: &Authorities) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.servers);
         let protocol = match (self.is_encrypted, &self.credentials) {
@@ -95,8 +83,11 @@ impl Address {
         };
         config.set("security.protocol", protocol);
         if self.is_encrypted {
-            // Wherever the machine keeps whom it trusts.
-            config.set("ssl.ca.location", self.ca.as_deref().unwrap_or("probe"));
+            match authorities.pem() {
+                Some(pem) => config.set("ssl.ca.pem", pem),
+                // Wherever the machine keeps whom it trusts.
+                None => config.set("ssl.ca.location", "probe"),
+            };
         }
         if let Some(Credentials { user, password }) = &self.credentials {
             config.set("sasl.mechanism", self.mechanism);
@@ -153,11 +144,14 @@ fn mechanism(text: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use crate::authorities::Authorities;
+
     use super::Address;
 
     fn said(address: &str, setting: &str) -> Option<String> {
         let address: Address = address.parse().expect("it is an address");
-        address.config().get(setting).map(str::to_owned)
+        let config = address.config(&Authorities::default());
+        config.get(setting).map(str::to_owned)
     }
 
     #[test]
@@ -190,10 +184,8 @@ mod tests {
             ("kafka://one:99999", "HOST:PORT"),
             ("kafka://secret@one", "USER:PASSWORD"),
             ("kafka://one?partitions=0", "partitions=N"),
-            ("kafka://one?password=secret", "ca=FILE"),
+            ("kafka://one?password=secret", "sasl=plain"),
             ("kafka://one?sasl=secret", "scram-sha-512"),
-            ("kafka://one?ca=/etc/hosts", "kafka+tls://"),
-            ("kafka+tls://one?ca=/nowhere", "no such file"),
         ] {
             let error = address.parse::<Address>().expect_err(address);
             assert!(error.contains(expected), "{address}: {error}");

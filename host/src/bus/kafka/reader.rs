@@ -22,10 +22,10 @@ use super::{
     Ear, Kafka, Keeps,
     progress::{At, Progress},
 };
-use crate::bus::{Inlet, Shipment, intake::Intake};
+use crate::bus::{Shipment, broker::Door, intake::Intake};
 
-/// After so long without a word, a member of a group is no longer one: what a host that was killed had
-/// goes to who comes after it. It is the least that servers take.
+/// After so long without a word, a member of a group is no longer one: what it had goes to another
+/// host with the component. It is the least that servers take.
 const SESSION_MS: &str = "6000";
 
 /// How often it says that it is still there.
@@ -62,17 +62,14 @@ pub(super) struct Reader<'k> {
 
 impl<'k> Reader<'k> {
     /// Reads until it cannot, and says why.
-    pub(super) async fn run(
-        kafka: &'k Kafka,
-        topic: String,
-        inlet: Arc<dyn Inlet>,
-    ) -> Result<(), String> {
+    pub(super) async fn run(kafka: &'k Kafka, topic: String, door: &Door) -> Result<(), String> {
         kafka.make(&topic, Keeps::Everything).await?;
         let mut reader = Self {
-            member: Member::join(kafka, &topic).map_err(|error| error.to_string())?,
+            member: Member::join(kafka, &topic, &door.runtime.id)
+                .map_err(|error| error.to_string())?,
             kafka,
             topic,
-            intake: Intake::new(inlet),
+            intake: Intake::new(Arc::clone(&door.inlet)),
             progress: Progress::default(),
             has_asked: false,
             is_paused: false,
@@ -231,11 +228,12 @@ impl<'k> Reader<'k> {
 struct Member(Option<Arc<StreamConsumer<Ear>>>);
 
 impl Member {
-    /// Joins the group of a topic.
-    fn join(kafka: &Kafka, topic: &str) -> Result<Self, KafkaError> {
+    /// Joins the group of a topic, or goes on as the member of that name.
+    fn join(kafka: &Kafka, topic: &str, name: &str) -> Result<Self, KafkaError> {
         let mut config = kafka.config();
         let consumer: StreamConsumer<Ear> = config
             .set("group.id", topic)
+            .set("group.instance.id", name)
             .set("session.timeout.ms", SESSION_MS)
             .set("heartbeat.interval.ms", HEARTBEAT_MS)
             .set("enable.auto.offset.store", "false")

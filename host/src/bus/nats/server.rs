@@ -7,12 +7,16 @@ use async_nats::{
     connection::State,
     jetstream::{self, Context},
 };
+use percent_encoding::percent_decode_str;
 use tokio::sync::OnceCell;
+
+use crate::authorities::Authorities;
 
 /// The servers at an address.
 pub(in crate::bus) struct Server {
     name: String,
     address: ServerAddr,
+    authorities: Authorities,
     client: OnceCell<Client>,
 }
 
@@ -25,6 +29,7 @@ impl Server {
     /// If it is no address, or has an option that nobody knows; `options` says which there are.
     pub(in crate::bus) fn new(
         address: &str,
+        authorities: &Authorities,
         options: &str,
         mut set: impl FnMut(&str, &str) -> bool,
     ) -> Result<Self, String> {
@@ -41,6 +46,7 @@ impl Server {
         Ok(Self {
             name: format!("nats {}:{}", address.host(), address.port()),
             address,
+            authorities: authorities.clone(),
             client: OnceCell::new(),
         })
     }
@@ -54,13 +60,15 @@ impl Server {
     pub(in crate::bus) async fn jetstream(&self) -> Result<Context, String> {
         let connect = || {
             let mut options = ConnectOptions::new().name("xcomponent");
-            if let (Some(user), Some(password)) = (self.address.username(), self.address.password())
-            {
-                options = options.user_and_password(user.to_owned(), password.to_owned());
-            } else if let Some(token) = self.address.username() {
-                options = options.token(token.to_owned());
+            let decoded = |text| percent_decode_str(text).decode_utf8_lossy().into_owned();
+            let [user, password] = [self.address.username(), self.address.password()];
+            match (user.map(decoded), password.map(decoded)) {
+                (Some(user), Some(password)) => options = options.user_and_password(user, password),
+                (Some(token), None) => options = options.token(token),
+                (None, _) => {}
             }
             options
+                .tls_client_config(self.authorities.client())
                 .max_reconnects(None)
                 .reconnect_delay_callback(|attempts| {
                     Duration::from_millis(50) * u32::try_from(attempts.min(20)).unwrap_or(20)

@@ -22,7 +22,13 @@ use super::{
     known::{Known, Standing},
     record::{ComponentRecord, HostRecord, Listed, Load, of_text, to_text},
 };
-use crate::bus::{Directory, Transport, broker::Place, directory::Absent, now, peer::Peer};
+use crate::bus::{
+    Directory, Transport,
+    broker::Place,
+    directory::Absent,
+    now,
+    peer::{Peer, Trust},
+};
 
 /// Wait before a catalog that is away is asked again.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -143,12 +149,12 @@ impl Member {
 
     /// Renews the announcement, announces what is here and takes back what is not any more, and has
     /// the directory lead to what others have, for as long as it is polled. Ends when somebody else
-    /// does this host's work; `key` is shown to other hosts.
+    /// does this host's work; `trust` is for the others.
     pub async fn follow(
         self: Arc<Self>,
         local: impl Local,
         directory: Arc<Directory>,
-        key: Option<Arc<str>>,
+        trust: Trust,
     ) -> Lost {
         let news = Arc::new(Notify::new());
         let watching = Arc::clone(&self.catalog).watch(Arc::clone(&news));
@@ -157,7 +163,7 @@ impl Member {
             member: self,
             local,
             directory,
-            key,
+            trust,
             peers: HashMap::new(),
             absent: Arc::new(Absent),
         };
@@ -394,7 +400,7 @@ struct Following<L> {
     local: L,
     here: watch::Receiver<HashSet<Place>>,
     directory: Arc<Directory>,
-    key: Option<Arc<str>>,
+    trust: Trust,
     /// The hosts that are known, by address.
     peers: HashMap<String, Arc<Peer>>,
     absent: Arc<dyn Transport>,
@@ -453,7 +459,7 @@ impl<L: Local> Following<L> {
                 let known = self.peers.get(address).cloned();
                 let known = known.or_else(|| peers.remove(address));
                 let peer = known.or_else(|| {
-                    let peer = Peer::new(address, self.key.as_deref());
+                    let peer = Peer::new(address, &self.trust);
                     Some(Arc::new(peer.ok()?))
                 })?;
                 self.peers.insert(address.to_owned(), Arc::clone(&peer));

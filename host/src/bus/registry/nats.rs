@@ -13,7 +13,7 @@ use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture};
 use tokio::sync::Notify;
 
 use super::{Catalog, Kind, Swap, Swapped, Unreachable, View};
-use crate::bus::nats::Server;
+use crate::{authorities::Authorities, bus::nats::Server};
 
 const HOSTS: &str = "xcomponent_hosts";
 const COMPONENTS: &str = "xcomponent_components";
@@ -38,9 +38,9 @@ struct Buckets {
 
 impl NatsCatalog {
     /// The servers at an address such as `nats://USER:PASSWORD@HOST:PORT?replicas=3` or `tls://…`.
-    pub(super) fn new(address: &str) -> Result<Self, String> {
+    pub(super) fn new(address: &str, authorities: &Authorities) -> Result<Self, String> {
         let mut replicas = 1;
-        let server = Server::new(address, "`replicas=N`", |name, value| {
+        let server = Server::new(address, authorities, "`replicas=N`", |name, value| {
             name == "replicas" && value.parse().map(|value| replicas = value).is_ok()
         })?;
         Ok(Self {

@@ -7,7 +7,7 @@ use redis::{Pipeline, RedisError};
 use tokio::sync::Notify;
 
 use super::{Catalog, Kind, Swap, Swapped, Unreachable, View};
-use crate::bus::redis_server::RedisServer;
+use crate::{authorities::Authorities, bus::redis_server::RedisServer};
 
 const HOSTS: &str = "xcomponent:registry:hosts";
 const COMPONENTS: &str = "xcomponent:registry:components";
@@ -44,8 +44,8 @@ pub(super) struct RedisCatalog {
 
 impl RedisCatalog {
     /// The server at an address such as `redis://USER:PASSWORD@HOST:PORT/0` or `rediss://…`.
-    pub(super) fn new(address: &str) -> Result<Self, RedisError> {
-        let server = RedisServer::new("redis", address)?;
+    pub(super) fn new(address: &str, authorities: &Authorities) -> Result<Self, RedisError> {
+        let server = RedisServer::new("redis", address, authorities)?;
         Ok(Self { server })
     }
 

@@ -7,6 +7,7 @@ use xcomponent_core::time;
 
 use super::{super::span, store::Url};
 use crate::{
+    authorities::Authorities,
     cache::Config,
     cli::{Failure, Result},
 };
@@ -31,13 +32,14 @@ pub(super) struct Cache {
 
 impl Cache {
     /// What the host is told.
-    pub(super) fn config(&self) -> Result<Option<Config>> {
+    pub(super) fn config(&self, authorities: &Authorities) -> Result<Option<Config>> {
         let Some(address) = &self.cache else {
             return Ok(None);
         };
         let config = Config {
             address: address.text().to_owned(),
             ttl: Duration::from_millis(self.cache_ttl.0.max(1)),
+            authorities: authorities.clone(),
         };
         let checked = config.check();
         checked.map_err(|error| Failure::Misuse(error.into()))?;

@@ -8,6 +8,8 @@ use xcomponent_core::id::ComponentName;
 
 use crate::{
     app::{LinksConfig, RegistryConfig},
+    authorities::Authorities,
+    bus::peer::Trust,
     cli::{Failure, Result, span},
 };
 
@@ -97,7 +99,11 @@ fn lease(text: &str) -> Result<Duration, String> {
 
 impl Links {
     /// What the host is told; `here` is where others reach it if nothing else is said.
-    pub(super) fn config(&self, here: impl FnOnce() -> Result<String>) -> Result<LinksConfig> {
+    pub(super) fn config(
+        &self,
+        authorities: Authorities,
+        here: impl FnOnce() -> Result<String>,
+    ) -> Result<LinksConfig> {
         let key = match &self.peer_key_file {
             Some(path) => {
                 let read = fs::read_to_string(path);
@@ -130,7 +136,7 @@ impl Links {
             broker: self.broker.clone(),
             external_api: self.external_api,
             publish_events: self.publish_events,
-            key,
+            trust: Trust { key, authorities },
             registry,
         })
     }

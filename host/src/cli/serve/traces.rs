@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::telemetry::Config;
+use crate::{authorities::Authorities, telemetry::Config};
 
 /// Spans for a collector.
 #[derive(Debug, Args)]
@@ -25,11 +25,12 @@ pub(super) struct Traces {
 
 impl Traces {
     /// What the host is told.
-    pub(super) fn config(&self) -> Option<Config> {
+    pub(super) fn config(&self, authorities: &Authorities) -> Option<Config> {
         let endpoint = self.otlp_endpoint.clone().filter(|text| !text.is_empty());
         endpoint.map(|endpoint| Config {
             endpoint,
             sample: self.otlp_sample,
+            authorities: authorities.clone(),
         })
     }
 }

@@ -7,18 +7,17 @@
 use std::{error::Error, io, path::PathBuf, sync::Arc};
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{
-        CertificateDer, ServerName, UnixTime,
-        pem::{self, PemObject as _},
-    },
+    pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio_postgres::config::SslMode;
+
+use crate::authorities::{Authorities, InvalidAuthorities};
 
 /// How far a server must prove who it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,20 +37,12 @@ enum Proof {
     Name,
 }
 
-/// The authorities cannot be read.
+/// The authorities that a URL names cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
-    /// The file is not there, or is no such file.
-    #[error("the certificates in `{path}`, named by `sslrootcert`, cannot be read")]
-    Unreadable {
-        /// Which file.
-        path: String,
-        /// Why.
-        source: pem::Error,
-    },
-    /// There is none that can be used.
-    #[error("`{0}`, named by `sslrootcert`, has no certificate of an authority")]
-    Empty(String),
+    /// They cannot be read.
+    #[error("`sslrootcert` names no authorities")]
+    Unreadable(#[from] InvalidAuthorities),
     /// They do not fit together.
     #[error("the certificates of the authorities cannot be used")]
     Unusable(#[source] Box<dyn Error + Send + Sync>),
@@ -139,22 +130,8 @@ impl Tls {
         &self,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<WebPkiServerVerifier>, AuthoritiesError> {
-        let mut roots = RootCertStore::empty();
-        match &self.authorities {
-            None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Some(path) => {
-                let name = || path.display().to_string();
-                let unreadable = |source| AuthoritiesError::Unreadable {
-                    path: name(),
-                    source,
-                };
-                let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-                let read: Vec<CertificateDer<'_>> = read.map_err(unreadable)?;
-                if roots.add_parsable_certificates(read).0 == 0 {
-                    return Err(AuthoritiesError::Empty(name()));
-                }
-            }
-        }
+        let authorities = self.authorities.as_deref().map(Authorities::read);
+        let roots = authorities.transpose()?.unwrap_or_default().roots();
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
             .build()
             .map_err(|error| AuthoritiesError::Unusable(Box::new(error)))
