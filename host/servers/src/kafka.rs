@@ -1,11 +1,12 @@
-//! Kafka, as Tansu speaks it: a broker with the protocol of Apache Kafka that keeps what it has in a
-//! SQLite database. Apache Kafka itself is in none of the places that packages come from here.
+//! Kafka, as noida-db speaks it: one program with the protocol of Apache Kafka and groups, idempotent
+//! producers and offsets as the clients of Apache Kafka want them. Apache Kafka itself is in none of
+//! the places that packages come from here.
 //!
-//! It is built once from crates.io, with the versions of its own lock file, and stays in the user's
-//! cache: that takes some ten minutes. The builds that others give away keep everything in memory.
+//! It keeps its messages in memory and writes them down when it is asked to end: to kill it is to lose
+//! what it has acknowledged, which no Kafka does.
 
 use std::{
-    env,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -15,42 +16,45 @@ use rustix::process::Signal;
 
 use crate::{free_port, package::run, program::Program, user::User};
 
-/// The crate, and its version.
-const CRATE: [&str; 2] = ["tansu", "0.6.0"];
+/// The package on PyPI, which brings the program, and its digests: for x86-64 and for arm64.
+const VERSION: &str = "0.2.3";
+const DIGESTS: [&str; 2] = [
+    "40a2fb15567e3d344e7483df62bb439e7d64ac6fb232f4f223554aed58204f82",
+    "2f58d58a5e8ae771097f61046b3d8fc2349ce31da3d9991423f42827da7efc14",
+];
 
 /// A running broker.
 pub struct Kafka(Program);
 
 impl Kafka {
-    /// Builds Tansu, if it is missing.
+    /// Installs it, if it is missing, into the user's cache.
     ///
     /// # Errors
     ///
-    /// If it is missing and cannot be built.
+    /// If it is missing and cannot be installed.
     pub fn install() -> Result<()> {
         if program().is_file() {
             return Ok(());
         }
-        let [name, version] = CRATE;
-        let mut build = Command::new("cargo");
-        build.args(["install", "--locked", name, "--version", version]);
-        build.args(["--features", "libsql", "--root"]).arg(folder());
-        build.env("CARGO_TARGET_DIR", folder().join("target"));
-        // It is started often and has little to do.
-        build.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
-        build.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
-        build.env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
-        build.env_remove("RUSTFLAGS");
-        run("building Tansu", build.current_dir(home()))?;
-        std::fs::remove_dir_all(folder().join("target"))
-            .context("removing what Tansu was built from")
+        let folder = folder();
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        let wanted = folder.join("requirements.txt");
+        let digests = DIGESTS.map(|digest| format!(" --hash=sha256:{digest}"));
+        let line = format!("noida-db=={VERSION}{}\n", digests.concat());
+        fs::write(&wanted, line).with_context(|| format!("writing {}", wanted.display()))?;
+        let mut install = Command::new("python3");
+        install.args(["-m", "pip", "install", "--no-deps", "--require-hashes"]);
+        install.args(["--disable-pip-version-check", "--root-user-action=ignore"]);
+        install.arg("--target").arg(&folder);
+        install.arg("--requirement").arg(&wanted);
+        run("installing noida-db", &mut install)
     }
 
     /// Starts one.
     ///
     /// # Errors
     ///
-    /// If there is no Tansu on this machine, or it does not start.
+    /// If it is not on this machine, or does not start.
     pub fn start() -> Result<Self> {
         let mut server = Self(Program::new("kafka", free_port()?)?);
         server.restart()?;
@@ -62,66 +66,54 @@ impl Kafka {
         format!("kafka://127.0.0.1:{}", self.0.port)
     }
 
-    /// Starts it again, with what it had.
+    /// Starts it again, with what it had when it was stopped.
     ///
     /// # Errors
     ///
     /// If it does not start.
     pub fn restart(&mut self) -> Result<()> {
-        self.0.end(Signal::TERM)?;
+        self.stop()?;
         let mut command = self.command()?;
         self.0.start(&mut command)
     }
 
-    /// Kills it as the kernel would.
+    /// Asks it to end, and waits until it has: everybody loses their connections.
     ///
     /// # Errors
     ///
     /// If it does not end.
-    pub fn kill(&mut self) -> Result<()> {
-        self.0.end(Signal::KILL)
+    pub fn stop(&mut self) -> Result<()> {
+        self.0.end(Signal::TERM)
     }
 
     fn command(&self) -> Result<Command> {
         let mut command = User::command(None, &find()?, "KILL");
-        let here = format!("tcp://127.0.0.1:{}", self.0.port);
-        command.args(["broker", "--listener-url", &here]);
-        command.args(["--advertised-listener-url", &here, "--storage-engine"]);
-        // In the folder that it is started in.
-        command.arg("sqlite://tansu.db");
+        command.args(["start", "--only", "kafka", "--host", "127.0.0.1"]);
+        command.args(["--kafka-port", &self.0.port.to_string()]);
+        command.arg("--data-dir").arg(self.0.path().join("data"));
         Ok(command)
     }
 }
 
 fn find() -> Result<PathBuf> {
     let program = program();
-    let [name, version] = CRATE;
-    let folder = folder();
-    program
-        .is_file()
-        .then_some(program)
-        .with_context(|| {
-            format!(
-                "the Kafka broker Tansu is not installed: `cargo xtask crash --over kafka` does it, or `cargo install \
-                 --locked {name} --version {version} --features libsql --root {}`",
-                folder.display()
-            )
-        })
+    program.is_file().then_some(program).with_context(|| {
+        format!(
+            "a Kafka is not installed: `cargo xtask test` does it, or `pip install --target {} noida-db=={VERSION}`",
+            folder().display()
+        )
+    })
 }
 
 fn program() -> PathBuf {
-    folder().join("bin").join("tansu")
+    folder().join("noida_db").join("noida-db")
 }
 
 /// Where it stays.
 fn folder() -> PathBuf {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.filter(|cache| cache.is_absolute());
+    let home = || env::home_dir().unwrap_or_else(|| Path::new("/").to_owned());
     let cache = cache.unwrap_or_else(|| home().join(".cache"));
-    let [name, version] = CRATE;
-    cache.join("xcomponent").join(format!("{name}-{version}"))
-}
-
-fn home() -> PathBuf {
-    env::home_dir().unwrap_or_else(|| Path::new("/").to_owned())
+    cache.join("xcomponent").join(format!("noida-db-{VERSION}"))
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use xcomponent_host::app::Config;
-use xcomponent_servers::{Nats, RabbitMq, Redis};
+use xcomponent_servers::{Kafka, Nats, RabbitMq, Redis};
 
 use crate::{
     fleet::{BANK, Listening, SHOP, durable, first_of, reserve},
@@ -160,4 +160,4 @@ conforms!(
     what_waits_for_the_broker_arrives_once_and_in_order,
 );
 
-all_conform!(redis_streams: Streams, nats: Nats, rabbitmq: RabbitMq);
+all_conform!(redis_streams: Streams, nats: Nats, rabbitmq: RabbitMq, kafka: Kafka);

@@ -1,6 +1,6 @@
 //! Servers between hosts, which tests kill and start again.
 
-use xcomponent_servers::{Nats, Postgres, RabbitMq, Redis};
+use xcomponent_servers::{Kafka, Nats, Postgres, RabbitMq, Redis};
 
 /// A server of some kind.
 pub(crate) trait Server {
@@ -32,3 +32,18 @@ server!(Redis, |redis| Redis::url(redis));
 server!(Nats, |nats| Nats::url(nats));
 server!(RabbitMq, |rabbit| RabbitMq::url(rabbit));
 server!(Postgres, |postgres| Postgres::url(postgres, "postgres"));
+
+/// One that is stopped where others are killed: this one has in memory what it acknowledges.
+impl Server for Kafka {
+    fn url(&self) -> String {
+        Self::url(self)
+    }
+
+    fn kill(&mut self) {
+        self.stop().expect("it ends");
+    }
+
+    fn restart(&mut self) {
+        Self::restart(self).expect("it starts");
+    }
+}

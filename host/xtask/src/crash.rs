@@ -20,6 +20,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::ValueEnum as _;
 use xcomponent_servers::{Durability, Postgres};
 
 use self::{
@@ -119,8 +120,8 @@ impl Crash {
             check(Store::Sqlite, None, 10),
             check(Store::Postgres, None, 6),
         ];
-        for over in [Over::Http, Over::RedisStreams, Over::Nats, Over::Rabbitmq] {
-            checks.push(check(Store::Sqlite, Some(over), 4));
+        for over in Over::value_variants() {
+            checks.push(check(Store::Sqlite, Some(*over), 4));
         }
         checks.push(Self {
             standby: true,

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use serde_json::json;
-use xcomponent_servers::{Nats, RabbitMq, Redis, free_port};
+use xcomponent_servers::{Kafka, Nats, RabbitMq, Redis, free_port};
 
 use crate::{
     command::{built, say},
@@ -24,16 +24,19 @@ pub(super) enum Way {
     Nats,
     #[value(name = "distributed-rabbitmq")]
     Rabbitmq,
+    #[value(name = "distributed-kafka")]
+    Kafka,
     #[value(name = "distributed-registry")]
     Registry,
 }
 
 impl Way {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Http,
         Self::Redis,
         Self::Nats,
         Self::Rabbitmq,
+        Self::Kafka,
         Self::Registry,
     ];
 
@@ -43,6 +46,7 @@ impl Way {
             Self::Redis => "Two hosts and Redis Streams between them",
             Self::Nats => "Two hosts and NATS JetStream between them",
             Self::Rabbitmq => "Two hosts and RabbitMQ between them",
+            Self::Kafka => "Two hosts and Kafka between them",
             Self::Registry => "Two hosts that find each other in a registry",
         }
     }
@@ -54,6 +58,7 @@ pub(super) enum Between {
     Redis(Redis),
     Nats(Nats),
     RabbitMq(RabbitMq),
+    Kafka(Kafka),
     Registry(Redis),
 }
 
@@ -69,6 +74,10 @@ impl Between {
             Way::Rabbitmq => {
                 RabbitMq::install()?;
                 Self::RabbitMq(RabbitMq::start()?)
+            }
+            Way::Kafka => {
+                Kafka::install()?;
+                Self::Kafka(Kafka::start()?)
             }
             Way::Registry => Self::Registry(redis()?),
         })
@@ -88,6 +97,7 @@ impl Between {
             }
             Self::Nats(nats) => ["--broker".to_owned(), nats.url()],
             Self::RabbitMq(rabbit) => ["--broker".to_owned(), rabbit.url()],
+            Self::Kafka(kafka) => ["--broker".to_owned(), kafka.url()],
             Self::Registry(redis) => ["--registry".to_owned(), redis.url()],
         };
         vec![option, value]
@@ -97,7 +107,11 @@ impl Between {
     pub(super) fn port(&self, host: usize) -> u16 {
         match self {
             Self::Nothing(ports) => ports[host],
-            Self::Redis(_) | Self::Nats(_) | Self::RabbitMq(_) | Self::Registry(_) => 0,
+            Self::Redis(_)
+            | Self::Nats(_)
+            | Self::RabbitMq(_)
+            | Self::Kafka(_)
+            | Self::Registry(_) => 0,
         }
     }
 
@@ -132,7 +146,7 @@ impl Between {
                 say(refused.0.trim_end());
                 Ok(())
             }
-            Self::Redis(_) | Self::Nats(_) | Self::RabbitMq(_) => Ok(()),
+            Self::Redis(_) | Self::Nats(_) | Self::RabbitMq(_) | Self::Kafka(_) => Ok(()),
         }
     }
 }
