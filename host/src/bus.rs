@@ -55,6 +55,11 @@ pub trait Transport: Send + Sync + 'static {
         Duration::ZERO
     }
 
+    /// How often it was away so far, and so may have been started anew.
+    fn absences(&self) -> u64 {
+        0
+    }
+
     /// The host it leads to, if it leads to one that can be asked.
     fn peer(&self) -> Option<&Peer> {
         None
@@ -94,10 +99,6 @@ pub enum SendError {
     /// It may later.
     #[error("{0}")]
     Unavailable(String),
-    /// It was started anew, and may have forgotten what it acknowledged lately: that is to be sent
-    /// again first.
-    #[error("it was started anew")]
-    Restarted,
     /// It has more bytes than are taken at once.
     #[error("it has {bytes} bytes, and at most {most} are taken")]
     TooLarge {

@@ -2,8 +2,8 @@
 //! producers and offsets as the clients of Apache Kafka want them. Apache Kafka itself is in none of
 //! the places that packages come from here.
 //!
-//! It keeps its messages in memory and writes them down when it is asked to end: to kill it is to lose
-//! what it has acknowledged, which no Kafka does.
+//! It acknowledges a message about a second before it has written it: to kill it is to lose what it
+//! had, as with a machine that loses its power under a broker of Apache Kafka without replicas.
 
 use std::{
     env, fs,
@@ -66,24 +66,24 @@ impl Kafka {
         format!("kafka://127.0.0.1:{}", self.0.port)
     }
 
-    /// Starts it again, with what it had when it was stopped.
+    /// Starts it again, with what it had written.
     ///
     /// # Errors
     ///
     /// If it does not start.
     pub fn restart(&mut self) -> Result<()> {
-        self.stop()?;
+        self.0.end(Signal::TERM)?;
         let mut command = self.command()?;
         self.0.start(&mut command)
     }
 
-    /// Asks it to end, and waits until it has: everybody loses their connections.
+    /// Kills it as the kernel would.
     ///
     /// # Errors
     ///
     /// If it does not end.
-    pub fn stop(&mut self) -> Result<()> {
-        self.0.end(Signal::TERM)
+    pub fn kill(&mut self) -> Result<()> {
+        self.0.end(Signal::KILL)
     }
 
     fn command(&self) -> Result<Command> {

@@ -8,6 +8,8 @@
 //! without a bound, and two members of a group would each miss what the other has.
 //!
 //! A sender waits until all replicas that are in sync have a message (`acks=all`), and is idempotent.
+//! A broker without replicas (`?replicas=1`) answers before it has written it: what it answered within
+//! the last half minute is sent to it again after it was away.
 //! The host with the component reads as a member of the group of the topic's name. An offset is given
 //! to the group only after everything before it is durable at the host: it says from where on is read
 //! again; what of that is new is said by the number that the host keeps with its state. A host is the
@@ -23,7 +25,10 @@ mod reader;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -66,6 +71,9 @@ const SENDING_KIB_MAX: &str = "65536";
 
 /// Most bytes of a topic's name.
 const TOPIC_BYTES_MAX: usize = 249;
+
+/// After that an operating system has written what a broker without replicas has acknowledged.
+const SETTLES_AFTER: Duration = Duration::from_secs(30);
 
 /// Where what nobody can read is put aside.
 const DEAD: &str = "xcomponent.dead";
@@ -271,6 +279,18 @@ impl Transport for Kafka {
         &self.name
     }
 
+    /// With replicas, others have it.
+    fn settles_after(&self) -> Duration {
+        match self.address.replicas {
+            1 => SETTLES_AFTER,
+            _ => Duration::ZERO,
+        }
+    }
+
+    fn absences(&self) -> u64 {
+        self.ear.0.absences.load(Relaxed)
+    }
+
     fn send<'a>(&'a self, shipment: &'a Shipment) -> BoxFuture<'a, Result<u64, SendError>> {
         self.deliver(shipment).boxed()
     }
@@ -297,11 +317,19 @@ impl Keeper for Kafka {
 
 /// Hears what a client says beside its answers.
 #[derive(Clone, Default)]
-struct Ear(Arc<Mutex<Option<String>>>);
+struct Ear(Arc<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    /// What it complained about last.
+    problem: Mutex<Option<String>>,
+    /// How often all of the cluster was away.
+    absences: AtomicU64,
+}
 
 impl Ear {
     fn lately(&self) -> Option<String> {
-        locked(&self.0).take()
+        locked(&self.0.problem).take()
     }
 }
 
@@ -313,7 +341,10 @@ impl ClientContext for Ear {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!("{error}: {reason}");
-        *locked(&self.0) = Some(reason.to_owned());
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.0.absences.fetch_add(1, Relaxed);
+        }
+        *locked(&self.0.problem) = Some(reason.to_owned());
     }
 }
 

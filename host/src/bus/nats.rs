@@ -12,8 +12,8 @@
 mod server;
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -64,8 +64,8 @@ pub struct Nats {
     server: Server,
     replicas: usize,
     max_deliver: i64,
-    /// Streams that are known to be there, and on which connection that was.
-    made: Mutex<HashMap<String, u64>>,
+    /// Streams that are known to be there.
+    made: Mutex<HashSet<String>>,
 }
 
 impl Nats {
@@ -92,7 +92,7 @@ impl Nats {
 
     /// Makes the stream of a component, if it is not there.
     async fn stream(&self, context: &Context, name: &str) -> Result<(), String> {
-        if self.made().contains_key(name) {
+        if self.made().contains(name) {
             return Ok(());
         }
         let made = context.get_or_create_stream(StreamConfig {
@@ -107,12 +107,11 @@ impl Nats {
             ..StreamConfig::default()
         });
         made.await.map_err(|error| error.to_string())?;
-        let connects = connects(context);
-        self.made().insert(name.to_owned(), connects);
+        self.made().insert(name.to_owned());
         Ok(())
     }
 
-    fn made(&self) -> MutexGuard<'_, HashMap<String, u64>> {
+    fn made(&self) -> MutexGuard<'_, HashSet<String>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -125,11 +124,6 @@ impl Nats {
         let name = stream(&(shipment.tenant.clone(), shipment.component.clone()));
         let made = self.stream(&context, &name).await;
         made.map_err(SendError::Unavailable)?;
-        let now = connects(&context);
-        let before = self.made().insert(name.clone(), now);
-        if before.is_some_and(|before| before != now) {
-            return Err(SendError::Restarted);
-        }
         let text = shipment.to_json();
         let bytes = text.len();
         let receive = &shipment.receive;
@@ -245,6 +239,10 @@ impl Transport for Nats {
         SETTLES_AFTER
     }
 
+    fn absences(&self) -> u64 {
+        self.server.connects()
+    }
+
     fn send<'a>(&'a self, shipment: &'a Shipment) -> BoxFuture<'a, Result<u64, SendError>> {
         self.deliver(shipment).boxed()
     }
@@ -277,12 +275,6 @@ impl Keeper for Nats {
         }
         .boxed()
     }
-}
-
-/// How often the connection was made.
-fn connects(context: &Context) -> u64 {
-    let statistics = context.client().statistics();
-    statistics.connects.load(Ordering::Relaxed)
 }
 
 /// The stream of a component, and its only subject.

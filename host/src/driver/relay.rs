@@ -190,7 +190,12 @@ struct Driver {
 impl Driver {
     async fn run(self) {
         let mut backlog = Backlog::of(&self.lane);
+        let mut absences = self.absences();
         loop {
+            let absences_now = self.absences();
+            if std::mem::replace(&mut absences, absences_now) != absences_now {
+                backlog.begin_again(&self.lane);
+            }
             let mut next = self.next(&mut backlog).await;
             let mut failures = 0;
             while let Some(mut shipment) = next {
@@ -222,10 +227,6 @@ impl Driver {
                     "{error}: what it had later is sent by nobody any more"
                 );
                 *shipment = shipment.clone().despite_gap();
-            }
-            SendError::Restarted => {
-                shipment.receive.parcels.clear();
-                backlog.begin_again(&self.lane);
             }
             SendError::TooLarge { .. } if shipment.receive.parcels.len() > 1 => {
                 backlog.give_back(shipment);
@@ -267,6 +268,13 @@ impl Driver {
             self.lane.news.notified().await;
         }
         None
+    }
+
+    /// How often what leads there was away.
+    fn absences(&self) -> u64 {
+        let Channel { tenant, component } = &self.lane.channel;
+        let transport = self.directory.find(tenant, component);
+        transport.map_or(0, |transport| transport.absences())
     }
 
     /// Takes a shipment to where its component is now, which may be here.

@@ -32,18 +32,4 @@ server!(Redis, |redis| Redis::url(redis));
 server!(Nats, |nats| Nats::url(nats));
 server!(RabbitMq, |rabbit| RabbitMq::url(rabbit));
 server!(Postgres, |postgres| Postgres::url(postgres, "postgres"));
-
-/// One that is stopped where others are killed: this one has in memory what it acknowledges.
-impl Server for Kafka {
-    fn url(&self) -> String {
-        Self::url(self)
-    }
-
-    fn kill(&mut self) {
-        self.stop().expect("it ends");
-    }
-
-    fn restart(&mut self) {
-        Self::restart(self).expect("it starts");
-    }
-}
+server!(Kafka, |kafka| Kafka::url(kafka));

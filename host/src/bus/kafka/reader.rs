@@ -1,6 +1,7 @@
 //! Reads the topic of one component, and hands over what is in it.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, mpsc},
     thread,
     time::Duration,
@@ -12,7 +13,7 @@ use futures_util::{
 };
 use rdkafka::{
     Message as _, Offset, TopicPartitionList,
-    consumer::{Consumer as _, StreamConsumer},
+    consumer::{CommitMode, Consumer as _, StreamConsumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
@@ -22,7 +23,7 @@ use super::{
     Ear, Kafka, Keeps,
     progress::{At, Progress},
 };
-use crate::bus::{Shipment, broker::Door, intake::Intake};
+use crate::bus::{Inlet, Shipment, broker::Door, intake::Intake};
 
 /// After so long without a word, a member of a group is no longer one: what it had goes to another
 /// host with the component. It is the least that servers take.
@@ -32,7 +33,7 @@ const SESSION_MS: &str = "6000";
 const HEARTBEAT_MS: &str = "2000";
 
 /// How often a group is told how far it is.
-const COMMIT_MS: &str = "1000";
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes that are read ahead.
 const AHEAD_KIB_MAX: &str = "16384";
@@ -51,12 +52,15 @@ pub(super) struct Reader<'k> {
     kafka: &'k Kafka,
     topic: String,
     member: Member,
+    inlet: Arc<dyn Inlet>,
     intake: Intake<At>,
     progress: Progress,
+    /// What the group is to be told.
+    untold: BTreeMap<i32, i64>,
     /// Whether it was looked for messages since the last look.
     has_asked: bool,
     is_paused: bool,
-    /// Whether it was said that the cluster is away, and nothing came since.
+    /// Whether the cluster was away: nothing came since.
     is_away: bool,
 }
 
@@ -69,8 +73,10 @@ impl<'k> Reader<'k> {
                 .map_err(|error| error.to_string())?,
             kafka,
             topic,
+            inlet: Arc::clone(&door.inlet),
             intake: Intake::new(Arc::clone(&door.inlet)),
             progress: Progress::default(),
+            untold: BTreeMap::new(),
             has_asked: false,
             is_paused: false,
             is_away: false,
@@ -82,7 +88,9 @@ impl<'k> Reader<'k> {
         let consumer = Arc::clone(self.member.consumer());
         let now = Instant::now();
         let mut look = interval_at(now + LOOK, LOOK);
+        let mut tell = interval_at(now + TELL_EVERY, TELL_EVERY);
         let mut delete = interval_at(now + DELETE_EVERY, DELETE_EVERY);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         delete.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut deleting = pending().boxed();
@@ -108,6 +116,7 @@ impl<'k> Reader<'k> {
                         self.pause().map_err(|error| error.to_string())?;
                     }
                 }
+                _ = tell.tick() => self.tell(),
                 _ = delete.tick() => deleting = self.delete(),
                 () = &mut deleting => deleting = pending().boxed(),
             }
@@ -120,8 +129,10 @@ impl<'k> Reader<'k> {
             partition: message.partition(),
             offset: message.offset(),
         };
+        if self.is_away {
+            return self.rewind().map_err(|error| error.to_string());
+        }
         self.progress.began(at);
-        self.is_away = false;
         let text = std::str::from_utf8(message.payload().unwrap_or_default());
         let shipment = match text {
             Ok(text) => Shipment::of_json(text).map_err(|error| error.to_string()),
@@ -142,17 +153,41 @@ impl<'k> Reader<'k> {
 
     /// Notes for the group what it is told next.
     fn taken_in(&mut self, at: At) {
-        let Some(At { partition, offset }) = self.progress.done(at) else {
-            return;
-        };
-        let noted = self
-            .member
-            .consumer()
-            .store_offset(&self.topic, partition, offset);
-        if let Err(error) = noted {
-            // Another member reads it now.
-            tracing::debug!(topic = self.topic, partition, "{error}");
+        if let Some(At { partition, offset }) = self.progress.done(at) {
+            self.untold.insert(partition, offset);
         }
+    }
+
+    /// Tells the group how far it is, which may be less far than it was: see [`Self::rewind`].
+    fn tell(&mut self) {
+        let mut told = TopicPartitionList::new();
+        for (partition, offset) in std::mem::take(&mut self.untold) {
+            let next = Offset::Offset(offset + 1);
+            if let Err(error) = told.add_partition_offset(&self.topic, partition, next) {
+                tracing::debug!(topic = self.topic, partition, "{error}");
+            }
+        }
+        if told.count() > 0
+            && let Err(error) = self.member.consumer().commit(&told, CommitMode::Async)
+        {
+            // Another member reads it now.
+            tracing::debug!(topic = self.topic, "{error}");
+        }
+    }
+
+    /// Reads everything again that is there. A cluster that was away and has forgotten the last of what
+    /// it had gives the same offsets to other messages: where this member was is no place any more.
+    fn rewind(&mut self) -> Result<(), KafkaError> {
+        let consumer = self.member.consumer();
+        for element in consumer.assignment()?.elements() {
+            let (topic, partition) = (element.topic(), element.partition());
+            consumer.seek(topic, partition, Offset::Beginning, Duration::ZERO)?;
+        }
+        self.intake = Intake::new(Arc::clone(&self.inlet));
+        self.progress = Progress::default();
+        self.untold.clear();
+        self.is_away = false;
+        Ok(())
     }
 
     /// Goes on after what passes by itself.
@@ -236,9 +271,7 @@ impl Member {
             .set("group.instance.id", name)
             .set("session.timeout.ms", SESSION_MS)
             .set("heartbeat.interval.ms", HEARTBEAT_MS)
-            .set("enable.auto.offset.store", "false")
-            .set("enable.auto.commit", "true")
-            .set("auto.commit.interval.ms", COMMIT_MS)
+            .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("queued.max.messages.kbytes", AHEAD_KIB_MAX)
             .create_with_context(kafka.ear.clone())?;

@@ -1,6 +1,6 @@
 //! Which servers, and the connection to them.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use async_nats::{
     Client, ConnectOptions, ServerAddr,
@@ -54,6 +54,12 @@ impl Server {
     /// What it is called: shows no password.
     pub(in crate::bus) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How often the connection was made.
+    pub(in crate::bus) fn connects(&self) -> u64 {
+        let client = self.client.get();
+        client.map_or(0, |client| client.statistics().connects.load(Relaxed))
     }
 
     /// The connection, which comes back by itself when it is lost.

@@ -186,16 +186,19 @@ impl Lane {
             && (state.noted_at.elapsed() >= after || state.arrived_since >= UNNOTED_MAX)
     }
 
-    /// What carried it was started anew: what it may have forgotten waits again.
-    fn forgotten(&self) -> Position {
+    /// What carried it was started anew: what it may have forgotten waits again, after this.
+    fn forgotten(&self) -> Option<Position> {
         let mut state = self.state();
+        if state.settling.is_empty() {
+            return None;
+        }
         let again: u64 = state.settling.drain(..).map(|(.., parcels)| parcels).sum();
         state.waiting += again;
         state.relayed = state.relayed.saturating_sub(again);
         state.through = state.settled;
         state.at_hand.clear();
         state.is_behind = true;
-        state.settled
+        Some(state.settled)
     }
 
     /// From where up to where it does not know it.
@@ -287,10 +290,12 @@ impl Backlog {
             .for_each(|parcel| self.parcels.push_front(parcel));
     }
 
-    /// Begins again with what the other end may have forgotten.
+    /// Begins again with what may have been forgotten on its way.
     pub(super) fn begin_again(&mut self, lane: &Lane) {
-        self.parcels.clear();
-        self.last = lane.forgotten().0;
+        if let Some(settled) = lane.forgotten() {
+            self.parcels.clear();
+            self.last = settled.0;
+        }
     }
 
     /// After which record the store is to be read, and how many from there on, if the lane is

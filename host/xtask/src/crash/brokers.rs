@@ -75,8 +75,10 @@ impl Between {
                 rabbit.kill()?;
                 rabbit.restart()?;
             }
-            // It keeps in memory what it acknowledges, and writes it down when it is asked to end.
-            Self::Kafka(kafka) => kafka.restart()?,
+            Self::Kafka(kafka) => {
+                kafka.kill()?;
+                kafka.restart()?;
+            }
         }
         Ok(true)
     }
