@@ -196,6 +196,14 @@ const GROUPS: &[Group] = &[
         measure: remote::amqp,
     },
     Group {
+        rows: &[at_most("remote_kafka_p50", 2.0, "ms")],
+        measure: remote::kafka,
+    },
+    Group {
+        rows: &[at_least("flow_http", 20_000.0, "/s")],
+        measure: remote::flow_http,
+    },
+    Group {
         rows: &[at_least("flow_nats", 20_000.0, "/s")],
         measure: remote::flow_nats,
     },
@@ -206,6 +214,10 @@ const GROUPS: &[Group] = &[
     Group {
         rows: &[at_least("flow_redis_streams", 20_000.0, "/s")],
         measure: remote::flow_redis_streams,
+    },
+    Group {
+        rows: &[at_least("flow_kafka", 10_000.0, "/s")],
+        measure: remote::flow_kafka,
     },
     Group {
         rows: &[at_least("broker_down_ratio", 0.95, "times")],

@@ -24,7 +24,7 @@ use xcomponent_host::{
     driver::RecordFilter,
 };
 use xcomponent_pack::{Metadata, blank, pack};
-use xcomponent_servers::{Nats, RabbitMq, Redis, free_port};
+use xcomponent_servers::{Kafka, Nats, RabbitMq, Redis, free_port};
 
 use crate::{
     ROUNDS, components, durable,
@@ -90,6 +90,7 @@ enum Way {
     RedisStreams,
     Nats,
     Amqp,
+    Kafka,
 }
 
 /// `remote_redis_p50`
@@ -110,6 +111,21 @@ pub(crate) fn nats() -> anyhow::Result<Vec<Rounds>> {
 /// `remote_amqp_p50`
 pub(crate) fn amqp() -> anyhow::Result<Vec<Rounds>> {
     latency(Way::Amqp)
+}
+
+/// `remote_kafka_p50`
+pub(crate) fn kafka() -> anyhow::Result<Vec<Rounds>> {
+    latency(Way::Kafka)
+}
+
+/// `flow_http`
+pub(crate) fn flow_http() -> anyhow::Result<Vec<Rounds>> {
+    flow(Way::Http)
+}
+
+/// `flow_kafka`
+pub(crate) fn flow_kafka() -> anyhow::Result<Vec<Rounds>> {
+    flow(Way::Kafka)
 }
 
 /// `flow_nats`
@@ -251,6 +267,7 @@ enum Between {
     Redis(Redis, &'static str),
     Nats(Nats),
     RabbitMq(RabbitMq),
+    Kafka(Kafka),
 }
 
 impl Between {
@@ -261,6 +278,10 @@ impl Between {
             Way::RedisStreams => Self::Redis(Redis::start()?, "redis+streams:"),
             Way::Nats => Self::Nats(Nats::start()?),
             Way::Amqp => Self::RabbitMq(RabbitMq::start()?),
+            Way::Kafka => {
+                Kafka::install()?;
+                Self::Kafka(Kafka::start()?)
+            }
         })
     }
 
@@ -271,6 +292,7 @@ impl Between {
             Self::Redis(redis, scheme) => redis.url().replacen("redis:", scheme, 1),
             Self::Nats(nats) => nats.url(),
             Self::RabbitMq(rabbit) => rabbit.url(),
+            Self::Kafka(kafka) => kafka.url(),
         }
     }
 }

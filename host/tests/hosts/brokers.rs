@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::timeout;
 use xcomponent_host::app::Config;
 use xcomponent_servers::{Kafka, Nats, RabbitMq, Redis};
 
 use crate::{
     fleet::{BANK, Listening, SHOP, durable, first_of, reserve},
-    host::config,
+    host::{PATIENCE, config},
     server::Server,
 };
 
@@ -118,6 +119,38 @@ async fn what_waits_for_a_host_arrives_once_and_in_order(server: &mut dyn Server
     assert_eq!(amounts, (0..30).collect::<Vec<_>>());
 }
 
+/// Nothing follows what the broker had just acknowledged when it was killed.
+async fn what_was_acknowledged_last_arrives(server: &mut dyn Server) {
+    let folder = TempDir::new().expect("a folder");
+    let config = durable(through(server), folder.path());
+    let bank = Listening::start(config.clone(), reserve().await, BANK).await;
+    let account = json!({ "owner": "Ada" });
+    let account = bank.host.create("Bank", "Account", &account).await;
+    bank.end().await;
+    let shop = Listening::start(through(server), reserve().await, SHOP).await;
+    let order = shop.host.create("Shop", "Order", &customer("1")).await;
+    shop.host.send(&order, "PAY", &json!({})).await;
+    let acknowledged = async {
+        while shop
+            .host
+            .host
+            .handle()
+            .lanes()
+            .iter()
+            .all(|lane| lane.relayed == 0)
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, acknowledged)
+        .await
+        .expect("the broker has it");
+    server.kill();
+    server.restart();
+    let bank = Listening::start(config, reserve().await, BANK).await;
+    bank.host.until_records(&account, 2).await;
+}
+
 async fn amounts(bank: &Listening, account: &str) -> Vec<u64> {
     let history = bank.host.history(account).await;
     let charges = history.iter().skip(1);
@@ -149,6 +182,7 @@ macro_rules! all_conform {
                 an_order_here_is_paid_there,
                 what_waits_for_the_broker_arrives_once_and_in_order,
                 what_waits_for_a_host_arrives_once_and_in_order,
+                what_was_acknowledged_last_arrives,
             );
         )*
     };
