@@ -1,6 +1,6 @@
 //! NATS with JetStream, as Debian packages it or as it stands on the `PATH`.
 
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 
 use anyhow::Result;
 use rustix::process::Signal;
@@ -16,11 +16,7 @@ const PACKAGE: Package = Package {
 };
 
 /// A running server with JetStream on its disk.
-pub struct Nats {
-    program: Program,
-    /// The certificate and its key, if it speaks encrypted.
-    files: Option<[PathBuf; 2]>,
-}
+pub struct Nats(Program);
 
 impl Nats {
     /// Installs it, if it is missing and this process is root's.
@@ -38,7 +34,7 @@ impl Nats {
     ///
     /// If there is no NATS on this machine, or it does not start.
     pub fn start() -> Result<Self> {
-        Self::begin(Self::new()?)
+        Self::begin(None)
     }
 
     /// Starts one that lets in only who speaks encrypted and knows the password, which is in its URL.
@@ -47,27 +43,20 @@ impl Nats {
     ///
     /// As [`Self::start`].
     pub fn start_encrypted(certificate: &Certificate) -> Result<Self> {
-        let mut server = Self::new()?;
-        server.files = Some(certificate.write(server.program.path())?);
-        Self::begin(server)
+        Self::begin(Some(certificate))
     }
 
-    fn new() -> Result<Self> {
-        Ok(Self {
-            program: Program::new("nats", free_port()?)?,
-            files: None,
-        })
-    }
-
-    fn begin(mut server: Self) -> Result<Self> {
+    fn begin(certificate: Option<&Certificate>) -> Result<Self> {
+        let program = Program::new("nats", free_port()?)?;
+        let mut server = Self(program.proving(certificate)?);
         server.restart()?;
         Ok(server)
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
-        let port = self.program.port;
-        match self.files {
+        let port = self.0.port;
+        match self.0.proof {
             None => format!("nats://127.0.0.1:{port}"),
             Some(_) => format!("tls://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}"),
         }
@@ -79,9 +68,9 @@ impl Nats {
     ///
     /// If it does not start.
     pub fn restart(&mut self) -> Result<()> {
-        self.program.end(Signal::TERM)?;
+        self.0.end(Signal::TERM)?;
         let mut command = self.command()?;
-        self.program.start(&mut command)
+        self.0.start(&mut command)
     }
 
     /// Kills it as the kernel would.
@@ -90,19 +79,19 @@ impl Nats {
     ///
     /// If it does not end.
     pub fn kill(&mut self) -> Result<()> {
-        self.program.end(Signal::KILL)
+        self.0.end(Signal::KILL)
     }
 
     fn command(&self) -> Result<Command> {
         let mut command = User::command(None, &PACKAGE.find()?, "KILL");
-        let port = self.program.port.to_string();
+        let port = self.0.port.to_string();
         command.args(["--addr", "127.0.0.1", "--port", &port, "--jetstream"]);
-        if let Some([certificate, key]) = &self.files {
+        if let Some([certificate, key]) = &self.0.proof {
             command.args(["--tls", "--user", USER, "--pass", PASSWORD]);
             command.arg("--tlscert").arg(certificate);
             command.arg("--tlskey").arg(key);
         }
-        command.arg("--store_dir").arg(self.program.path());
+        command.arg("--store_dir").arg(self.0.path());
         Ok(command)
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fs,
     fs::File,
     net::{Ipv4Addr, SocketAddr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
-use crate::wait_for;
+use crate::{Certificate, wait_for};
 
 /// How long a server may take to begin, after a crash too.
 const START: Duration = Duration::from_secs(90);
@@ -30,6 +30,8 @@ pub(crate) struct Program {
     process: Option<Child>,
     pub(crate) folder: TempDir,
     pub(crate) port: u16,
+    /// Its certificate and the key of that, if it speaks encrypted.
+    pub(crate) proof: Option<[PathBuf; 2]>,
 }
 
 impl Program {
@@ -44,7 +46,15 @@ impl Program {
             process: None,
             folder,
             port,
+            proof: None,
         })
+    }
+
+    /// Gives it a certificate, if there is one.
+    pub(crate) fn proving(mut self, certificate: Option<&Certificate>) -> Result<Self> {
+        let written = certificate.map(|certificate| certificate.write(self.path()));
+        self.proof = written.transpose()?;
+        Ok(self)
     }
 
     /// Starts it, and waits until it lets somebody in.

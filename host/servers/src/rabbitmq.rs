@@ -23,8 +23,6 @@ pub struct RabbitMq {
     program: Program,
     /// Ports of the port mapper and of the node's peers.
     ports: [u16; 2],
-    /// The certificate and its key, if it speaks encrypted.
-    files: Option<[PathBuf; 2]>,
 }
 
 impl RabbitMq {
@@ -43,7 +41,7 @@ impl RabbitMq {
     ///
     /// If there is no RabbitMQ on this machine, or it does not start.
     pub fn start() -> Result<Self> {
-        Self::begin(Self::new()?)
+        Self::begin(None)
     }
 
     /// Starts one that lets in only who speaks encrypted and knows the password, which is in its URL.
@@ -52,20 +50,14 @@ impl RabbitMq {
     ///
     /// As [`Self::start`].
     pub fn start_encrypted(certificate: &Certificate) -> Result<Self> {
-        let mut server = Self::new()?;
-        server.files = Some(certificate.write(server.program.path())?);
-        Self::begin(server)
+        Self::begin(Some(certificate))
     }
 
-    fn new() -> Result<Self> {
-        Ok(Self {
-            program: Program::new("rabbitmq", free_port()?)?,
+    fn begin(certificate: Option<&Certificate>) -> Result<Self> {
+        let mut server = Self {
+            program: Program::new("rabbitmq", free_port()?)?.proving(certificate)?,
             ports: [free_port()?, free_port()?],
-            files: None,
-        })
-    }
-
-    fn begin(mut server: Self) -> Result<Self> {
+        };
         server.restart()?;
         Ok(server)
     }
@@ -73,7 +65,7 @@ impl RabbitMq {
     /// Its URL.
     pub fn url(&self) -> String {
         let port = self.program.port;
-        match self.files {
+        match self.program.proof {
             None => format!("amqp://guest:guest@127.0.0.1:{port}"),
             Some(_) => format!("amqps://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}"),
         }
@@ -122,7 +114,7 @@ impl RabbitMq {
     /// Writes where it listens and whom it lets in.
     fn settings(&self) -> Result<PathBuf> {
         let port = self.program.port;
-        let settings = match &self.files {
+        let settings = match &self.program.proof {
             None => format!("listeners.tcp.1 = 127.0.0.1:{port}\n"),
             Some([certificate, key]) => format!(
                 "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{port}\n\

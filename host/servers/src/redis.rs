@@ -3,7 +3,6 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpStream},
-    path::PathBuf,
     process::Command,
     time::Duration,
 };
@@ -25,11 +24,7 @@ const PACKAGE: Package = Package {
 };
 
 /// A running server that writes every change to its file before it answers.
-pub struct Redis {
-    program: Program,
-    /// The certificate and its key, if it speaks encrypted.
-    files: Option<[PathBuf; 2]>,
-}
+pub struct Redis(Program);
 
 impl Redis {
     /// Installs it, if it is missing and this process is root's.
@@ -47,7 +42,7 @@ impl Redis {
     ///
     /// If there is no Redis on this machine, or it does not start.
     pub fn start() -> Result<Self> {
-        Self::begin(Self::new()?)
+        Self::begin(None)
     }
 
     /// Starts one that lets in only who speaks encrypted and knows the password, which is in its URL.
@@ -56,27 +51,20 @@ impl Redis {
     ///
     /// As [`Self::start`].
     pub fn start_encrypted(certificate: &Certificate) -> Result<Self> {
-        let mut server = Self::new()?;
-        server.files = Some(certificate.write(server.program.path())?);
-        Self::begin(server)
+        Self::begin(Some(certificate))
     }
 
-    fn new() -> Result<Self> {
-        Ok(Self {
-            program: Program::new("redis", free_port()?)?,
-            files: None,
-        })
-    }
-
-    fn begin(mut server: Self) -> Result<Self> {
+    fn begin(certificate: Option<&Certificate>) -> Result<Self> {
+        let program = Program::new("redis", free_port()?)?;
+        let mut server = Self(program.proving(certificate)?);
         server.restart()?;
         Ok(server)
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
-        let port = self.program.port;
-        match self.files {
+        let port = self.0.port;
+        match self.0.proof {
             None => format!("redis://127.0.0.1:{port}"),
             Some(_) => format!("rediss://{USER}:{PASSWORD_IN_URL}@127.0.0.1:{port}"),
         }
@@ -88,10 +76,10 @@ impl Redis {
     ///
     /// If it does not start.
     pub fn restart(&mut self) -> Result<()> {
-        self.program.end(Signal::TERM)?;
+        self.0.end(Signal::TERM)?;
         let mut command = self.command()?;
-        self.program.start(&mut command)?;
-        match self.files {
+        self.0.start(&mut command)?;
+        match self.0.proof {
             None => wait_for("Redis reading its file", LOAD_MAX, || self.is_loaded()),
             // Who is let in asks again until it has.
             Some(_) => Ok(()),
@@ -100,7 +88,7 @@ impl Redis {
 
     /// Whether it has read what it had: before, it answers that it has not.
     fn is_loaded(&self) -> Result<Option<()>> {
-        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.program.port))?;
+        let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, self.0.port))?;
         connection.write_all(b"PING\r\n")?;
         let mut answer = String::new();
         BufReader::new(connection).read_line(&mut answer)?;
@@ -113,14 +101,14 @@ impl Redis {
     ///
     /// If it does not end.
     pub fn kill(&mut self) -> Result<()> {
-        self.program.end(Signal::KILL)
+        self.0.end(Signal::KILL)
     }
 
     fn command(&self) -> Result<Command> {
         let mut command = User::command(None, &PACKAGE.find()?, "KILL");
-        let port = self.program.port.to_string();
+        let port = self.0.port.to_string();
         command.args(["--bind", "127.0.0.1", "--save", ""]);
-        match &self.files {
+        match &self.0.proof {
             None => {
                 command.args(["--port", &port]);
             }
@@ -134,7 +122,7 @@ impl Redis {
             }
         }
         command.args(["--appendonly", "yes", "--appendfsync", "always"]);
-        command.arg("--dir").arg(self.program.path());
+        command.arg("--dir").arg(self.0.path());
         Ok(command)
     }
 }
