@@ -20,6 +20,7 @@
 //! nobody has taken in for as long as that takes; what is taken in is deleted by and by.
 
 mod address;
+mod past;
 mod progress;
 mod reader;
 

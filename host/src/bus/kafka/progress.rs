@@ -43,6 +43,14 @@ impl Progress {
         is_news.then_some(At { offset: done, ..at })
     }
 
+    /// What was read last of each partition.
+    pub(super) fn read(&self) -> BTreeMap<i32, i64> {
+        let partitions = self.0.iter();
+        partitions
+            .map(|(partition, state)| (*partition, state.last))
+            .collect()
+    }
+
     /// Up to where each partition is taken in, as far as that changed since this was asked.
     pub(super) fn take_done(&mut self) -> Vec<At> {
         let done = self.0.iter_mut().filter_map(|(partition, state)| {

@@ -20,7 +20,8 @@ use rdkafka::{
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::{
-    Ear, Kafka, Keeps,
+    Ear, Kafka, Keeps, SETTLES_AFTER,
+    past::Past,
     progress::{At, Progress},
 };
 use crate::bus::{Inlet, Shipment, broker::Door, intake::Intake};
@@ -55,6 +56,7 @@ pub(super) struct Reader<'k> {
     inlet: Arc<dyn Inlet>,
     intake: Intake<At>,
     progress: Progress,
+    past: Past,
     /// What the group is to be told.
     untold: BTreeMap<i32, i64>,
     /// Whether it was looked for messages since the last look.
@@ -76,6 +78,7 @@ impl<'k> Reader<'k> {
             inlet: Arc::clone(&door.inlet),
             intake: Intake::new(Arc::clone(&door.inlet)),
             progress: Progress::default(),
+            past: Past::new(SETTLES_AFTER),
             untold: BTreeMap::new(),
             has_asked: false,
             is_paused: false,
@@ -158,8 +161,10 @@ impl<'k> Reader<'k> {
         }
     }
 
-    /// Tells the group how far it is, which may be less far than it was: see [`Self::rewind`].
+    /// Notes how far it is, and tells the group: it may be less far than it was, see [`Self::rewind`].
     fn tell(&mut self) {
+        self.past
+            .mark(Instant::now().into_std(), self.progress.read());
         let mut told = TopicPartitionList::new();
         for (partition, offset) in std::mem::take(&mut self.untold) {
             let next = Offset::Offset(offset + 1);
@@ -175,16 +180,20 @@ impl<'k> Reader<'k> {
         }
     }
 
-    /// Reads everything again that is there. A cluster that was away and has forgotten the last of what
-    /// it had gives the same offsets to other messages: where this member was is no place any more.
+    /// Goes back to where it was before [`SETTLES_AFTER`]. A cluster that was away and has forgotten the
+    /// last of what it had gives the same offsets to other messages: what is there now is read again, and
+    /// known again as far as it is the same.
     fn rewind(&mut self) -> Result<(), KafkaError> {
         let consumer = self.member.consumer();
         for element in consumer.assignment()?.elements() {
             let (topic, partition) = (element.topic(), element.partition());
-            consumer.seek(topic, partition, Offset::Beginning, Duration::ZERO)?;
+            let read = self.past.place(partition, Instant::now().into_std());
+            let from = read.map_or(Offset::Beginning, |read| Offset::Offset(read + 1));
+            consumer.seek(topic, partition, from, Duration::ZERO)?;
         }
         self.intake = Intake::new(Arc::clone(&self.inlet));
         self.progress = Progress::default();
+        self.past = Past::new(SETTLES_AFTER);
         self.untold.clear();
         self.is_away = false;
         Ok(())
