@@ -43,6 +43,9 @@ const DELIVERY_BYTES: usize = 512;
 /// Records that have arrived and are not noted in the store, at most, while there are more.
 const UNNOTED_MAX: u64 = 4_096;
 
+/// What arrives within so long is settled together.
+const SETTLES_TOGETHER: Duration = Duration::from_millis(100);
+
 /// One lane.
 pub(super) struct Lane {
     pub(super) channel: Channel,
@@ -62,8 +65,8 @@ struct State {
     noted: Position,
     noted_at: Instant,
     arrived_since: u64,
-    /// What has arrived and what carried it may still forget: when, up to where, how many.
-    settling: VecDeque<(Instant, Position, u64)>,
+    /// What has arrived and what carried it may still forget.
+    settling: VecDeque<Settling>,
     /// Up to here it does not.
     settled: Position,
     waiting: u64,
@@ -73,6 +76,26 @@ struct State {
     relayed: u64,
     failures: u64,
     problem: Option<Arc<str>>,
+}
+
+/// Parcels that arrived within [`SETTLES_TOGETHER`], so that there are few of these.
+struct Settling {
+    /// When the first arrived.
+    began: Instant,
+    through: Position,
+    parcels: u64,
+}
+
+impl Settling {
+    fn add(&mut self, more: &Self) {
+        self.through = more.through;
+        self.parcels += more.parcels;
+    }
+
+    /// Whether the last of them is there for so long.
+    fn is_over(&self, settles_after: Duration) -> bool {
+        settles_after.is_zero() || self.began.elapsed() >= settles_after + SETTLES_TOGETHER
+    }
 }
 
 /// How a lane is.
@@ -148,7 +171,15 @@ impl Lane {
         if let Some(took) = took {
             state.latency.count(took);
         }
-        state.settling.push_back((Instant::now(), through, parcels));
+        let settling = Settling {
+            began: Instant::now(),
+            through,
+            parcels,
+        };
+        match state.settling.back_mut() {
+            Some(last) if last.began.elapsed() < SETTLES_TOGETHER => last.add(&settling),
+            _ => state.settling.push_back(settling),
+        }
         state.arrived_since += parcels;
         state.relayed += parcels;
         state.waiting = state.waiting.saturating_sub(parcels);
@@ -176,11 +207,11 @@ impl Lane {
     /// Whether it is time that the store knows what has arrived and is not forgotten any more.
     pub(super) fn is_due(&self, after: Duration, settles_after: Duration) -> bool {
         let mut state = self.state();
-        while let Some((_, through, _)) = state
+        while let Some(settled) = state
             .settling
-            .pop_front_if(|(at, ..)| at.elapsed() >= settles_after)
+            .pop_front_if(|settling| settling.is_over(settles_after))
         {
-            state.settled = through;
+            state.settled = settled.through;
         }
         state.noted != state.settled
             && (state.noted_at.elapsed() >= after || state.arrived_since >= UNNOTED_MAX)
@@ -192,7 +223,8 @@ impl Lane {
         if state.settling.is_empty() {
             return None;
         }
-        let again: u64 = state.settling.drain(..).map(|(.., parcels)| parcels).sum();
+        let settling = state.settling.drain(..);
+        let again: u64 = settling.map(|settling| settling.parcels).sum();
         state.waiting += again;
         state.relayed = state.relayed.saturating_sub(again);
         state.through = state.settled;
