@@ -240,7 +240,7 @@ impl Transport for Nats {
     }
 
     fn absences(&self) -> u64 {
-        self.server.connects()
+        self.server.reconnects()
     }
 
     fn send<'a>(&'a self, shipment: &'a Shipment) -> BoxFuture<'a, Result<u64, SendError>> {

@@ -56,10 +56,11 @@ impl Server {
         &self.name
     }
 
-    /// How often the connection was made.
-    pub(in crate::bus) fn connects(&self) -> u64 {
+    /// How often the connection was lost and made again.
+    pub(in crate::bus) fn reconnects(&self) -> u64 {
         let client = self.client.get();
-        client.map_or(0, |client| client.statistics().connects.load(Relaxed))
+        let connects = client.map_or(0, |client| client.statistics().connects.load(Relaxed));
+        connects.saturating_sub(1)
     }
 
     /// The connection, which comes back by itself when it is lost.
