@@ -121,7 +121,7 @@ impl Crash {
             check(Store::Postgres, None, 6),
         ];
         for over in Over::value_variants() {
-            checks.push(check(Store::Sqlite, Some(*over), 4));
+            checks.push(check(Store::Sqlite, Some(*over), 5));
         }
         checks.push(Self {
             standby: true,
