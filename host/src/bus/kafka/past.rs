@@ -1,5 +1,5 @@
-//! Where each partition was read a while ago: what was there then, a cluster that is started anew still
-//! has.
+//! Up to where each partition was taken in a while ago: what was there then, a cluster that is started
+//! anew still has.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -22,15 +22,15 @@ impl Past {
         }
     }
 
-    /// Each partition is read up to its offset now.
-    pub(super) fn mark(&mut self, now: Instant, read: BTreeMap<i32, i64>) {
-        self.marks.push_back((now, read));
+    /// Each partition is taken in up to its offset now.
+    pub(super) fn mark(&mut self, now: Instant, through: BTreeMap<i32, i64>) {
+        self.marks.push_back((now, through));
         while self.marks.get(1).is_some_and(|mark| self.is_old(mark, now)) {
             self.marks.pop_front();
         }
     }
 
-    /// Up to where a partition was read then, if this is known.
+    /// Up to where a partition was taken in then, if this is known.
     pub(super) fn place(&self, partition: i32, now: Instant) -> Option<i64> {
         let mark = self.marks.front().filter(|mark| self.is_old(mark, now))?;
         mark.1.get(&partition).copied()
@@ -48,7 +48,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn what_was_read_lately_does_not_count() {
+    fn what_was_taken_in_lately_does_not_count() {
         let began = Instant::now();
         let mut past = Past::new(SECOND * 30);
         for second in 0..100_u32 {

@@ -18,8 +18,15 @@ struct Partition {
     under_way: BTreeSet<i64>,
     /// What was read last.
     last: i64,
-    /// Everything up to here is taken in.
+    /// What was told last of how far it is, until it is deleted.
     done: Option<i64>,
+}
+
+impl Partition {
+    /// Everything up to here is taken in.
+    fn through(&self) -> i64 {
+        self.under_way.first().map_or(self.last, |first| first - 1)
+    }
 }
 
 impl Progress {
@@ -34,20 +41,17 @@ impl Progress {
     pub(super) fn done(&mut self, at: At) -> Option<At> {
         let partition = self.0.get_mut(&at.partition)?;
         partition.under_way.remove(&at.offset);
-        let done = match partition.under_way.first() {
-            Some(first) => first - 1,
-            None => partition.last,
-        };
+        let done = partition.through();
         let is_news = done >= at.offset && partition.done != Some(done);
         partition.done = Some(done);
         is_news.then_some(At { offset: done, ..at })
     }
 
-    /// What was read last of each partition.
-    pub(super) fn read(&self) -> BTreeMap<i32, i64> {
+    /// Up to where each partition is taken in.
+    pub(super) fn through(&self) -> BTreeMap<i32, i64> {
         let partitions = self.0.iter();
         partitions
-            .map(|(partition, state)| (*partition, state.last))
+            .map(|(partition, state)| (*partition, state.through()))
             .collect()
     }
 
@@ -90,6 +94,16 @@ mod tests {
         assert_eq!(progress.done(at(5)), Some(at(6)));
         assert_eq!(progress.done(at(8)), None);
         assert_eq!(progress.done(at(7)), Some(at(8)));
+    }
+
+    #[test]
+    fn what_is_read_and_not_taken_in_does_not_count() {
+        let mut progress = reading(5..9);
+        assert_eq!(progress.through()[&0], 4);
+        progress.done(at(7));
+        assert_eq!(progress.through()[&0], 4);
+        progress.done(at(5));
+        assert_eq!(progress.through()[&0], 5);
     }
 
     #[test]

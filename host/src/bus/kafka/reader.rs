@@ -164,7 +164,7 @@ impl<'k> Reader<'k> {
     /// Notes how far it is, and tells the group: it may be less far than it was, see [`Self::rewind`].
     fn tell(&mut self) {
         self.past
-            .mark(Instant::now().into_std(), self.progress.read());
+            .mark(Instant::now().into_std(), self.progress.through());
         let mut told = TopicPartitionList::new();
         for (partition, offset) in std::mem::take(&mut self.untold) {
             let next = Offset::Offset(offset + 1);
@@ -187,8 +187,8 @@ impl<'k> Reader<'k> {
         let consumer = self.member.consumer();
         for element in consumer.assignment()?.elements() {
             let (topic, partition) = (element.topic(), element.partition());
-            let read = self.past.place(partition, Instant::now().into_std());
-            let from = read.map_or(Offset::Beginning, |read| Offset::Offset(read + 1));
+            let through = self.past.place(partition, Instant::now().into_std());
+            let from = through.map_or(Offset::Beginning, |through| Offset::Offset(through + 1));
             consumer.seek(topic, partition, from, Duration::ZERO)?;
         }
         self.intake = Intake::new(Arc::clone(&self.inlet));
