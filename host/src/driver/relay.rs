@@ -192,8 +192,9 @@ impl Driver {
         let mut backlog = Backlog::of(&self.lane);
         let mut absences = self.absences();
         loop {
-            let absences_now = self.absences();
-            if std::mem::replace(&mut absences, absences_now) != absences_now {
+            let now = self.absences();
+            if now != absences {
+                absences = now;
                 backlog.begin_again(&self.lane);
             }
             let mut next = self.next(&mut backlog).await;

@@ -87,11 +87,6 @@ struct Settling {
 }
 
 impl Settling {
-    fn add(&mut self, more: &Self) {
-        self.through = more.through;
-        self.parcels += more.parcels;
-    }
-
     /// Whether the last of them is there for so long.
     fn is_over(&self, settles_after: Duration) -> bool {
         settles_after.is_zero() || self.began.elapsed() >= settles_after + SETTLES_TOGETHER
@@ -171,14 +166,16 @@ impl Lane {
         if let Some(took) = took {
             state.latency.count(took);
         }
-        let settling = Settling {
-            began: Instant::now(),
-            through,
-            parcels,
-        };
         match state.settling.back_mut() {
-            Some(last) if last.began.elapsed() < SETTLES_TOGETHER => last.add(&settling),
-            _ => state.settling.push_back(settling),
+            Some(last) if last.began.elapsed() < SETTLES_TOGETHER => {
+                last.through = through;
+                last.parcels += parcels;
+            }
+            _ => state.settling.push_back(Settling {
+                began: Instant::now(),
+                through,
+                parcels,
+            }),
         }
         state.arrived_since += parcels;
         state.relayed += parcels;
