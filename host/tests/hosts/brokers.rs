@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::time::timeout;
 use xcomponent_host::app::Config;
 use xcomponent_servers::{Kafka, Nats, RabbitMq, Redis};
 
 use crate::{
-    fleet::{BANK, Listening, SHOP, durable, first_of, reserve},
-    host::{PATIENCE, config},
+    fleet::{BANK, Listening, SHOP, customer, durable, first_of, reserve},
+    host::config,
+    numbers::until,
     server::Server,
 };
 
@@ -40,10 +40,6 @@ fn through(server: &dyn Server) -> Config {
     let mut config = config();
     config.links.broker = Some(server.url());
     config
-}
-
-fn customer(order: &str) -> Value {
-    json!({ "owner": "Ada", "order": order, "amount": 5 })
 }
 
 async fn an_order_here_is_paid_there(server: &mut dyn Server) {
@@ -130,21 +126,8 @@ async fn what_was_acknowledged_last_arrives(server: &mut dyn Server) {
     let shop = Listening::start(through(server), reserve().await, SHOP).await;
     let order = shop.host.create("Shop", "Order", &customer("1")).await;
     shop.host.send(&order, "PAY", &json!({})).await;
-    let acknowledged = async {
-        while shop
-            .host
-            .host
-            .handle()
-            .lanes()
-            .iter()
-            .all(|lane| lane.relayed == 0)
-        {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, acknowledged)
-        .await
-        .expect("the broker has it");
+    let relayed = "xcomponent_relayed_total{component=\"Bank\"}";
+    until(&shop.host, relayed, |relayed| relayed > 0.0).await;
     server.kill();
     server.restart();
     let bank = Listening::start(config, reserve().await, BANK).await;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use axum::http::StatusCode;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use xcomponent_core::id::{ComponentName, TenantId};
 use xcomponent_host::{
@@ -53,6 +54,11 @@ stateMachines:
   - {from: Open, to: Charged, event: CHARGE}
   - {from: Charged, to: Charged, event: CHARGE}
 ";
+
+/// What an order of a customer begins with.
+pub(crate) fn customer(order: &str) -> Value {
+    json!({ "owner": "Ada", "order": order, "amount": 5 })
+}
 
 /// A host that listens.
 pub(crate) struct Listening {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Numbers by name and labels, as they are written.
-type Numbers = BTreeMap<String, f64>;
+pub(crate) type Numbers = BTreeMap<String, f64>;
 
 /// Reads the exposition line by line, and the kinds of its families by their names.
 async fn read(host: &TestHost) -> (Numbers, BTreeMap<String, String>) {
@@ -38,7 +38,7 @@ async fn read(host: &TestHost) -> (Numbers, BTreeMap<String, String>) {
 }
 
 /// Waits until a number is so.
-async fn until(host: &TestHost, name: &str, is_so: impl Fn(f64) -> bool) -> Numbers {
+pub(crate) async fn until(host: &TestHost, name: &str, is_so: impl Fn(f64) -> bool) -> Numbers {
     let seen = async {
         loop {
             let (numbers, _) = read(host).await;

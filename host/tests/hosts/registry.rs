@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::json;
 use xcomponent_core::id::{ComponentName, TenantId, Version};
 use xcomponent_host::{
     app::{Config, Host, RegistryConfig},
@@ -17,7 +17,7 @@ use xcomponent_host::{
 use xcomponent_servers::{Durability, Nats, Postgres, Redis};
 
 use crate::{
-    fleet::{BANK, Listening, SHOP, durable, first_of, reserve, url},
+    fleet::{BANK, Listening, SHOP, customer, durable, first_of, reserve, url},
     host::{PATIENCE, TestHost, config, packed},
     server::Server,
 };
@@ -40,10 +40,6 @@ async fn start(server: &impl Server, yaml: &str) -> Listening {
     let listener = reserve().await;
     let config = registered(server, &url(&listener));
     Listening::start(config, listener, yaml).await
-}
-
-fn customer(order: &str) -> Value {
-    json!({ "owner": "Ada", "order": order, "amount": 5 })
 }
 
 /// A host of which only the announcement is there, and nobody renews it.

@@ -1,9 +1,6 @@
 //! Servers between hosts that speak encrypted only, and ask for a name and a password.
 
-use std::sync::Arc;
-
 use serde_json::json;
-use tokio::time::timeout;
 use xcomponent_host::{
     app::{Config, RegistryConfig},
     authorities::Authorities,
@@ -12,8 +9,9 @@ use xcomponent_host::{
 use xcomponent_servers::{Authority, Certificate, Nats, RabbitMq, Redis};
 
 use crate::{
-    fleet::{BANK, Listening, SHOP, first_of, reserve, url},
+    fleet::{BANK, Listening, SHOP, customer, first_of, reserve, url},
     host::{PATIENCE, config},
+    numbers::until,
 };
 
 /// Who vouches for a server, and what shows that.
@@ -34,13 +32,11 @@ fn trusting(authorities: &Authorities) -> Config {
 /// An order at one host is paid by the other.
 async fn an_order_is_paid(configs: impl Fn(&str) -> Config) {
     let listeners = [reserve().await, reserve().await];
-    let configs = [0, 1].map(|n| configs(&url(&listeners[n])));
-    let [shop, bank] = configs;
+    let [shop, bank] = [0, 1].map(|n| configs(&url(&listeners[n])));
     let [at_shop, at_bank] = listeners;
     let shop = Listening::start(shop, at_shop, SHOP).await;
     let bank = Listening::start(bank, at_bank, BANK).await;
-    let customer = json!({ "owner": "Ada", "order": "1", "amount": 5 });
-    let order = shop.host.create("Shop", "Order", &customer).await;
+    let order = shop.host.create("Shop", "Order", &customer("1")).await;
     shop.host.send(&order, "OPEN", &json!({})).await;
     first_of(&bank.host, "Bank").await;
     shop.host.send(&order, "PAY", &json!({})).await;
@@ -61,25 +57,12 @@ async fn a_stranger_is_told_nothing(broker: String) {
     let mut config = config();
     config.links.broker = Some(broker);
     let shop = Listening::start(config, reserve().await, SHOP).await;
-    let customer = json!({ "owner": "Ada", "order": "1", "amount": 5 });
-    let order = shop.host.create("Shop", "Order", &customer).await;
+    let order = shop.host.create("Shop", "Order", &customer("1")).await;
     shop.host.send(&order, "OPEN", &json!({})).await;
-    let handle = shop.host.host.handle();
-    let refused = async {
-        loop {
-            let lanes = handle.lanes();
-            let [lane] = &*lanes else {
-                panic!("one waits: {lanes:?}")
-            };
-            assert_eq!((lane.waiting, lane.relayed), (1, 0));
-            if let Some(problem) = &lane.problem {
-                return Arc::clone(problem);
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let refused = timeout(PATIENCE, refused).await;
-    refused.expect("it is not trusted");
+    let failures = "xcomponent_relay_failures_total{component=\"Bank\"}";
+    let numbers = until(&shop.host, failures, |failures| failures > 0.0).await;
+    assert_eq!(numbers["xcomponent_outbox{component=\"Bank\"}"], 1.0);
+    assert_eq!(numbers["xcomponent_relayed_total{component=\"Bank\"}"], 0.0);
 }
 
 #[tokio::test]
@@ -148,19 +131,7 @@ async fn a_cache() {
     };
     let shop = Listening::start(config, reserve().await, SHOP).await;
     shop.host.create("Shop", "Order", &json!({})).await;
-    let written = async {
-        loop {
-            let metrics = shop.host.get("/metrics").await;
-            let metrics = String::from_utf8_lossy(&metrics.body).into_owned();
-            if metrics.contains("xcomponent_cache_written_total 1") {
-                return;
-            }
-            assert!(
-                metrics.contains("xcomponent_cache_failures_total 0"),
-                "{metrics}"
-            );
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, written).await.expect("it is written");
+    let written = "xcomponent_cache_written_total";
+    let numbers = until(&shop.host, written, |written| written == 1.0).await;
+    assert_eq!(numbers["xcomponent_cache_failures_total"], 0.0);
 }

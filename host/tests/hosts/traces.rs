@@ -2,13 +2,13 @@
 
 use axum::{body::Body, http::Method};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use serde_json::{Value, json};
+use serde_json::json;
 use xcomponent_host::{app::Config, authorities::Authorities, telemetry};
 use xcomponent_servers::{Nats, Redis};
 
 use crate::{
     collector::{Collector, Span, hex},
-    fleet::{BANK, Listening, SHOP, linked, reserve, url},
+    fleet::{BANK, Listening, SHOP, customer, linked, reserve, url},
     guests::guest,
     host::{TestHost, config, request},
 };
@@ -41,10 +41,6 @@ async fn send(host: &TestHost, instance: &str, event: &str, flags: &str) {
     headers.insert("tracestate", STATE.parse().expect("it is a header"));
     let answer = host.ask(request).await;
     assert_eq!(answer.status, 200, "{answer:?}");
-}
-
-fn customer(order: &str) -> Value {
-    json!({ "owner": "Ada", "order": order, "amount": 5 })
 }
 
 /// The one span of a host that is called so.
