@@ -9,6 +9,7 @@ pub mod cli;
 pub mod driver;
 mod https;
 pub mod key;
+pub mod memory;
 mod portable;
 mod redis_client;
 pub mod sandbox;

@@ -11,6 +11,7 @@ use crate::{
         self, Progress,
         clock::{Clock, SystemClock},
     },
+    memory::Memory,
     sandbox,
     store::{postgres, retention::Retention, sqlite},
     telemetry::{self, Tracer},
@@ -48,6 +49,8 @@ pub struct Config {
     pub clock: Arc<dyn Clock>,
     /// Threads for calls that yield.
     pub slow_threads: usize,
+    /// How many bytes each part of the host may hold.
+    pub memory: Memory,
     /// The sandboxes.
     pub sandbox: sandbox::Config,
     /// How strictly uploads are judged.
@@ -93,6 +96,7 @@ impl Default for Config {
             seed: None,
             clock: Arc::new(SystemClock::start()),
             slow_threads: cores.max(2),
+            memory: Memory::of_this_machine(),
             sandbox: sandbox::Config::default(),
             leniency: Leniency::default(),
             store: StoreConfig::Memory,

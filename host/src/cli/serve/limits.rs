@@ -4,12 +4,19 @@ use clap::Args;
 use xcomponent_core::time::Duration;
 
 use super::super::span;
-use crate::app::Config;
+use crate::{
+    app::Config,
+    memory::{self, Memory},
+};
 
 /// Limits that differ from the documented ones.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct Limits {
+    /// Memory that the host may use, as in `1GiB` or `512MiB`; half of the machine's where absent.
+    /// Requests that do not fit are refused, accepted work waits on the disk.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    memory_max: Option<usize>,
     /// Sandboxes that may exist at one time.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     sandboxes: Option<u32>,
@@ -46,9 +53,35 @@ fn parse_idle(text: &str) -> Result<Idle, String> {
     Ok(Idle(Some(span)))
 }
 
+/// Units of bytes, the longest first.
+const UNITS: [(&str, usize); 4] = [
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+fn parse_bytes(text: &str) -> Result<usize, String> {
+    let unit = UNITS.iter().find(|(unit, _)| text.ends_with(unit));
+    let (unit, factor) = unit.copied().unwrap_or(("", 1));
+    let number = text.strip_suffix(unit).unwrap_or(text).trim_end();
+    let bytes = number
+        .parse()
+        .ok()
+        .and_then(|number: usize| number.checked_mul(factor));
+    let bytes = bytes.ok_or("expected a number of bytes, as in `1GiB` or `512MiB`")?;
+    if bytes < memory::BYTES_MIN {
+        return Err(format!("expected at least {}MiB", memory::BYTES_MIN >> 20));
+    }
+    Ok(bytes)
+}
+
 impl Limits {
     /// Puts those that are given into a configuration.
     pub(super) fn apply(&self, config: &mut Config) {
+        if let Some(bytes) = self.memory_max {
+            config.memory = Memory::new(bytes);
+        }
         if let Some(sandboxes) = self.sandboxes {
             config.sandbox.sandboxes_max = sandboxes as usize;
         }
