@@ -61,7 +61,7 @@ pub(super) fn refuse(
             "detail": detail,
             "errors": errors.collect::<Vec<_>>(),
         });
-        return Failure::Refused(Box::new(Problem { value }));
+        return Failure::Refused(Box::new(Problem::of(value)));
     }
     for finding in findings {
         printer.note(draw(finding, source, path, &printer.note_renderer()));

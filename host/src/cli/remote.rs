@@ -172,6 +172,14 @@ impl Remote {
 }
 
 impl Problem {
+    /// A problem that this program found itself.
+    pub(super) fn of(value: Value) -> Self {
+        Self {
+            value,
+            retry_after_s: None,
+        }
+    }
+
     /// What is wrong, in words, and each single mistake.
     pub(super) fn lines(&self) -> Vec<String> {
         let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
