@@ -1,11 +1,11 @@
 //! Bodies that never end, and answers that nobody reads.
 
-use std::{net::TcpStream, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::{Entry, Scale, pause, victim::Victim, wire};
+use super::{Entry, Scale, victim::Victim, wire};
 
 pub(super) const KINDS: &[Entry] = &[
     ("bodies-half-sent", half_sent),
@@ -26,7 +26,7 @@ const BULK: &str = "application/x-ndjson";
 /// Bodies of which half is sent.
 fn half_sent(victim: &mut Victim, scale: Scale) -> Result<()> {
     let chunk = vec![b'x'; 1 << 20];
-    let mut open: Vec<TcpStream> = Vec::new();
+    let mut open = Vec::new();
     for n in 0..scale.of(60) {
         let (method, path, kind) = match n % 3 {
             0 => ("POST", "/v1/shipments", "application/json"),
@@ -44,8 +44,7 @@ fn half_sent(victim: &mut Victim, scale: Scale) -> Result<()> {
         }
         open.push(stream);
     }
-    pause(HOLD);
-    Ok(())
+    victim.hold(open, HOLD)
 }
 
 /// Bodies of which nothing is sent.
@@ -54,9 +53,7 @@ fn announced(victim: &mut Victim, scale: Scale) -> Result<()> {
     let open: Vec<_> = (0..scale.of(300))
         .filter_map(|_| wire::open(victim.address(), &head))
         .collect();
-    pause(HOLD);
-    drop(open);
-    Ok(())
+    victim.hold(open, HOLD)
 }
 
 /// Messages to a stream, none of which ends.
@@ -73,8 +70,7 @@ fn unfinished_messages(victim: &mut Victim, scale: Scale) -> Result<()> {
         }
         open.push(stream);
     }
-    pause(HOLD);
-    Ok(())
+    victim.hold(open, HOLD)
 }
 
 /// A machine that takes any context.
@@ -116,9 +112,7 @@ fn unread(victim: &mut Victim, scale: Scale) -> Result<()> {
         let path = format!("/v1/instances/box-{n}/events");
         victim.post(&path, &json!({ "event": "TOUCH", "payload": {} }))?;
     }
-    pause(HOLD);
-    drop(open);
-    Ok(())
+    victim.hold(open, HOLD)
 }
 
 /// Pages of many large instances, several at once.

@@ -73,7 +73,7 @@ fn at_once(times: usize, one: impl Fn(usize) -> Result<()> + Sync) -> Result<()>
             loop {
                 let n = next.fetch_add(1, Ordering::Relaxed);
                 if n >= times {
-                    return Ok(());
+                    return anyhow::Ok(());
                 }
                 one(n)?;
             }

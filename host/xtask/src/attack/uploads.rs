@@ -4,7 +4,7 @@ use std::{net::TcpStream, thread, time::Duration};
 
 use anyhow::{Result, anyhow, ensure};
 
-use super::{Entry, Scale, bombs, pause, victim::Victim, wire};
+use super::{Entry, Scale, bombs, victim::Victim, wire};
 
 pub(super) const KINDS: &[Entry] = &[
     ("wasm-nested-types", nested_types),
@@ -108,6 +108,5 @@ fn uploads_abandoned(victim: &mut Victim, scale: Scale) -> Result<()> {
         }
     }
     drop(abandoned);
-    pause(Duration::from_secs(3));
-    Ok(())
+    victim.hold(Vec::new(), Duration::from_secs(3))
 }

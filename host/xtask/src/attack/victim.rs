@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc::sync_channel,
@@ -123,6 +123,16 @@ impl Victim {
         // It may have ended by itself.
         let _ = self.process.kill();
         self.process.wait().context("waiting for its end")?;
+        Ok(())
+    }
+
+    /// Keeps connections open for a while; the host must answer others meanwhile.
+    pub(super) fn hold(&self, open: Vec<TcpStream>, time: Duration) -> Result<()> {
+        super::pause(time);
+        let health = self.get("/healthz");
+        drop(open);
+        let health = health?;
+        ensure!(health == 200, "/healthz answers {health}");
         Ok(())
     }
 

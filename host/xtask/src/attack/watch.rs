@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
@@ -193,10 +193,16 @@ impl Polite {
             Some(429) => drop(self.refused.fetch_add(1, Ordering::Relaxed)),
             _ => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
         }
+        self.lock().push(latency);
+    }
+
+    fn latencies(&self) -> Vec<Duration> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Duration>> {
         let latencies = self.latencies.lock();
-        latencies
-            .expect("nothing that holds the lock panics")
-            .push(latency);
+        latencies.expect("nothing that holds the lock panics")
     }
 }
 
@@ -208,10 +214,7 @@ impl Running {
                 .join()
                 .map_err(|_| anyhow!("the polite client panicked"))?;
         }
-        let latencies = self.polite.latencies.lock();
-        let mut latencies = latencies
-            .expect("nothing that holds the lock panics")
-            .clone();
+        let mut latencies = self.polite.latencies();
         latencies.sort_unstable();
         let p99 = latencies.get(latencies.len().saturating_sub(1) * 99 / 100);
         let p99 = *p99.context("the polite client got no answer at all")?;
