@@ -16,6 +16,7 @@
 
 mod bisect;
 mod changes;
+mod checking;
 pub mod clock;
 mod committer;
 mod feed;
@@ -33,7 +34,9 @@ mod progress;
 mod pulse;
 mod queries;
 mod reached;
+mod reading;
 mod relay;
+mod reports;
 mod shard;
 mod shared;
 mod shortening;
@@ -130,6 +133,10 @@ pub fn prepare<G: Guests>(
     guests: G,
 ) -> Result<Prepared, StartError> {
     let last = store.last_position().map_err(StartError::Store)?;
+    let last_time = store.last_time().map_err(StartError::Store)?;
+    if let Some(notice) = config.clock.go_on_from(last_time) {
+        tracing::warn!("{notice}");
+    }
     let placement = Placement {
         partitions: config.partitions,
         shards: config.shards.max(1),

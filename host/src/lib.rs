@@ -1,5 +1,6 @@
 //! The shell around the core: what runs guests, keeps records, answers callers.
 
+pub mod address;
 pub mod api;
 pub mod app;
 pub mod authorities;
@@ -10,7 +11,9 @@ pub mod driver;
 mod https;
 pub mod key;
 pub mod memory;
+pub mod plain;
 mod portable;
+pub mod private;
 mod redis_client;
 pub mod sandbox;
 pub mod source;

@@ -25,6 +25,7 @@ use xcomponent_core::{
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
 use crossing::{Channel, Outlet};
@@ -72,6 +73,13 @@ pub enum Error {
     /// What it has cannot be read: somebody else wrote it, or the disk lied.
     #[error("what the store has cannot be read")]
     Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Its files were removed, replaced, cut off or damaged while this host had them open. Nothing
+    /// that is acknowledged from now on would be kept, so this process uses the store no more.
+    #[error(
+        "the store is lost to this host, which acknowledges nothing any more: {0}; put its files in \
+         order and restart the host"
+    )]
+    Lost(Arc<str>),
     /// Another artifact has this version label already.
     #[error("version `{version}` of `{component}` exists with another artifact")]
     VersionExists {
@@ -94,6 +102,20 @@ pub enum Error {
         /// The earliest position from which on nothing is missing.
         complete_after: Position,
     },
+}
+
+impl Error {
+    /// Whether the store as a whole could not be used, so that whoever asks next fares no better.
+    pub fn is_of_store(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Unknown(_) | Self::TakenOver | Self::Lost(_) => true,
+            Self::Unstorable(_)
+            | Self::Damaged(_)
+            | Self::VersionExists { .. }
+            | Self::UnknownVersion { .. }
+            | Self::Gone { .. } => false,
+        }
+    }
 }
 
 /// The result of asking a store.
@@ -148,12 +170,22 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// Whether something could be written at this moment.
+    /// Whether something could be written and read at this moment.
     ///
     /// # Errors
     ///
     /// Why not.
     fn probe(&self) -> Result<()>;
+
+    /// Whether what was written can be read, and is still where it was written. Asked every second
+    /// by the thread that commits: cheap.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// What the log owes: what was sent and never received when the host before this one ended.
     ///
@@ -206,6 +238,15 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// If the store cannot be asked.
     fn last_position(&self) -> Result<Position>;
+
+    /// The latest time among the last records; 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn last_time(&self) -> Result<Timestamp> {
+        Ok(Timestamp(0))
+    }
 
     /// Gives away, one by one, what may belong in memory: instances that go on, and entry points.
     /// There may be more of them than fit.

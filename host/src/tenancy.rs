@@ -233,6 +233,7 @@ impl From<driver::Error> for Error {
             | driver::Error::Unknown(_)
             | driver::Error::Unstorable(_)
             | driver::Error::TakenOver
+            | driver::Error::Lost(_)
             | driver::Error::Damaged(_)
             | driver::Error::Gone { .. }) => Self::Store(other),
         }

@@ -33,6 +33,7 @@ mod settle;
 mod survey;
 mod tally;
 mod timers;
+mod unread;
 mod unstorable;
 mod versions;
 
@@ -236,6 +237,10 @@ impl Engine {
                 event,
                 reached,
             } => self.broadcast_recalled(tenant, event, &reached),
+            Input::Unread {
+                instances,
+                broadcasts,
+            } => self.unread(instances, broadcasts),
             Input::Elsewhere(elsewhere) => self.elsewhere = elsewhere,
             Input::Streams(streams) => self.streams.begin(streams),
             Input::Outcome { lease, outcome } => self.outcome(lease, outcome),
@@ -323,6 +328,11 @@ impl Engine {
     /// Instances that go on and that only the store has.
     pub fn passive(&self) -> usize {
         self.instances.passive_len()
+    }
+
+    /// Versions of components that fault too often and are left alone for a while.
+    pub fn suspended(&self) -> usize {
+        self.breakers.open()
     }
 
     /// Records that are not durable yet.

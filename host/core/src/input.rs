@@ -66,6 +66,14 @@ pub enum Input {
         /// Whom it reached.
         reached: Reached,
     },
+    /// The store does not answer what it was asked about these. Callers are refused; what was
+    /// accepted goes on waiting for the answer, which comes once the store works again.
+    Unread {
+        /// Instances that were asked for, or whose events were.
+        instances: Vec<(TenantId, InstanceId)>,
+        /// Broadcasts that were asked about.
+        broadcasts: Vec<(TenantId, EventId)>,
+    },
     /// Which components are on other hosts from now on.
     Elsewhere(Arc<Elsewhere>),
     /// Up to which parcel the store has taken in each stream. Comes before anything new.

@@ -311,6 +311,7 @@ impl From<driver::Error> for ApiError {
             | driver::Error::Unknown(_)
             | driver::Error::Unstorable(_)
             | driver::Error::TakenOver
+            | driver::Error::Lost(_)
             | driver::Error::Damaged(_) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store_unavailable",

@@ -1,10 +1,10 @@
 //! Everything a host can be told, with its defaults.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use xcomponent_core::{id::PartitionCount, limits::Limits};
 
-use super::LinksConfig;
+use super::{LinksConfig, mark::Place};
 use crate::{
     api, cache,
     driver::{
@@ -34,6 +34,16 @@ pub enum StoreConfig {
     },
 }
 
+impl fmt::Display for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres { primary, .. } => primary.fmt(f),
+        }
+    }
+}
+
 /// What a host is started with.
 #[derive(Clone)]
 pub struct Config {
@@ -60,6 +70,9 @@ pub struct Config {
     /// File with the key under which callers are shown positions and cursors, made if it is not
     /// there: what they were given stays good as long as it is kept. None = a key for this process.
     pub seal_key: Option<PathBuf>,
+    /// Whether a store is taken as it is that is empty, older, or another than the one that the
+    /// folder of the key was used with.
+    pub accepts_new_store: bool,
     /// Records of an instance after which a store on a disk keeps its newest state.
     pub snapshot_interval: u64,
     /// How much history is kept.
@@ -101,6 +114,7 @@ impl Default for Config {
             leniency: Leniency::default(),
             store: StoreConfig::Memory,
             seal_key: None,
+            accepts_new_store: false,
             snapshot_interval: sqlite::Config::default().snapshot_interval,
             retention: Retention::default(),
             history_bytes_max: 4 << 30,
@@ -128,6 +142,15 @@ impl Config {
             slow_threads: self.slow_threads,
             retention: self.retention,
         }
+    }
+
+    /// What is to be known of the store before it is used.
+    pub(super) fn place(&self) -> Option<Place> {
+        Place::of(
+            self.seal_key.as_deref(),
+            &self.store,
+            self.accepts_new_store,
+        )
     }
 
     /// The API's part; `cache` says how the cache is written, if there is one.

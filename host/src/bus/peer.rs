@@ -26,7 +26,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::{SendError, Shipment, Status, Transport, breaker::Breaker};
-use crate::{authorities::Authorities, https};
+use crate::{address::Address, authorities::Authorities, https};
 
 /// Where shipments go.
 pub const SHIPMENTS: &str = "/v1/shipments";
@@ -65,7 +65,7 @@ pub struct Trust {
 /// A text is no address of a host.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no address of a host: expected http://NAME:PORT or https://NAME:PORT")]
-pub struct InvalidAddress(String);
+pub struct InvalidAddress(Address);
 
 /// What another host answered.
 #[derive(Debug)]
@@ -111,9 +111,16 @@ impl Peer {
     /// # Errors
     ///
     /// If the address is none.
-    pub fn new(address: &str, trust: &Trust) -> Result<Self, InvalidAddress> {
-        let invalid = || InvalidAddress(address.to_owned());
+    pub fn new(address: &Address, trust: &Trust) -> Result<Self, InvalidAddress> {
+        let invalid = || InvalidAddress(address.clone());
+        if address.credentials().is_some() {
+            tracing::warn!(
+                "credentials in the address of `{address}` are not sent: hosts know each other by \
+                 the key of `--peer-key-file`"
+            );
+        }
         let base: Uri = address
+            .without_credentials()
             .trim_end_matches('/')
             .parse()
             .map_err(|_| invalid())?;

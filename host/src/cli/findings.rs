@@ -64,7 +64,7 @@ pub(super) fn refuse(
         return Failure::Refused(Box::new(Problem::of(value)));
     }
     for finding in findings {
-        printer.note(draw(finding, source, path, &printer.note_renderer()));
+        printer.note_drawing(&draw(finding, source, path, &printer.note_renderer()));
     }
     Failure::Failed(anyhow!(detail))
 }

@@ -73,7 +73,8 @@ fn show<const N: usize>(heading: &str, rows: &[[String; N]], printer: &Printer) 
         return;
     }
     if !heading.is_empty() {
-        printer.line(format_args!("\n{heading}"));
+        printer.line("");
+        printer.line(heading);
     }
     for line in table::lines(rows) {
         printer.line(format_args!("  {line}"));

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use ureq::{Agent, Body, http::Response};
 
 use super::{Failure, Result, printer::Printer};
+use crate::address::Address;
 
 /// How long an answer may take: an upload is compiled first.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -26,9 +27,10 @@ pub(super) struct Remote {
         long,
         value_name = "URL",
         env = "XCOMPONENT_URL",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:3000"
     )]
-    url: String,
+    url: Address,
 }
 
 /// What a host answered when it did not do what it was asked.
@@ -121,7 +123,7 @@ impl Remote {
 
     /// How the host says it is, and whether that is well.
     pub(super) fn probe(&self, path: &str) -> Result<(bool, Value)> {
-        let url = format!("{}/{path}", self.url.trim_end_matches('/'));
+        let url = format!("{}/{path}", self.url.exposed().trim_end_matches('/'));
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PROBE_PATIENCE));
@@ -133,7 +135,7 @@ impl Remote {
     }
 
     fn at(&self, path: &str) -> String {
-        format!("{}/v1/{path}", self.url.trim_end_matches('/'))
+        format!("{}/v1/{path}", self.url.exposed().trim_end_matches('/'))
     }
 
     /// The answer's JSON, or the problem that it tells.

@@ -85,7 +85,7 @@ impl Run {
         let components = loading::load(&self.components, printer)?;
         let config = config(&components);
         let leniency = config.leniency;
-        log::start(log::Format::Text, "warn");
+        log::start(log::Format::Text, "warn", printer);
         let runtime = multi_thread().context("starting the threads of the host")?;
         runtime.block_on(async {
             let host = Host::start(config).await.context("starting the host")?;
@@ -201,7 +201,7 @@ impl Teller<'_> {
                 let Some(happened) = happened else { continue };
                 match self.printer.is_json() {
                     true => self.printer.json(&json!(Told::Happened(happened))),
-                    false => self.printer.line(happened),
+                    false => self.printer.lines(happened),
                 }
             }
         }

@@ -123,7 +123,7 @@ enum Breaker {
 impl Serve {
     pub(super) fn run(self, printer: &Printer) -> Result {
         let address = self.address()?;
-        log::start(self.log, "info");
+        log::start(self.log, "info", printer);
         let components = loading::load(&self.components, printer)?;
         let runtime = multi_thread().context("starting the threads of the host")?;
         let served = runtime.block_on(async {
@@ -134,6 +134,7 @@ impl Serve {
                 // An error means that nobody will ever say so any more, which is the same.
                 let _ = stopped.wait_for(|stopped| *stopped).await;
             });
+            tracing::info!(%url, "listening");
             let leniency = config.leniency;
             let starting = printer.progress(format_args!("starting; {url}/readyz tells how far"));
             let telling = notify::starting(config.progress.clone());
@@ -249,6 +250,7 @@ impl Serve {
         self.limits.apply(&mut config);
         config.limits.breaker = self.breaker == Breaker::On;
         config.snapshot_interval = self.store.snapshot_interval;
+        config.accepts_new_store = self.store.new;
         if let Some(retention) = self.store.retain {
             retain::check(retention, &config.limits)?;
             config.retention = retention;
@@ -311,7 +313,7 @@ async fn serve_until_told(
     tokio::select! {
         served = &mut serving => served.context("serving")?,
         () = signals.next() => {
-            printer.note("ending: letting finish what is in flight");
+            printer.note("shutting down: finishing requests in flight");
             notify::stopping();
             stop.send_replace(true);
             tokio::select! {

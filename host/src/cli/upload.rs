@@ -142,6 +142,6 @@ fn show(found: &[Finding], component: &Component, printer: &Printer) {
     let renderer = printer.note_renderer();
     let (source, path) = (&component.definition, &component.definition_path);
     for finding in found {
-        printer.note(findings::draw(finding, source, path, &renderer));
+        printer.note_drawing(&findings::draw(finding, source, path, &renderer));
     }
 }

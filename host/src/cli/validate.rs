@@ -67,7 +67,7 @@ impl Validate {
 fn show_text(path: &Path, text: &str, checked: &Checked, printer: &Printer) {
     let renderer = printer.renderer();
     for finding in &checked.findings {
-        printer.line(findings::draw(finding, text, path, &renderer));
+        printer.drawing(&findings::draw(finding, text, path, &renderer));
         printer.line("");
     }
     let file = path.display();

@@ -16,7 +16,9 @@ use xcomponent_core::owed::TakenIn;
 
 use super::{
     bisect::commit_in_pieces,
+    checking::Checking,
     log::Batch,
+    reports::Reports,
     shared::{Phase, Shared},
     shortening::Shortening,
 };
@@ -39,44 +41,74 @@ pub(super) fn run(shared: &Arc<Shared>, retention: Retention) {
     let mut batch = Batch::empty(shared.placement);
     let mut broken_since = None;
     let mut shortening = Shortening::new(retention);
-    let mut patience = shortening.step(shared);
-    while shared.log.take(&mut batch, patience) {
+    let mut checking = Checking::new();
+    let mut reports = Reports::default();
+    let mut patience = next_step(&mut checking, &mut shortening, shared, &mut broken_since);
+    while shared.log.take(&mut batch, Some(patience)) {
+        reports.tell();
         let began = Instant::now();
         let Some(last) = batch.entries.last().map(|entry| entry.position) else {
             if broken_since.is_none() {
-                patience = sooner(rest(shared), shortening.step(shared));
+                let rested = rest(shared);
+                let next = next_step(&mut checking, &mut shortening, shared, &mut broken_since);
+                patience = rested.map_or(next, |more| more.min(next));
             } else if shared.store.probe().is_ok() {
                 // Nobody may be sending because the host is not ready: it found out itself.
                 broken_since = None;
-                patience = Some(Duration::ZERO);
+                patience = Duration::ZERO;
                 shared.store_works();
             } else {
-                patience = Some(PROBE_AFTER[1]);
+                patience = PROBE_AFTER[1];
                 shared.store_stays_away();
             }
             continue;
         };
-        match commit_or_cut(shared, &mut batch) {
+        shared.commits(true);
+        let committed = commit_or_cut(shared, &mut batch);
+        shared.commits(false);
+        match committed {
             Ok(()) => {
                 shared
                     .commits
                     .committed(batch.entries.len(), began.elapsed());
                 publish(shared, &batch, last);
-                patience = sooner(Some(TIDY_AFTER), shortening.step(shared));
+                reports.committed(&batch.entries, began.elapsed());
                 if broken_since.take().is_some() {
                     shared.store_works();
                 }
+                let next = next_step(&mut checking, &mut shortening, shared, &mut broken_since);
+                patience = next.min(TIDY_AFTER);
             }
-            Err(cut) => patience = Some(cut.settle(shared, &mut broken_since, began)),
+            Err(cut) => patience = cut.settle(shared, &mut broken_since, began),
         }
     }
     while tidy(shared).is_some() {}
     guard.ended();
 }
 
-/// The shorter of two waits, none = for ever.
-fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
-    one.into_iter().chain(other).min()
+/// Takes the steps that are due between two batches, and says how long to wait for the next. A store
+/// that cannot be read is broken from here on.
+fn next_step(
+    checking: &mut Checking,
+    shortening: &mut Shortening,
+    shared: &Shared,
+    broken_since: &mut Option<Instant>,
+) -> Duration {
+    match checking.step(shared) {
+        Ok(next) => shortening
+            .step(shared)
+            .map_or(next, |other| other.min(next)),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the store failed a check; requests are refused until it works again"
+            );
+            *broken_since = Some(Instant::now());
+            shared.store_fails(&error);
+            shared.store_stays_away();
+            PROBE_AFTER[1]
+        }
+    }
 }
 
 /// What is done while nobody wants anything; after how long there is more of it.

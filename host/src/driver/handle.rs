@@ -288,7 +288,11 @@ impl Handle {
         if self.shared.store.is_taken_over() {
             return Some(Error::TakenOver.to_string().into());
         }
-        self.shared.problem().clone()
+        let hangs = self.shared.commit_hangs().map(|waited| {
+            let seconds = waited.as_secs();
+            format!("the store has not answered a commit for {seconds} s").into()
+        });
+        hangs.or_else(|| self.shared.problem().clone())
     }
 
     /// Whether requests are accepted: all threads are there and the host is not ending.

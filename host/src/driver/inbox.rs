@@ -54,6 +54,8 @@ pub(super) enum Message {
     },
     /// The store answers what it was asked at once.
     Read(Vec<Input>),
+    /// The store does not answer: callers wait no longer.
+    Unread(Input),
     /// Sandboxes came back from the slow lane.
     Returned,
 }

@@ -1,8 +1,11 @@
 //! Questions that the store answers, off the shards.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use xcomponent_core::{
@@ -19,6 +22,9 @@ use crate::store::{
         TRACE_MAX,
     },
 };
+
+/// How long somebody waits for an answer of the store. Only one that hangs takes so long.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 impl Handle {
     /// One instance, finished or not, as it was last committed.
@@ -233,8 +239,15 @@ impl Handle {
             drop(asking);
             answer
         });
-        let answer = asked.await;
-        answer.unwrap_or_else(|panic| Err(Error::Unavailable(Some(panic.into()))))
+        let answer = match tokio::time::timeout(ANSWER_MAX, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(panic)) => Err(Error::Unavailable(Some(panic.into()))),
+            Err(_) => {
+                let why = format!("no answer within {} s", ANSWER_MAX.as_secs());
+                Err(Error::Unavailable(Some(why.into())))
+            }
+        };
+        answer.inspect_err(|error| self.shared.read_fails(error))
     }
 }
 

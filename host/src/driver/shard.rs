@@ -31,10 +31,11 @@ use super::{
     leases::Leases,
     outbox::Outbox,
     reached::reached,
+    reading::read_until_answered,
     shared::{Phase, Post, Shared},
     tickets::Tickets,
 };
-use crate::store::{EventAt, Position, Result, Store};
+use crate::store::{EventAt, Position};
 
 /// Inputs fed to the engine in one turn.
 const INPUTS_PER_TURN: usize = 64;
@@ -44,9 +45,6 @@ const EFFECTS_PER_TURN: usize = 1_024;
 
 /// How long an idle shard leaves its engine without the news that its last records are durable.
 const DURABLE_NEWS_AFTER: Duration = Duration::from_millis(5);
-
-/// Wait before the store is asked again for instances: doubled from the first to the last.
-const RELOAD_BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 /// A shard and everything only its thread touches.
 pub(super) struct Shard<G: Guests> {
@@ -70,6 +68,8 @@ pub(super) struct Shard<G: Guests> {
     idle: bool,
     /// The last durable record that the engine knows of.
     told: AppendSeq,
+    /// Versions that were suspended at the end of the last turn.
+    suspended: usize,
 }
 
 impl<G: Guests> Shard<G> {
@@ -98,6 +98,7 @@ impl<G: Guests> Shard<G> {
             recalls: Vec::new(),
             idle: false,
             told: AppendSeq(0),
+            suspended: 0,
         }
     }
 
@@ -145,6 +146,7 @@ impl<G: Guests> Shard<G> {
         self.idle = self.perform_all(now);
         self.recall();
         self.publish();
+        self.report_suspensions();
         let is_even = self.idle
             && self.feed.is_empty()
             && self.intake.has_begun()
@@ -202,6 +204,7 @@ impl<G: Guests> Shard<G> {
                     self.engine.handle(answer, now);
                 }
             }
+            Message::Unread(unread) => self.engine.handle(unread, now),
             Message::Returned => {
                 for (lease, outcome) in self.leases.returned() {
                     self.engine.handle(Input::Outcome { lease, outcome }, now);
@@ -308,8 +311,17 @@ impl<G: Guests> Shard<G> {
         self.reloads += 1;
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         self.lane.spawn(async move {
+            let refuse = |asked: &[(TenantId, InstanceId)]| {
+                let instances = asked.to_vec();
+                let unread = Input::Unread {
+                    instances,
+                    broadcasts: Vec::new(),
+                };
+                shared.posts[number].inbox.put(Message::Unread(unread));
+            };
             let (asked, instances) =
-                read_until_answered(&shared, asked, |store, asked| store.reload(asked)).await;
+                read_until_answered(&shared, asked, |store, asked| store.reload(asked), refuse)
+                    .await;
             let answer = Input::Reloaded { asked, instances };
             shared.posts[number].inbox.put(Message::Read(vec![answer]));
         });
@@ -324,8 +336,18 @@ impl<G: Guests> Shard<G> {
         self.reloads += 1;
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         self.lane.spawn(async move {
+            let refuse = |asked: &[EventAt]| {
+                let places = asked.iter();
+                let instances = places.map(|(tenant, id, _)| (tenant.clone(), id.clone()));
+                let unread = Input::Unread {
+                    instances: instances.collect(),
+                    broadcasts: Vec::new(),
+                };
+                shared.posts[number].inbox.put(Message::Unread(unread));
+            };
             let (asked, found) =
-                read_until_answered(&shared, asked, |store, asked| store.recall(asked)).await;
+                read_until_answered(&shared, asked, |store, asked| store.recall(asked), refuse)
+                    .await;
             let answers = asked.into_iter().zip(found);
             let answers = answers.map(|((tenant, instance, event), handled)| Input::Recalled {
                 tenant,
@@ -343,7 +365,14 @@ impl<G: Guests> Shard<G> {
         self.reloads += 1;
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         self.lane.spawn(async move {
-            let (asked, found) = read_until_answered(&shared, vec![asked], reached).await;
+            let refuse = |asked: &[(TenantId, EventId)]| {
+                let unread = Input::Unread {
+                    instances: Vec::new(),
+                    broadcasts: asked.to_vec(),
+                };
+                shared.posts[number].inbox.put(Message::Unread(unread));
+            };
+            let (asked, found) = read_until_answered(&shared, vec![asked], reached, refuse).await;
             let answers = asked.into_iter().zip(found);
             let answers = answers.map(|((tenant, event), reached)| Input::BroadcastRecalled {
                 tenant,
@@ -415,6 +444,25 @@ impl<G: Guests> Shard<G> {
         });
     }
 
+    /// Tells the log when the breaker suspends a version, and when it lets it go on.
+    fn report_suspensions(&mut self) {
+        let (shard, suspended) = (self.number, self.engine.suspended());
+        let before = std::mem::replace(&mut self.suspended, suspended);
+        if suspended > before {
+            tracing::warn!(
+                shard,
+                suspended,
+                "a version of a component faults too often and is suspended; its events wait"
+            );
+        } else if suspended < before {
+            tracing::info!(
+                shard,
+                suspended,
+                "a suspended version of a component goes on"
+            );
+        }
+    }
+
     /// Says that something is worked on although nothing came in: before it is looked whether the
     /// host ends, so that who ends it waits for that.
     fn be_busy(&self) {
@@ -433,37 +481,6 @@ impl<G: Guests> Shard<G> {
     fn post(&self) -> &Post {
         &self.shared.posts[self.number]
     }
-}
-
-/// Asks the store until it answers.
-async fn read_until_answered<Q: Send + Sync + 'static, A: Send + 'static>(
-    shared: &Arc<Shared>,
-    asked: Vec<Q>,
-    question: fn(&dyn Store, &[Q]) -> Result<Vec<A>>,
-) -> (Vec<Q>, Vec<A>) {
-    let asked = Arc::new(asked);
-    let mut wait = RELOAD_BACKOFF[0];
-    let answer = loop {
-        let (store, wanted) = (Arc::clone(&shared.store), Arc::clone(&asked));
-        let read = tokio::task::spawn_blocking(move || question(&*store, &wanted)).await;
-        match read {
-            Ok(Ok(answer)) => break answer,
-            // Where it is known that it does not work, each of a thousand need not say so.
-            Ok(Err(_)) if shared.store_is_away() => {}
-            Ok(Err(error)) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the store did not say what it was asked"
-            ),
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the store panicked"
-            ),
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(RELOAD_BACKOFF[1]);
-    };
-    let asked = Arc::into_inner(asked).expect("the question has been answered");
-    (asked, answer)
 }
 
 impl Order {

@@ -38,6 +38,9 @@ use crate::{
 /// How long questions to the store may take that are asked when a host ends.
 const QUESTIONS_MAX: Duration = Duration::from_secs(2);
 
+/// A commit that takes longer hangs: until it ends, the host is not ready.
+const COMMIT_HANGS_AFTER: Duration = Duration::from_secs(10);
+
 /// What everybody knows.
 pub(super) struct Shared {
     /// By shard: how it is reached.
@@ -69,6 +72,10 @@ pub(super) struct Shared {
     problem: Mutex<Option<Arc<str>>>,
     /// The store failed, and did so again when it was asked whether it works.
     is_away: AtomicBool,
+    /// A read failed, and the store was not checked since.
+    is_doubted: AtomicBool,
+    /// Since when the committer waits for the store, if it does.
+    committing: Mutex<Option<Instant>>,
     quiet: Mutex<()>,
     became_quiet: Condvar,
     unused: Mutex<Vec<(Arc<Deployment>, usize)>>,
@@ -134,6 +141,8 @@ impl Shared {
             phase: AtomicU8::new(Phase::Running as u8),
             problem: Mutex::default(),
             is_away: AtomicBool::new(false),
+            is_doubted: AtomicBool::new(false),
+            committing: Mutex::default(),
             quiet: Mutex::default(),
             became_quiet: Condvar::new(),
             unused: Mutex::default(),
@@ -166,6 +175,26 @@ impl Shared {
         }
     }
 
+    /// A read failed for this reason: until the store was checked, the host is not ready.
+    pub(super) fn read_fails(&self, error: &Error) {
+        if error.is_of_store() && self.phase() == Phase::Running {
+            self.store_fails(error);
+            self.is_doubted.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether a read failed since the store was checked.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_doubted.load(Ordering::Acquire)
+    }
+
+    /// The store was checked, and commits.
+    pub(super) fn store_can_be_read(&self) {
+        if self.is_doubted.swap(false, Ordering::AcqRel) {
+            self.store_works();
+        }
+    }
+
     /// The store does not commit, for this reason.
     pub(super) fn store_fails(&self, error: &Error) {
         let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
@@ -183,6 +212,25 @@ impl Shared {
     /// Whether it is known that nothing can be committed at this moment.
     pub(super) fn store_is_away(&self) -> bool {
         self.is_away.load(Ordering::Acquire)
+    }
+
+    /// Notes that the committer begins to wait for the store, or has its answer.
+    pub(super) fn commits(&self, is_committing: bool) {
+        let since = is_committing.then(Instant::now);
+        *self
+            .committing
+            .lock()
+            .expect("nothing that holds the lock panics") = since;
+    }
+
+    /// For how long the committer has waited for a store that hangs; none if it does not hang.
+    pub(super) fn commit_hangs(&self) -> Option<Duration> {
+        let since = *self
+            .committing
+            .lock()
+            .expect("nothing that holds the lock panics");
+        let waited = since?.elapsed();
+        (waited >= COMMIT_HANGS_AFTER).then_some(waited)
     }
 
     /// The store commits again.

@@ -36,6 +36,7 @@ use xcomponent_core::{
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
 pub use self::{
@@ -209,7 +210,12 @@ impl Store for Postgres {
     fn probe(&self) -> Result<()> {
         self.writer().change(&self.stale, |session| {
             Ok(session.batch("UPDATE marks SET position = position")?)
-        })
+        })?;
+        self.check()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.name_of_log().map(drop)
     }
 
     fn owed(&self) -> Result<Owed> {
@@ -240,6 +246,10 @@ impl Store for Postgres {
 
     fn last_position(&self) -> Result<Position> {
         self.writer().last_position(&self.stale)
+    }
+
+    fn last_time(&self) -> Result<Timestamp> {
+        self.time_of_last()
     }
 
     fn load(

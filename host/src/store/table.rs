@@ -139,3 +139,7 @@ pub(super) fn signed(number: u64) -> i64 {
 pub(super) fn unsigned(number: i64) -> u64 {
     number as u64
 }
+
+/// The latest time of the last records: shards put theirs in a little out of order.
+pub(super) const LAST_TIME: &str = "SELECT max(at) FROM
+    (SELECT at FROM events ORDER BY position DESC LIMIT 100) AS latest";

@@ -188,6 +188,7 @@ impl Registry {
         handle.mark_active(tenant, name, version, on_live).await?;
         handle.activate(tenant, name, version, on_live).await;
         self.remember(Arc::clone(deployment), true);
+        tracing::info!(component = %name, %version, ?on_live, "a version was activated");
         self.create_entry_point(deployment).await;
         Ok(())
     }

@@ -213,6 +213,12 @@ impl Registry {
         };
         handle.save_version(version, bytes).await?;
         handle.deploy(Arc::clone(deployment)).await;
+        tracing::info!(
+            component = %definition.name,
+            version = %definition.version,
+            digest = %deployment.artifact,
+            "a version was deployed"
+        );
         Ok(())
     }
 }

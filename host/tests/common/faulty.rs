@@ -17,6 +17,7 @@ use xcomponent_core::{
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
+    time::Timestamp,
 };
 use xcomponent_host::store::{
     Entry, Error, EventAt, Position, Result, Store,
@@ -59,6 +60,7 @@ struct Control {
     /// What the last commit said of the shards.
     taken_in: Option<TakenIn>,
     refuses: bool,
+    is_unreadable: bool,
     unstorable: Option<Rule>,
 }
 
@@ -101,6 +103,18 @@ impl Faulty {
         control.held = false;
         drop(control);
         self.changed.notify_all();
+    }
+
+    /// From now on nothing that shards ask can be read, or it can again.
+    pub(crate) fn be_unreadable(&self, is_unreadable: bool) {
+        self.control().is_unreadable = is_unreadable;
+    }
+
+    fn read(&self) -> Result<()> {
+        match self.control().is_unreadable {
+            true => Err(Error::Unavailable(Some("it cannot be read".into()))),
+            false => Ok(()),
+        }
     }
 
     /// From now on these records are refused for what is in them, with all others of their batch.
@@ -217,8 +231,14 @@ impl Store for Faulty {
         match control.failures.front() {
             Some(Some(_)) => Err(Error::Unavailable(None)),
             Some(None) | None if control.refuses => Err(Error::Unavailable(None)),
+            Some(None) | None if control.is_unreadable => Err(Error::Unavailable(None)),
             Some(None) | None => self.inner.probe(),
         }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.read()?;
+        self.inner.check()
     }
 
     fn owed(&self) -> Result<Owed> {
@@ -249,6 +269,10 @@ impl Store for Faulty {
         self.inner.last_position()
     }
 
+    fn last_time(&self) -> Result<Timestamp> {
+        self.inner.last_time()
+    }
+
     fn load(
         &self,
         wanted: &dyn Fn(&InstanceId) -> bool,
@@ -258,18 +282,22 @@ impl Store for Faulty {
     }
 
     fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
+        self.read()?;
         self.inner.reload(asked)
     }
 
     fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
+        self.read()?;
         self.inner.recall(asked)
     }
 
     fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>> {
+        self.read()?;
         self.inner.selections(tenant, root)
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
+        self.read()?;
         self.inner.instance(tenant, id)
     }
 

@@ -11,6 +11,7 @@
 )]
 
 mod crossing;
+mod damage;
 mod durable;
 mod encrypted;
 mod instances;

@@ -54,6 +54,21 @@ enum Rebroadcast {
     },
 }
 
+impl Rebroadcasts {
+    /// Forgets a broadcast of which it is not known whether it was begun, and says who waits for it.
+    pub(crate) fn forget_asked(&mut self, tenant: &TenantId, event: &EventId) -> Option<Ticket> {
+        let key = (tenant.clone(), event.clone());
+        match self.by_id.get(&key)? {
+            Rebroadcast::Asked { ticket, .. } => {
+                let ticket = *ticket;
+                self.by_id.remove(&key);
+                Some(ticket)
+            }
+            Rebroadcast::Settling { .. } => None,
+        }
+    }
+}
+
 impl Engine {
     /// Asks the store about a broadcast before it begins.
     pub(crate) fn recall_broadcast(

@@ -40,6 +40,10 @@ pub(crate) struct Host {
     store: BTreeMap<(TenantId, InstanceId), Snapshot>,
     replies: HashMap<Ticket, Reply>,
     tickets: u64,
+    /// Whether the store does not answer.
+    pub(crate) is_unreadable: bool,
+    /// What it was asked meanwhile.
+    unanswered: Vec<Vec<(TenantId, InstanceId)>>,
 }
 
 impl Host {
@@ -69,6 +73,8 @@ impl Host {
             store: BTreeMap::new(),
             replies: HashMap::new(),
             tickets: 0,
+            is_unreadable: false,
+            unanswered: Vec::new(),
         };
         host.input(Input::Own(vec![Partition(0)]));
         for definition in definitions {
@@ -146,6 +152,9 @@ impl Host {
                 Effect::Reply { ticket, reply, .. } => {
                     assert!(self.replies.insert(ticket, reply).is_none(), "two answers");
                 }
+                Effect::Reload { instances: asked } if self.is_unreadable => {
+                    self.unanswered.push(asked);
+                }
                 Effect::Reload { instances: asked } => {
                     let instances = asked.iter().filter_map(|key| self.store.get(key).cloned());
                     let instances = instances.collect();
@@ -163,6 +172,26 @@ impl Host {
             self.engine
                 .handle(Input::Durable { through }, Timestamp(self.now));
             self.run();
+        }
+    }
+
+    /// The store has not answered for so long that callers wait no longer.
+    pub(crate) fn give_up_reading(&mut self) {
+        let instances = self.unanswered.concat();
+        let broadcasts = Vec::new();
+        self.input(Input::Unread {
+            instances,
+            broadcasts,
+        });
+    }
+
+    /// The store answers again.
+    pub(crate) fn read_again(&mut self) {
+        self.is_unreadable = false;
+        for asked in std::mem::take(&mut self.unanswered) {
+            let instances = asked.iter().filter_map(|key| self.store.get(key).cloned());
+            let instances = instances.collect();
+            self.input(Input::Reloaded { asked, instances });
         }
     }
 

@@ -8,6 +8,7 @@ use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
     owed::Owed,
     record::{Body, Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
 use super::{
@@ -23,8 +24,8 @@ use crate::store::{
         Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail,
     },
     table::{
-        self, Columns, ID, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance, read_kind,
-        read_taken_in, signed, unsigned,
+        self, Columns, ID, LAST_TIME, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance,
+        read_kind, read_taken_in, signed, unsigned,
     },
 };
 
@@ -94,6 +95,13 @@ impl Postgres {
         let row = self.readers.row("SELECT max(position) FROM events", NONE)?;
         let last: Option<i64> = row.and_then(|row| row.get(0));
         Ok(Position(last.map_or(0, unsigned)))
+    }
+
+    /// The latest time among the last records.
+    pub(super) fn time_of_last(&self) -> Result<Timestamp> {
+        let row = self.readers.row(LAST_TIME, NONE)?;
+        let last: Option<i64> = row.and_then(|row| row.get(0));
+        Ok(Timestamp(last.map_or(0, unsigned)))
     }
 
     /// Reads a row of `events`.

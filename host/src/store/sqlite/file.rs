@@ -1,9 +1,7 @@
 //! The database's file: who may use it, how it is opened, how an older one is brought up to date.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    io,
-    os::unix::fs::DirBuilderExt,
+    fs::{File, OpenOptions},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::OpenError;
-use crate::store::Result;
+use crate::{private, store::Result};
 
 /// `PRAGMA application_id`: what says that a database is one of this program ("xcmp").
 const APPLICATION_ID: i64 = 0x7863_6d70;
@@ -40,31 +38,15 @@ pub(super) struct Lock(#[expect(dead_code, reason = "the lock ends when the file
 
 /// Takes the database for this process.
 pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source: io::Error| OpenError::File { path, source }
-    };
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        // What people's workflows hold is for nobody else on the machine.
-        let mut private = DirBuilder::new();
-        let made = private.recursive(true).mode(0o700).create(folder);
-        made.map_err(failed(folder))?;
-    }
+    private::folder(path.parent().unwrap_or_else(|| Path::new("")))?;
     let name = beside(path, ".lock");
     let mut options = OpenOptions::new();
-    let file = options
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&name)
-        .map_err(failed(&name))?;
+    let options = options.create(true).truncate(false).write(true);
+    let file = private::open(&name, options)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(&name)(source)),
+        Err(std::fs::TryLockError::Error(source)) => Err(OpenError::File { path: name, source }),
     }
 }
 

@@ -8,6 +8,7 @@ use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
     owed::Owed,
     record::{Body, Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
 use super::{Sqlite, owed, retention, versions::deployment, writer::tenant_number};
@@ -19,8 +20,8 @@ use crate::store::{
         Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail,
     },
     table::{
-        self, Columns, ID, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance, read_kind,
-        signed, unsigned,
+        self, Columns, ID, LAST_TIME, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance,
+        read_kind, signed, unsigned,
     },
 };
 
@@ -33,6 +34,12 @@ pub(super) fn last_position(connection: &Connection) -> Result<Position> {
         .prepare_cached("SELECT max(position) FROM events")?
         .query_row([], |row| row.get(0))?;
     Ok(Position(last.map_or(0, unsigned)))
+}
+
+/// The latest time among the last records.
+pub(super) fn last_time(connection: &Connection) -> Result<Timestamp> {
+    let last: Option<i64> = connection.query_row(LAST_TIME, [], |row| row.get(0))?;
+    Ok(Timestamp(last.map_or(0, unsigned)))
 }
 
 /// A stretch of the log.
