@@ -134,7 +134,7 @@ impl Host {
             Some(path) => on_own_thread(move || Key::kept_in(&path)).await?,
             None => Key::random().map_err(StartError::Random)?,
         };
-        let sandboxes = Sandboxes::new(config.sandbox.clone())?;
+        let sandboxes = guests::sandboxes(&config, &store)?;
         let exporting = config
             .telemetry
             .as_ref()

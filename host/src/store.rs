@@ -25,6 +25,7 @@ use xcomponent_core::{
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
 use crossing::{Channel, Outlet};
@@ -343,7 +344,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`Error::VersionExists`] if the label names another artifact.
     fn save_version(&self, version: &ComponentVersion, artifact: Arc<[u8]>) -> Result<()>;
 
-    /// Makes a version the active one of its component.
+    /// Makes a version the active one of its component, at this time.
     ///
     /// # Errors
     ///
@@ -354,6 +355,7 @@ pub trait Store: Send + Sync + 'static {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()>;
 
     /// Removes a version, and its artifact if no other version has it.

@@ -36,6 +36,7 @@ use xcomponent_core::{
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
 pub use self::{
@@ -340,9 +341,10 @@ impl Store for Postgres {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
         self.writer().change(&self.stale, |session| {
-            versions::activate(session, tenant, component, version, on_live)
+            versions::activate(session, tenant, component, version, on_live, at)
         })
     }
 

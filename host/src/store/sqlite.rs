@@ -32,6 +32,7 @@ use xcomponent_core::{
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
 use self::{checkpoint::Checkpointer, file::Lock, room::Room, writer::Writer};
@@ -348,9 +349,10 @@ impl Store for Sqlite {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
         self.writer()
-            .activate_version(tenant, component, version, on_live)
+            .activate_version(tenant, component, version, on_live, at)
     }
 
     fn delete_version(

@@ -17,6 +17,7 @@ use xcomponent_core::{
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
+    time::Timestamp,
 };
 use xcomponent_host::store::{
     Entry, Error, EventAt, Position, Result, Store,
@@ -345,9 +346,10 @@ impl Store for Faulty {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
         self.inner
-            .activate_version(tenant, component, version, on_live)
+            .activate_version(tenant, component, version, on_live, at)
     }
 
     fn delete_version(
