@@ -56,6 +56,7 @@ use crate::{
     cache,
     driver::Handle,
     key::Key,
+    memory::Memory,
     telemetry::Tracer,
     tenancy::Registry,
 };
@@ -70,6 +71,8 @@ pub struct Config {
     pub public_address: Option<(String, u16)>,
     /// Names under which the host may be addressed besides loopback ones.
     pub allowed_hosts: Vec<String>,
+    /// How many bytes may be held for callers.
+    pub memory: Memory,
     /// After how long without a record a stream says that it is still there.
     pub heartbeat: Duration,
     /// What other hosts must show to be let in; none = nothing.

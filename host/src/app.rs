@@ -144,7 +144,7 @@ impl Host {
     /// If something does not start.
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
         let (mark, seal) = identify(&config, &store).await?;
-        let sandboxes = Sandboxes::new(config.sandbox.clone())?;
+        let sandboxes = guests::sandboxes(&config, &store)?;
         let exporting = config
             .telemetry
             .as_ref()

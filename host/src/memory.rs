@@ -26,6 +26,9 @@ pub const BYTES_MIN: usize = 256 << 20;
 pub enum Purpose {
     /// Bodies of requests and messages of WebSockets, from their first byte until they are handled.
     Requests,
+    /// Components that are sent, from their first byte until they are stored: few and large, so that
+    /// they would leave no room for anybody else's request.
+    Uploads,
     /// Answers and pages that are being built or that a client has not read yet.
     Answers,
     /// Records that streams have not written to their clients yet.
@@ -44,8 +47,9 @@ pub enum Purpose {
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Requests,
+        Self::Uploads,
         Self::Answers,
         Self::Streams,
         Self::Queues,
@@ -59,6 +63,7 @@ impl Purpose {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "requests",
+            Self::Uploads => "uploads",
             Self::Answers => "answers",
             Self::Streams => "streams",
             Self::Queues => "queues",
@@ -73,11 +78,13 @@ impl Purpose {
     /// the database's cache and what the allocator cannot hand back at once.
     const fn percent(self) -> usize {
         match self {
-            Self::Requests | Self::Code => 8,
-            Self::Answers | Self::Commits => 10,
-            Self::Streams => 6,
+            Self::Requests | Self::Streams => 5,
+            // Of 1 GiB this is more than the largest component.
+            Self::Uploads | Self::Code => 7,
+            Self::Commits => 9,
+            Self::Answers => 10,
+            Self::Instances => 11,
             Self::Queues => 12,
-            Self::Instances => 12,
             Self::Sandboxes => 14,
         }
     }
@@ -151,15 +158,24 @@ impl Memory {
     /// Takes bytes, waiting until there is room. More than there will ever be room for wait until
     /// nobody else holds any.
     pub async fn wait_for(&self, purpose: Purpose, bytes: usize) -> Share {
+        let bytes = bytes.min(self.max(purpose));
+        self.wait_until(purpose, || self.take(purpose, bytes)).await
+    }
+
+    /// Tries something now, and again each time that somebody gives bytes back, until it succeeds.
+    pub async fn wait_until<T>(
+        &self,
+        purpose: Purpose,
+        mut attempt: impl FnMut() -> Option<T>,
+    ) -> T {
         let pool = self.pool(purpose);
-        let bytes = bytes.min(pool.max);
         loop {
             let freed = pool.freed.notified();
             tokio::pin!(freed);
             // Registered before looking, so that bytes given back in between are not missed.
             freed.as_mut().enable();
-            if let Some(share) = self.take(purpose, bytes) {
-                return share;
+            if let Some(done) = attempt() {
+                return done;
             }
             freed.await;
         }
@@ -206,7 +222,9 @@ impl Share {
         self.memory.give_back(self.purpose, rest);
     }
 
-    fn merge(&mut self, mut more: Self) {
+    /// Makes one of two.
+    pub fn merge(&mut self, mut more: Self) {
+        debug_assert_eq!(self.purpose, more.purpose);
         self.bytes += std::mem::take(&mut more.bytes);
     }
 }
@@ -257,18 +275,18 @@ mod tests {
     fn a_share_beyond_the_budget_is_refused_until_another_is_dropped() {
         let memory = Memory::new(1_000);
         let first = memory
-            .take(Purpose::Requests, 60)
-            .expect("room for 60 of 80");
-        assert!(memory.take(Purpose::Requests, 30).is_none());
+            .take(Purpose::Requests, 40)
+            .expect("room for 40 of 50");
+        assert!(memory.take(Purpose::Requests, 20).is_none());
         drop(first);
-        assert!(memory.take(Purpose::Requests, 30).is_some());
+        assert!(memory.take(Purpose::Requests, 20).is_some());
         assert_eq!(memory.used(Purpose::Requests), 0);
     }
 
     #[test]
     fn one_purpose_takes_nothing_of_another() {
         let memory = Memory::new(1_000);
-        let _all = memory.take(Purpose::Requests, 80).expect("all of it");
+        let _all = memory.take(Purpose::Requests, 50).expect("all of it");
         assert!(memory.take(Purpose::Answers, 100).is_some());
     }
 

@@ -384,7 +384,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`Error::VersionExists`] if the label names another artifact.
     fn save_version(&self, version: &ComponentVersion, artifact: Arc<[u8]>) -> Result<()>;
 
-    /// Makes a version the active one of its component.
+    /// Makes a version the active one of its component, at this time.
     ///
     /// # Errors
     ///
@@ -395,6 +395,7 @@ pub trait Store: Send + Sync + 'static {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()>;
 
     /// Removes a version, and its artifact if no other version has it.

@@ -1,47 +1,73 @@
 //! What tenants own on a host: their components, in versions.
 //!
-//! [`Registry`] is the one way in for code: it checks what is uploaded, has it compiled, compares
-//! it with the instances that live, and only then tells the shards. Everything it does is asked on
-//! behalf of one tenant.
+//! [`Registry`] is the one way in for code: it has examined what is uploaded, compares it with the
+//! instances that live, and only then tells the shards. Everything it does is asked on behalf of one
+//! tenant.
 
 mod entry;
 mod registry;
+mod restore;
 mod switch;
 mod upload;
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use xcomponent_core::{
     definition::{Finding, MethodKind, OnLive, Severity, Strictness},
     effect::{Fit, Migrated, Refused},
     id::{ComponentName, Digest, MethodName, TenantId, Version},
 };
-use xcomponent_pack as pack;
 
 pub use self::{
     registry::{Loaded, Registry},
-    upload::{Upload, Uploaded},
+    restore::Waiting,
+    upload::{Activation, Upload, Uploaded},
 };
-use crate::driver;
+use crate::{driver, sent::Sent};
 
 /// Guards and actions, sorted.
 pub type Methods = Vec<(MethodKind, MethodName)>;
 
-/// Makes a component ready to be called.
+/// Looks at components and makes them ready to be called. What it does with the bytes cannot hurt this
+/// process.
 pub trait Installer: Send + Sync + 'static {
-    /// Compiles and links `component`, whose SHA-256 is `artifact`, and compares the methods it
-    /// answers with those that are `wanted`.
-    fn install<'i>(
-        &'i self,
-        component: &'i [u8],
-        artifact: Digest,
-        wanted: &'i [(MethodKind, MethodName)],
-        allow_missing: bool,
-    ) -> BoxFuture<'i, Result<Methods, Rejected>>;
+    /// Looks at what was sent.
+    fn examine(
+        &self,
+        sent: Sent,
+        strictness: Strictness,
+    ) -> BoxFuture<'_, Result<Examined, Rejected>>;
 
     /// Nobody runs this artifact, after all.
     fn forget(&self, artifact: Digest);
+}
+
+/// A component that was looked at.
+pub struct Examined {
+    /// SHA-256 of the packed component.
+    pub artifact: Digest,
+    /// The packed component.
+    pub component: Bytes,
+    /// The first of what there is to say about its definition.
+    pub findings: Vec<Finding>,
+    /// How many findings there are besides.
+    pub omitted: u64,
+    /// The text of the definition, if it has no errors.
+    pub definition: Option<String>,
+    /// Makes it ready. Dropped, it is not.
+    pub install: Box<dyn Install>,
+}
+
+/// A component that can be made ready to be called.
+pub trait Install: Send {
+    /// Compiles and links it, and compares the methods it answers with those that are `wanted`.
+    fn install<'i>(
+        self: Box<Self>,
+        wanted: &'i [(MethodKind, MethodName)],
+        allow_missing: bool,
+    ) -> BoxFuture<'i, Result<Methods, Rejected>>;
 }
 
 /// Decides which components may be on this host, where several hosts share them.
@@ -84,11 +110,13 @@ pub enum NotOwned {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// Stable, for programs.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// For people.
     pub message: String,
     /// Whose fault it is: the component's, or the host's own.
     pub by_host: bool,
+    /// Whether too many components are looked at just now.
+    pub is_busy: bool,
 }
 
 /// What happens to live instances when another version becomes the active one.
@@ -128,6 +156,8 @@ impl Switch {
 pub struct Report {
     /// What checking the definition found; no errors among them once it is accepted.
     pub findings: Vec<Finding>,
+    /// How many findings there are besides.
+    pub omitted: u64,
     /// Methods that the definition names and the code does not answer.
     pub missing: Methods,
     /// By machine and state: how many instances live, and how many of them would not fit.
@@ -144,15 +174,30 @@ impl Report {
 /// Why the registry does not do what it is asked. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bytes are no packed component.
-    #[error(transparent)]
-    Unreadable(#[from] pack::ReadError),
     /// The definition has errors.
-    #[error("the definition has {}", count(findings))]
+    #[error("the definition has {}", count(findings, *omitted))]
     Invalid {
-        /// All of them, warnings included.
+        /// The first of them, warnings included.
         findings: Vec<Finding>,
+        /// How many there are besides.
+        omitted: u64,
     },
+    /// It was accepted by an earlier version of the host, and is not any more.
+    #[error(
+        "version `{version}` of `{component}` is not accepted by this version of the host: {reason}; \
+         its instances wait"
+    )]
+    NotAccepted {
+        /// Of which component.
+        component: ComponentName,
+        /// The version that was active.
+        version: Version,
+        /// Why.
+        reason: String,
+    },
+    /// It could not be done here.
+    #[error("the upload could not be handled")]
+    Host(#[source] std::io::Error),
     /// The definition names another component than the caller.
     #[error("the definition names the component `{found}`, expected `{expected}`")]
     OtherName {
@@ -253,7 +298,7 @@ pub struct Leniency {
 }
 
 /// `3 errors and 1 warning`.
-fn count(findings: &[Finding]) -> String {
+fn count(findings: &[Finding], omitted: u64) -> String {
     let of = |severity: Severity| {
         let n = findings
             .iter()
@@ -261,7 +306,11 @@ fn count(findings: &[Finding]) -> String {
             .count();
         format!("{n} {severity}{}", if n == 1 { "" } else { "s" })
     };
-    format!("{} and {}", of(Severity::Error), of(Severity::Warning))
+    let listed = format!("{} and {}", of(Severity::Error), of(Severity::Warning));
+    match omitted {
+        0 => listed,
+        more => format!("{listed}, and {more} more that are not listed"),
+    }
 }
 
 /// Names a component version in messages.

@@ -18,7 +18,8 @@ use xcomponent_host::{
     app::{Config, Host},
     driver::Handle,
     sandbox::{self, CompileConfig},
-    tenancy::{Registry, Switch, Upload},
+    sent::Sent,
+    tenancy::{Activation, Registry, Switch, Upload},
 };
 use xcomponent_pack::{Metadata, pack, read};
 
@@ -84,8 +85,9 @@ pub(crate) async fn upload(
 ) -> anyhow::Result<Arc<Deployment>> {
     let upload = Upload {
         name: None,
-        bytes: component.into(),
+        sent: Sent::Packed(component.into()),
         switch: Switch::default(),
+        activation: Activation::default(),
         dry_run: false,
         leniency: None,
     };

@@ -106,6 +106,10 @@ pub(super) struct VersionView {
     uploaded_at: Time,
     /// Whether new instances run on it.
     active: bool,
+    /// When it was activated last, if it ever was and that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    activated_at: Option<Time>,
     /// `next-event` or `pin`: what happened to live instances when it was activated last.
     on_live: &'static str,
     /// Whether its methods are called.
@@ -252,6 +256,7 @@ impl Component {
                 size: version.size,
                 uploaded_at: Time(version.uploaded),
                 active: version.active,
+                activated_at: version.activated().map(Time),
                 on_live: version.on_live.as_str(),
                 breaker: BreakerView::of(breaker),
             }

@@ -27,6 +27,10 @@ use xcomponent_core::{
 use super::wire;
 use crate::{driver, tenancy};
 
+/// Seconds after which an upload that found no room may be tried again: a large component takes about
+/// as long.
+pub(super) const UPLOAD_RETRY_S: u64 = 5;
+
 /// The result of a handler.
 pub(super) type Result<T, E = ApiError> = std::result::Result<T, E>;
 
@@ -334,21 +338,33 @@ impl From<tenancy::Error> for ApiError {
         use tenancy::{Error, NotOwned};
         let text = error.to_string();
         match error {
-            Error::Unreadable(unreadable) => {
-                let status = match unreadable.code() {
-                    "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-                    _ => StatusCode::UNPROCESSABLE_ENTITY,
-                };
-                Self::new(status, unreadable.code(), text)
+            Error::Invalid { findings, omitted } => {
+                let problem = Self::unprocessable("invalid_definition", text)
+                    .with_errors(findings.iter().map(ErrorItem::from).collect());
+                match omitted {
+                    0 => problem,
+                    omitted => problem.with("errors_omitted", omitted),
+                }
             }
-            Error::Invalid { findings } => Self::unprocessable("invalid_definition", text)
-                .with_errors(findings.iter().map(ErrorItem::from).collect()),
+            Error::NotAccepted { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "component_not_accepted",
+                text,
+            ),
+            Error::Host(error) => Self::internal(&error),
             Error::OtherName { .. } => Self::unprocessable("other_name", text),
             Error::VersionExists { .. } => Self::conflict("version_exists", text),
+            Error::Rejected(rejected) if rejected.is_busy => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, rejected.code, text)
+                    .retry_after(UPLOAD_RETRY_S)
+            }
+            Error::Rejected(rejected) if rejected.code == "too_large" => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, rejected.code, text)
+            }
             Error::Rejected(rejected) if rejected.by_host => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 rejected.code,
-                "the component could not be compiled here; try again",
+                "the component could not be examined here; try again",
             )
             .because(rejected.message),
             Error::Rejected(rejected) => Self::unprocessable(rejected.code, text),

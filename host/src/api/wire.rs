@@ -261,6 +261,9 @@ impl From<Tally> for BroadcastTally {
 pub(super) struct Report {
     /// What checking the definition found.
     findings: Vec<ErrorItem>,
+    /// How many findings there are besides; absent if there are none.
+    #[serde(skip_serializing_if = "is_zero")]
+    findings_omitted: u64,
     /// Methods that the definition names and the code does not answer: `guard name`.
     missing_methods: Vec<String>,
     /// By machine and state, how many instances are affected.
@@ -294,10 +297,19 @@ impl Report {
         let method = |(kind, name): &(MethodKind, _)| format!("{} {name}", kind_name(*kind));
         Self {
             findings: report.findings.iter().map(ErrorItem::from).collect(),
+            findings_omitted: report.omitted,
             missing_methods: report.missing.iter().map(method).collect(),
             live: report.live.iter().map(LiveFit::of).collect(),
         }
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl LiveFit {

@@ -162,6 +162,7 @@ impl Config {
         api::Config {
             public_address: self.public_address.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
+            memory: self.memory.clone(),
             heartbeat: self.heartbeat,
             link_key: self.links.trust.key.clone(),
             cache,

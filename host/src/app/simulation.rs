@@ -11,6 +11,7 @@ mod told;
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use xcomponent_core::{
@@ -37,7 +38,8 @@ use crate::{
         self, InstanceFilter, PageRequest, Position, RecordFilter, Where,
         clock::{Clock as _, ManualClock},
     },
-    tenancy::{self, Switch, Upload},
+    sent::Sent,
+    tenancy::{self, Activation, Switch, Upload},
 };
 
 /// Instances on one page of a search.
@@ -167,8 +169,9 @@ impl<'t> Simulation<'t> {
         for bytes in components {
             let upload = Upload {
                 name: None,
-                bytes,
+                sent: Sent::Packed(Bytes::from_owner(bytes)),
                 switch: Switch::default(),
+                activation: Activation::default(),
                 dry_run: false,
                 leniency: None,
             };

@@ -29,6 +29,7 @@ use crate::{
         simulation::{Happened, Names, Told},
     },
     driver::{Position, RecordFilter, Subscription},
+    tenancy::Activation,
 };
 
 /// Creates one instance, sends it events, and shows what happens.
@@ -91,7 +92,8 @@ impl Run {
             let host = Host::start(config).await.context("starting the host")?;
             let handle = host.handle().clone();
             let tenant = TenantId::default_tenant();
-            upload(&host, components, leniency, printer).await?;
+            let activation = Activation::default();
+            upload(&host, components, leniency, activation, printer).await?;
             let mut names = Names::default();
             names.give(&id, &self.id);
             // From the beginning of the log, so that instances created at load are told too.

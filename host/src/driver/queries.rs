@@ -171,7 +171,8 @@ impl Handle {
         on_live: OnLive,
     ) -> Result<()> {
         let (tenant, component, version) = (tenant.clone(), component.clone(), version.clone());
-        self.ask(move |store| store.activate_version(&tenant, &component, &version, on_live))
+        let at = self.now();
+        self.ask(move |store| store.activate_version(&tenant, &component, &version, on_live, at))
             .await
     }
 

@@ -24,6 +24,7 @@ use xcomponent_core::{
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
     owed::{Owed, TakenIn},
     record::{Body, Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
 use self::{
@@ -497,9 +498,10 @@ impl Store for Memory {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
         self.catalogue()
-            .activate(tenant, component, version, on_live)
+            .activate(tenant, component, version, on_live, at)
     }
 
     fn delete_version(

@@ -350,9 +350,10 @@ impl Store for Postgres {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
         self.writer().change(&self.stale, |session| {
-            versions::activate(session, tenant, component, version, on_live)
+            versions::activate(session, tenant, component, version, on_live, at)
         })
     }
 

@@ -472,9 +472,19 @@ pub struct ComponentVersion {
     pub active: bool,
     /// What happened to live instances when it was activated last.
     pub on_live: OnLive,
-    /// The number of its last activation within the component, 0 = never. A rollback goes to the
-    /// highest below the active one's.
+    /// When it was activated last, 0 = never; in any case a higher number than that of what was
+    /// activated before it. Earlier versions of the host counted activations from 1. A rollback goes to
+    /// the highest below the active one's.
     pub activation: u64,
+}
+
+impl ComponentVersion {
+    /// When it was activated last, if that is known.
+    pub fn activated(&self) -> Option<Timestamp> {
+        /// The year 2001 in milliseconds: more than anybody has counted, less than any clock says.
+        const EARLIEST: u64 = 1_000_000_000_000;
+        (self.activation >= EARLIEST).then_some(Timestamp(self.activation))
+    }
 }
 
 /// Whether something is what was asked for, if anything was.

@@ -435,8 +435,9 @@ impl Store for Sqlite {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
-        self.write(|writer| writer.activate_version(tenant, component, version, on_live))
+        self.write(|writer| writer.activate_version(tenant, component, version, on_live, at))
     }
 
     fn delete_version(

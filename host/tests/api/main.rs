@@ -7,6 +7,8 @@
 )]
 
 mod bad_input;
+#[path = "../common/bombs.rs"]
+mod bombs;
 mod bulk;
 mod components;
 mod dead_letters;
@@ -25,5 +27,6 @@ mod restart;
 mod served;
 mod starting;
 mod stream;
+mod uploads;
 mod versions;
 mod zero;

@@ -174,6 +174,39 @@ fn a_definition_that_was_changed_wants_another_version() {
     assert_eq!(serving.ready["components"][0]["version"], "1.0.1");
 }
 
+/// The active version of a component.
+fn active(serving: &Serving, component: &str) -> String {
+    let url = format!("{}/v1/components/{component}", serving.url());
+    let mut answer = ureq::get(url).call().unwrap();
+    let component: serde_json::Value = answer.body_mut().read_json().unwrap();
+    component["version"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_restart_does_not_roll_back_what_was_deployed_since() {
+    let folder = scratch("redeployed");
+    let (data, old, new) = (
+        folder.join("data"),
+        folder.join("old.yaml"),
+        folder.join("new.yaml"),
+    );
+    let yaml = fs::read_to_string("tests/cli/files/shop.yaml").unwrap();
+    fs::write(&old, &yaml).unwrap();
+    fs::write(&new, yaml.replace("1.0.0", "2.0.0")).unwrap();
+    let serving = Serving::start_in(&data, [&old]);
+    serving.ask(["deploy".as_ref(), new.as_os_str()]).done();
+    assert!(serving.end().0.success());
+
+    let serving = Serving::start_in(&data, [&old]);
+    assert_eq!(serving.ready["components"][0]["active"], false);
+    assert_eq!(active(&serving, "Shop"), "2.0.0");
+    serving.end();
+
+    let serving = Serving::start_in(&data, ["--activate".as_ref(), old.as_os_str()]);
+    assert_eq!(serving.ready["components"][0]["active"], true);
+    assert_eq!(active(&serving, "Shop"), "1.0.0");
+}
+
 #[test]
 fn history_is_kept_at_least_as_long_as_repeated_ids_are_answered_from_it() {
     let serve = |retain: &str| {

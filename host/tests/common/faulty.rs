@@ -373,9 +373,10 @@ impl Store for Faulty {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
         self.inner
-            .activate_version(tenant, component, version, on_live)
+            .activate_version(tenant, component, version, on_live, at)
     }
 
     fn delete_version(

@@ -15,7 +15,7 @@ use crate::{
         outgoing::{Sender, broadcast, creation, parent_of},
         run::same_delay,
         settle::settled_by,
-        versions::move_to,
+        versions::{context_on, move_to},
     },
     id::{ComponentName, EventId, EventName, InstanceId, TenantId},
     instance::{After, Attempt, Errand, Letter, Origin, Trigger},
@@ -62,7 +62,8 @@ impl Engine {
         fault: Fault,
         to: StateIdx,
     ) {
-        attempt.step.context = self.instances.expect(slot).snapshot.context.clone();
+        let snapshot = &self.instances.expect(slot).snapshot;
+        attempt.step.context = context_on(snapshot, &attempt.deployment, attempt.machine());
         attempt.step.sends.clear();
         let moved = Move {
             transition: None,

@@ -9,7 +9,12 @@ use crate::{
     call::{Call, Deployment, Fault, FaultCode, Lease, Outcome},
     definition::{EventIdx, Machine, MethodKind, StateIdx, TransitionIdx, TransitionKind},
     effect::Effect,
-    engine::{Engine, instances::Slot, schedule::Work, versions::Chosen},
+    engine::{
+        Engine,
+        instances::Slot,
+        schedule::Work,
+        versions::{Chosen, context_on},
+    },
     id::MethodName,
     instance::{
         Attempt, Busy, Letter, Origin, Running, Trigger,
@@ -136,7 +141,12 @@ impl Engine {
             }
         }
         let attempt = Attempt {
-            step: Step::new(machine_idx, state, snapshot.context.clone(), candidates),
+            step: Step::new(
+                machine_idx,
+                state,
+                context_on(snapshot, &deployment, machine),
+                candidates,
+            ),
             deployment,
             letter,
         };
