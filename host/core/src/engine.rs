@@ -35,6 +35,7 @@ mod tally;
 mod timers;
 mod unstorable;
 mod versions;
+mod waiting;
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -310,7 +310,7 @@ impl Ledger {
         for touched in &draft.touched {
             let entry = &entries[touched.latest];
             if !touched.is_fresh {
-                let body = entry.record.body.clone();
+                let body = entry.record.body.without_waiting();
                 stale.note(touched.number, touched.first, entry.position.0, body);
                 continue;
             }

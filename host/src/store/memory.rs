@@ -28,7 +28,7 @@ use xcomponent_core::{
 
 use self::{
     crossing::Crossings,
-    instances::{Instances, is_over},
+    instances::{Instances, Known, is_over},
     journal::{Journal, Owner},
     letters::Letters,
     versions::Versions,
@@ -120,7 +120,7 @@ impl Memory {
         &self,
         tenant: &TenantId,
         from: Option<Cursor>,
-        mut visit: impl FnMut(u64, &Snapshot) -> bool,
+        mut visit: impl FnMut(u64, &Known) -> bool,
     ) {
         let mut before = from.map_or(u64::MAX, |cursor| cursor.0);
         loop {
@@ -129,7 +129,7 @@ impl Memory {
             for known in kept.instances.older(tenant, before).take(SLICE) {
                 before = known.created;
                 seen += 1;
-                if !visit(known.created, known.snapshot()) {
+                if !visit(known.created, known) {
                     return;
                 }
             }
@@ -173,8 +173,8 @@ impl Kept {
         let (owner, before) = noted
             .as_ref()
             .map_or((None, 0), |noted| (Some(noted.owner), noted.before));
-        self.journal
-            .push(position, entry.record.clone(), owner, before);
+        let record = entry.record.without_waiting();
+        self.journal.push(position, record, owner, before);
         if let Some(noted) = noted
             && noted.ended
             && let Some(known) = self.instances.at(noted.owner)
@@ -296,10 +296,12 @@ impl Store for Memory {
         take: &mut dyn FnMut(Snapshot),
     ) -> Result<()> {
         let kept = self.kept();
-        let known = kept.instances.iter().map(|known| known.snapshot());
+        let is_wanted =
+            |known: &&Known| known.snapshot().is_live() && wanted(&known.snapshot().id);
+        let known = kept.instances.iter().filter(is_wanted);
         known
-            .filter(|snapshot| snapshot.is_live() && wanted(&snapshot.id))
-            .for_each(|snapshot| take(snapshot.clone()));
+            .map(Known::whole)
+            .for_each(take);
         Ok(())
     }
 
@@ -308,7 +310,7 @@ impl Store for Memory {
         let found = asked
             .iter()
             .filter_map(|(tenant, id)| kept.instances.find(tenant, id));
-        Ok(found.map(|known| known.snapshot().clone()).collect())
+        Ok(found.map(Known::whole).collect())
     }
 
     /// The engines know themselves: none of them was before this store.
@@ -325,7 +327,7 @@ impl Store for Memory {
             .kept()
             .instances
             .find(tenant, id)
-            .map(|known| known.snapshot().clone()))
+            .map(Known::whole))
     }
 
     fn instances(
@@ -335,8 +337,8 @@ impl Store for Memory {
         page: PageRequest,
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
-        self.walk(tenant, page.after, |created, snapshot| {
-            !filter.passes(snapshot) || found.take(created, || snapshot.clone())
+        self.walk(tenant, page.after, |created, known| {
+            !filter.passes(known.snapshot()) || found.take(created, || known.whole())
         });
         Ok(found.into_page())
     }
@@ -347,7 +349,8 @@ impl Store for Memory {
         filter: &InstanceFilter,
     ) -> Result<Vec<InstanceCount>> {
         let mut counts: HashMap<_, InstanceCount> = HashMap::new();
-        self.walk(tenant, None, |_, snapshot| {
+        self.walk(tenant, None, |_, known| {
+            let snapshot = known.snapshot();
             if filter.passes(snapshot) {
                 let version = Arc::as_ptr(&snapshot.deployment) as usize;
                 let kind = (version, snapshot.machine, snapshot.state, snapshot.status);

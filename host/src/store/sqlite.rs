@@ -19,6 +19,7 @@ mod retention;
 mod room;
 mod row;
 mod versions;
+mod waiting;
 mod writer;
 
 use std::{

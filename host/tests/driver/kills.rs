@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use xcomponent_core::{
-    call::{Answer, Call, Send},
+    call::{Answer, Call, Failure, Fault, FaultCode, Send},
     definition::OnLive,
     effect::Reply,
     id::{
@@ -33,7 +33,9 @@ use crate::{
 };
 
 /// Sources that hit targets on both shards, cool down by a send to themselves and rest by an
-/// `auto`, and have children that end by themselves and tell their parents.
+/// `auto`, and have children that end by themselves and tell their parents. Each shot leaves a send
+/// to itself behind that is due when all is over, targets keep events until they wake, and the
+/// crooked ones try again later.
 const GAME: &str = r"
 name: Game
 version: '1'
@@ -57,12 +59,20 @@ stateMachines:
       - {from: '*', to: Idle, event: GROWN}
   - name: Target
     initialState: Whole
-    states: [{name: Whole}]
+    states: [{name: Whole, defer: [LATE]}, {name: Awake}]
     transitions:
+      - {from: Whole, to: Awake, event: WAKE}
+      - {from: Awake, to: Whole, event: LATE}
       - from: Whole
         to: Whole
         event: HIT
         matchingRules: [{eventProperty: key, instanceProperty: key}]
+  - name: Crooked
+    initialState: Sound
+    onFault: {retry: {max: 3, backoffMs: 864000000}}
+    states: [{name: Sound}]
+    transitions:
+      - {from: Sound, to: Sound, event: TRY, triggeredMethod: fail}
   - name: Child
     initialState: Born
     states: [{name: Born}, {name: Grown, type: final}]
@@ -177,7 +187,7 @@ impl Life {
                     .flatten()
                     .filter(move |line| line.starts_with(text))
             };
-            let is_busy = ["Fired", "Cooling", "Born"]
+            let is_busy = ["Fired", "Cooling", "Born", "Awake"]
                 .into_iter()
                 .any(|state| count(state).next().is_some());
             if !is_busy && count("SPAWN").count() == count("Grown").count() {
@@ -215,8 +225,8 @@ impl Life {
     }
 }
 
-/// By instance every event with what became of it, at the end the instance's state, context and
-/// number of records.
+/// By instance every event with what became of it, at the end the instance's state, context,
+/// number of records, and what waits at it.
 fn describe(store: &dyn Store, tenant: &TenantId) -> BTreeMap<String, Vec<String>> {
     let page = PageRequest::first(100);
     let found = store.instances(tenant, &InstanceFilter::default(), page);
@@ -234,8 +244,12 @@ fn describe(store: &dyn Store, tenant: &TenantId) -> BTreeMap<String, Vec<String
             .collect();
         events.sort();
         let (state, context) = (state_of(&instance), instance.context.as_str());
+        let waiting: Vec<String> = instance
+            .waiting()
+            .map(|waiting| format!("{} {}", waiting.kind(), waiting.event().id))
+            .collect();
         events.push(format!(
-            "{state} {} {context} {:?}",
+            "{state} {} {context} {:?} {waiting:?}",
             instance.seq, instance.timers
         ));
         (instance.id.to_string(), events)
@@ -254,7 +268,7 @@ fn forget(path: &Path, nothing: Retention) {
 /// Creations, events and a broadcast of which each is recognised when it is repeated.
 fn requests() -> Vec<Request> {
     let mut requests = Vec::new();
-    for (n, machine) in ["Source", "Target", "Target", "Source"]
+    for (n, machine) in ["Source", "Target", "Target", "Source", "Crooked"]
         .into_iter()
         .enumerate()
     {
@@ -275,6 +289,10 @@ fn requests() -> Vec<Request> {
         (0, "SPAWN"),
         (3, "SPAWN"),
         (0, "FIRE"),
+        (1, "LATE"),
+        (2, "LATE"),
+        (1, "WAKE"),
+        (4, "TRY"),
     ]
     .into_iter()
     .enumerate()
@@ -317,14 +335,27 @@ fn instance(n: usize) -> InstanceId {
     InstanceId::from_uuid(uuid_v8(n as u128, Some(route)))
 }
 
-/// What the sources' method does: it sends the instance an event.
+/// What the sources' method does: it sends the instance an event now, and one in ten days. The
+/// method of the crooked ones fails.
 fn boast(call: &Call) -> Behaviour {
     let mut outcome = willing(call);
+    if call.method.as_str() == "fail" {
+        outcome.result = Err(Failure::Fault(Fault {
+            code: FaultCode::Trap,
+            message: "it failed".into(),
+            backtrace: None,
+        }));
+    }
     if let Ok(Answer::Action { sends, .. }) = &mut outcome.result {
         sends.push(Send::ToSelf {
             event: EventName::new("COOL"),
             payload: Json::empty(),
             delay: None,
+        });
+        sends.push(Send::ToSelf {
+            event: EventName::new("REMEMBER"),
+            payload: Json::parse(r#"{"how": "it was"}"#).unwrap(),
+            delay: Some(Duration::from_secs(10 * 24 * 3_600)),
         });
     }
     Behaviour::Answers(outcome)

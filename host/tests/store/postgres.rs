@@ -163,7 +163,7 @@ fn a_schema_of_a_newer_program_is_refused() {
     sql.execute("INSERT INTO xcomponent.migrations VALUES (1000, now())");
     let message = refused(&url).to_string();
     assert!(
-        message.contains("schema 1000") && message.contains("up to 5"),
+        message.contains("schema 1000") && message.contains("up to 6"),
         "{message}"
     );
 }

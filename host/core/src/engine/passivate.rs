@@ -111,15 +111,13 @@ impl Engine {
 
     /// Whether an instance may leave and no deadline of it is near.
     fn can_spare(&self, slot: Slot, after: Duration) -> bool {
-        let snapshot = &self.instances.expect(slot).snapshot;
-        let due = snapshot.timers.iter().map(|timer| timer.due).min();
+        let due = self.instances.expect(slot).snapshot.deadlines().min();
         due.is_none_or(|due| due > self.now.after(after)) && self.may_leave(slot)
     }
 
     /// Lets an instance leave memory that may.
     pub(crate) fn passivate(&mut self, slot: Slot) -> Option<Slot> {
-        let timers = &self.instances.expect(slot).snapshot.timers;
-        let due = timers.iter().map(|timer| timer.due).min();
+        let due = self.instances.expect(slot).snapshot.deadlines().min();
         let passive = self.instances.passivate(slot)?;
         if let Some(due) = due {
             self.passivation.timers.set(due, passive);

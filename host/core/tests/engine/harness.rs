@@ -309,6 +309,13 @@ impl Host {
         self.stored(id).context.value()
     }
 
+    /// Forgets everything that was recorded: only the engine has it then.
+    pub(crate) fn forget(&mut self) {
+        self.records.clear();
+        self.store.clear();
+        self.replies.clear();
+    }
+
     /// Ids of all instances of a machine, in order of creation.
     pub(crate) fn all(&self, machine: &str) -> Vec<String> {
         let born = self.handled().filter(|handled| handled.from.is_none());

@@ -18,7 +18,7 @@ pub(in crate::store) struct Stale {
 /// The newest state of an instance.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Newest {
-    /// Its last record.
+    /// Its last record. What waits at the instance has rows that are never behind.
     body: Body,
     /// Where that is.
     pub(in crate::store) last: u64,

@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, hash::BuildHasher};
 use hashbrown::{HashMap, HashTable};
 use xcomponent_core::{
     id::{InstanceId, TenantId},
-    record::{Body, Record, Snapshot},
+    record::{Body, Record, Snapshot, Waiting},
 };
 
 use super::journal::Owner;
@@ -32,6 +32,8 @@ pub(super) struct Known {
     id: InstanceId,
     tenant: u32,
     latest: Latest,
+    /// What waits at it, which its records do not repeat.
+    waiting: Vec<Waiting>,
     /// Position of its first record.
     pub(super) created: u64,
     /// Position of its last record.
@@ -55,6 +57,29 @@ impl Known {
                 .snapshot()
                 .expect("only records about an instance are its latest"),
             Latest::Snapshot(snapshot) => snapshot,
+        }
+    }
+
+    /// The same with what waits at it.
+    pub(super) fn whole(&self) -> Snapshot {
+        let snapshot = self.snapshot().clone();
+        match self.waiting.is_empty() {
+            true => snapshot,
+            false => snapshot.with_waiting(self.waiting.iter().cloned()),
+        }
+    }
+
+    /// Takes over what a record changes of what waits.
+    fn wait(&mut self, body: &Body) {
+        let name = |waiting: &Waiting| (waiting.kind(), waiting.event().id.clone());
+        for (kind, id) in body.ended() {
+            self.waiting
+                .retain(|waiting| waiting.kind() != kind || waiting.event().id != *id);
+        }
+        for what in body.began().iter().filter_map(|began| began.what.as_ref()) {
+            let new = name(what);
+            self.waiting.retain(|waiting| name(waiting) != new);
+            self.waiting.push(what.clone());
         }
     }
 
@@ -93,20 +118,23 @@ impl Instances {
             let known = self.occupied(place);
             let ended = over && !is_over(known.snapshot());
             let before = std::mem::replace(&mut known.last, position);
-            known.latest = Latest::Record(record.body.clone());
+            known.latest = Latest::Record(record.body.without_waiting());
+            known.wait(&record.body);
             return Some(Noted {
                 owner: Owner(place),
                 before,
                 ended,
             });
         }
-        let known = Known {
+        let mut known = Known {
             id: snapshot.id.clone(),
             tenant,
-            latest: Latest::Record(record.body.clone()),
+            latest: Latest::Record(record.body.without_waiting()),
+            waiting: Vec::new(),
             created: position,
             last: position,
         };
+        known.wait(&record.body);
         let place = self.occupy(known);
         let (hasher, known) = (&self.hasher, &self.known);
         self.places.insert_unique(hash, place, |place| {

@@ -131,7 +131,7 @@ impl Postgres {
 
     /// Asks the replica if there is one; of what it does not have (yet), or if it does not answer,
     /// the server that writes.
-    fn rows_for_people(&self, question: &str, values: Values<'_>) -> Result<Vec<Row>> {
+    pub(super) fn rows_for_people(&self, question: &str, values: Values<'_>) -> Result<Vec<Row>> {
         let answer = self
             .replica
             .as_ref()
@@ -147,7 +147,8 @@ impl Postgres {
         self.readers.rows(question, values)
     }
 
-    /// An instance as it is: what is newer than its row, else the row.
+    /// An instance as it is: what is newer than its row, else the row. What waits at it is kept
+    /// apart.
     fn newest(&self, stale: &Stale, row: &Row) -> Result<Snapshot> {
         match stale.get(row.integer(NUMBER)?) {
             Some(newest) => Ok(newest.snapshot().clone()),
@@ -171,6 +172,7 @@ impl Postgres {
         let mut after = 0;
         loop {
             let (rows, stale) = self.instance_rows(&question, &[&after])?;
+            let mut live = Vec::new();
             for row in &rows {
                 after = row.integer(NUMBER)?;
                 if !wanted(&InstanceId::from_stored(row.text(ID)?)) {
@@ -178,9 +180,10 @@ impl Postgres {
                 }
                 let snapshot = self.newest(&stale, row)?;
                 if snapshot.is_live() {
-                    take(snapshot);
+                    live.push((after, snapshot));
                 }
             }
+            self.attach(live, &mut *take)?;
             if rows.len() < SLICE {
                 return Ok(());
             }
@@ -200,9 +203,9 @@ impl Postgres {
             let ids: Vec<String> = some.iter().map(|(_, id)| id.to_string()).collect();
             let values: Values<'_> = &[&tenants, &ids];
             let (rows, stale) = self.instance_rows(&question, values)?;
-            for row in &rows {
-                found.push(self.newest(&stale, row)?);
-            }
+            let row = |row| Ok((Columns::integer(row, NUMBER)?, self.newest(&stale, row)?));
+            let rows = rows.iter().map(row).collect::<Result<Vec<_>>>()?;
+            self.attach(rows, |snapshot| found.push(snapshot))?;
         }
         Ok(found)
     }
@@ -248,9 +251,11 @@ impl Postgres {
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
         self.walk(tenant, filter, page.after, |number, snapshot| {
-            found.take(unsigned(number), || snapshot)
+            found.take(unsigned(number), || (number, snapshot))
         })?;
-        Ok(found.into_page())
+        let Page { items, next } = found.into_page();
+        let items = self.attach_names(items)?;
+        Ok(Page { items, next })
     }
 
     /// How many instances there are of each kind.
