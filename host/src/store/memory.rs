@@ -296,12 +296,9 @@ impl Store for Memory {
         take: &mut dyn FnMut(Snapshot),
     ) -> Result<()> {
         let kept = self.kept();
-        let is_wanted =
-            |known: &&Known| known.snapshot().is_live() && wanted(&known.snapshot().id);
+        let is_wanted = |known: &&Known| known.snapshot().is_live() && wanted(&known.snapshot().id);
         let known = kept.instances.iter().filter(is_wanted);
-        known
-            .map(Known::whole)
-            .for_each(take);
+        known.map(Known::whole).for_each(take);
         Ok(())
     }
 
@@ -323,11 +320,7 @@ impl Store for Memory {
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
-        Ok(self
-            .kept()
-            .instances
-            .find(tenant, id)
-            .map(Known::whole))
+        Ok(self.kept().instances.find(tenant, id).map(Known::whole))
     }
 
     fn instances(

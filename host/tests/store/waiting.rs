@@ -23,7 +23,10 @@ pub(crate) const LARGE: usize = 1_000_000;
 
 fn mail(event: &str, bytes: usize) -> Mail {
     let mut sample = sample_event(event, "LATE");
-    let text = format!(r#"{{ "of": "{event}", "filler": "{}" }}"#, "x".repeat(bytes));
+    let text = format!(
+        r#"{{ "of": "{event}", "filler": "{}" }}"#,
+        "x".repeat(bytes)
+    );
     sample.payload = Json::parse(&text).unwrap();
     Mail {
         event: sample,
@@ -153,7 +156,8 @@ pub(crate) fn what_waits_comes_back_with_its_instance_until_it_ends(store: &dyn 
 
 pub(crate) fn a_batch_has_the_last_word_of_its_records(store: &dyn Store) {
     use WaitingKind::{Deferred, Send};
-    for n_others in [0, 100] {
+    // At once, and as more than one statement takes.
+    for n_others in [0, 70] {
         let mut shard = Shard::new(store);
         let tenant = shard.tenant().clone();
         let mut order = shard.create(&format!("O-{n_others}"), "{}");
@@ -246,4 +250,64 @@ pub(crate) fn an_ended_instance_that_owes_a_send_stays_until_it_left(store: &dyn
         .load(&|_| true, &mut |found| live.push(found.id.to_string()))
         .unwrap();
     assert_eq!(live, ["O-2"]);
+}
+
+/// Instances at which something waits in each way: one whose row is behind, two that have ended, one
+/// that waits for nothing any more.
+pub(crate) fn a_waiting_life(store: &dyn Store, mut then: impl FnMut()) {
+    use WaitingKind::Deferred;
+    let mut shard = Shard::new(store);
+    let created: Vec<Snapshot> = (1..=4)
+        .map(|n| shard.create(&format!("W-{n}"), r#"{"total":7}"#))
+        .collect();
+    then();
+    let began = vec![deferred("d1", 10), send("s1", 7_000), retry("r1", 1)];
+    let order = shard.waits(&created[0], "w1", began, &[]);
+    then();
+    let began = vec![send("s2", 6_000), deferred("d2", 10)];
+    shard.waits(&order, "w2", began, &[(Deferred, "d1")]);
+    then();
+    let order = shard.waits(&created[1], "w3", vec![send("s1", 8_000)], &[]);
+    then();
+    shard.enter(&order, "w4", "SHIP", "Done");
+    then();
+    let order = shard.waits(&created[2], "w5", vec![deferred("d1", 10)], &[]);
+    then();
+    shard.enter(&order, "w6", "SHIP", "Done");
+    then();
+    let order = shard.waits(&created[3], "w7", vec![deferred("d1", 10)], &[]);
+    then();
+    shard.waits(&order, "w8", vec![], &[(Deferred, "d1")]);
+    then();
+}
+
+/// Whether a database of before what waits had rows of its own is like a new one to which the same
+/// happened.
+pub(crate) fn is_a_waiting_life(old: &dyn Store, new: &dyn Store) {
+    a_waiting_life(new, || ());
+    let tenant = TenantId::default_tenant();
+    for n in 1..=4 {
+        let id = id(&format!("W-{n}"));
+        let expected = new.instance(&tenant, &id).unwrap().unwrap();
+        assert_eq!(expected.waiting().count(), [4, 1, 1, 0][n - 1]);
+        comes_back(new, &tenant, &expected);
+        comes_back(old, &tenant, &expected);
+        let page = PageRequest::first(10);
+        let records = |store: &dyn Store| store.history(&tenant, &id, page).unwrap().items.len();
+        assert_eq!(records(old), records(new));
+    }
+    let live = |store: &dyn Store| {
+        let mut live = Vec::new();
+        store
+            .load(&|_| true, &mut |found| live.push(found.id.to_string()))
+            .unwrap();
+        live.sort();
+        live
+    };
+    assert_eq!(live(old), live(new));
+    // It goes on like a new one.
+    let mut shard = Shard::new(old);
+    let order = old.instance(&tenant, &id("W-1")).unwrap().unwrap();
+    let order = shard.waits(&order, "w9", vec![], &[(WaitingKind::Send, "s1")]);
+    comes_back(old, &tenant, &order);
 }

@@ -355,12 +355,11 @@ impl Engine {
         };
         for mail in due.into_iter().rev() {
             if !waiting(&mail, &busy.mailbox) {
-                busy.mailbox
-                    .push_front(Letter::inside(
-                        Mail::clone(&mail),
-                        Trigger::Deferred,
-                        After::Nothing,
-                    ));
+                busy.mailbox.push_front(Letter::inside(
+                    Mail::clone(&mail),
+                    Trigger::Deferred,
+                    After::Nothing,
+                ));
             }
         }
         self.reschedule(slot);

@@ -370,7 +370,10 @@ impl Engine {
         }
         if let Some((id, _)) = &retry
             && let Some(extra) = &mut snapshot.extra
-            && extra.sends.iter().any(|delayed| delayed.outgoing.event.id == *id)
+            && extra
+                .sends
+                .iter()
+                .any(|delayed| delayed.outgoing.event.id == *id)
         {
             for delayed in &mut Arc::make_mut(extra).sends {
                 delayed.fired = delayed.outgoing.event.id == *id;

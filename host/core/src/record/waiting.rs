@@ -11,11 +11,7 @@ use hashbrown::HashSet;
 
 use super::{Body, Mail, Outgoing, Record, Snapshot};
 use crate::{
-    id::EventId,
-    json::Json,
-    limits::WAITING_OVERHEAD_BYTES,
-    text::stable_text,
-    time::Timestamp,
+    id::EventId, json::Json, limits::WAITING_OVERHEAD_BYTES, text::stable_text, time::Timestamp,
 };
 
 /// Why something waits.
@@ -381,7 +377,7 @@ impl Body {
             Self::Handled(handled) => {
                 let waits = handled.waits.as_ref();
                 waits.map_or(&[][..], |waits| &waits.began)
-            },
+            }
             Self::Selected(_)
             | Self::Departed(_)
             | Self::Moved(_)

@@ -45,7 +45,10 @@ fn host() -> Host {
 fn changes(host: &Host) -> (Vec<WaitingKind>, Vec<WaitingKind>) {
     let body = &host.records.last().expect("something was recorded").body;
     let began = body.began().iter().map(|began| began.kind);
-    (began.collect(), body.ended().map(|(kind, _)| kind).collect())
+    (
+        began.collect(),
+        body.ended().map(|(kind, _)| kind).collect(),
+    )
 }
 
 #[test]
@@ -134,7 +137,11 @@ fn an_own_send_that_there_is_no_room_for_is_parked_once() {
         assert_eq!(host.becomes("o", "LATE", none()), Disposition::Deferred);
     }
     host.wait(50);
-    let parked: Vec<_> = host.parked().iter().map(|letter| letter.why.code()).collect();
+    let parked: Vec<_> = host
+        .parked()
+        .iter()
+        .map(|letter| letter.why.code())
+        .collect();
     assert_eq!(parked, ["overload"]);
     assert!(host.stored("o").sends().is_empty());
 }

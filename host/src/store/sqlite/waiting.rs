@@ -68,9 +68,8 @@ pub(super) fn move_out(connection: &Connection) -> rusqlite::Result<()> {
     let question = format!("{OLD_ROWS} AND i.instance > ?1 ORDER BY i.instance LIMIT 1");
     let mut next = connection.prepare(&question)?;
     let mut put = connection.prepare(PUT)?;
-    let mut update = connection.prepare(
-        "UPDATE instances SET timers_json = ?2, extra_json = ?3 WHERE instance = ?1",
-    )?;
+    let mut update = connection
+        .prepare("UPDATE instances SET timers_json = ?2, extra_json = ?3 WHERE instance = ?1")?;
     let mut after = 0_i64;
     loop {
         let found = next

@@ -20,8 +20,8 @@ use crate::store::{
     query::Kind,
     stored::{
         Malformed, PortableCause, PortableOutgoing, Read, StoredDiscarded, StoredHandled,
-        StoredLetter, StoredLog, StoredReason, StoredReceived, StoredSelected, StoredWaits, of_text,
-        to_text, word,
+        StoredLetter, StoredLog, StoredReason, StoredReceived, StoredSelected, StoredWaits,
+        of_text, to_text, word,
     },
 };
 
