@@ -169,11 +169,11 @@ impl Kept {
         let position = entry.position.0;
         self.letters.note(position, &entry.record);
         self.crossings.note(entry);
-        let noted = self.instances.note(position, &entry.record);
+        let record = entry.record.without_waiting();
+        let noted = self.instances.note(position, &record, &entry.record.body);
         let (owner, before) = noted
             .as_ref()
             .map_or((None, 0), |noted| (Some(noted.owner), noted.before));
-        let record = entry.record.without_waiting();
         self.journal.push(position, record, owner, before);
         if let Some(noted) = noted
             && noted.ended

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use xcomponent_core::{
-    call::{Answer, Call, Failure, Fault, FaultCode, Send},
+    call::{Answer, Call, Send},
     definition::OnLive,
     effect::Reply,
     id::{
@@ -34,8 +34,7 @@ use crate::{
 
 /// Sources that hit targets on both shards, cool down by a send to themselves and rest by an
 /// `auto`, and have children that end by themselves and tell their parents. Each shot leaves a send
-/// to itself behind that is due when all is over, targets keep events until they wake, and the
-/// crooked ones try again later.
+/// to itself behind that is due when all is over, and targets keep events until they wake.
 const GAME: &str = r"
 name: Game
 version: '1'
@@ -67,12 +66,6 @@ stateMachines:
         to: Whole
         event: HIT
         matchingRules: [{eventProperty: key, instanceProperty: key}]
-  - name: Crooked
-    initialState: Sound
-    onFault: {retry: {max: 3, backoffMs: 864000000}}
-    states: [{name: Sound}]
-    transitions:
-      - {from: Sound, to: Sound, event: TRY, triggeredMethod: fail}
   - name: Child
     initialState: Born
     states: [{name: Born}, {name: Grown, type: final}]
@@ -268,7 +261,7 @@ fn forget(path: &Path, nothing: Retention) {
 /// Creations, events and a broadcast of which each is recognised when it is repeated.
 fn requests() -> Vec<Request> {
     let mut requests = Vec::new();
-    for (n, machine) in ["Source", "Target", "Target", "Source", "Crooked"]
+    for (n, machine) in ["Source", "Target", "Target", "Source"]
         .into_iter()
         .enumerate()
     {
@@ -292,7 +285,6 @@ fn requests() -> Vec<Request> {
         (1, "LATE"),
         (2, "LATE"),
         (1, "WAKE"),
-        (4, "TRY"),
     ]
     .into_iter()
     .enumerate()
@@ -335,17 +327,9 @@ fn instance(n: usize) -> InstanceId {
     InstanceId::from_uuid(uuid_v8(n as u128, Some(route)))
 }
 
-/// What the sources' method does: it sends the instance an event now, and one in ten days. The
-/// method of the crooked ones fails.
+/// What the sources' method does: it sends the instance an event now, and one in ten days.
 fn boast(call: &Call) -> Behaviour {
     let mut outcome = willing(call);
-    if call.method.as_str() == "fail" {
-        outcome.result = Err(Failure::Fault(Fault {
-            code: FaultCode::Trap,
-            message: "it failed".into(),
-            backtrace: None,
-        }));
-    }
     if let Ok(Answer::Action { sends, .. }) = &mut outcome.result {
         sends.push(Send::ToSelf {
             event: EventName::new("COOL"),

@@ -143,6 +143,21 @@ fn rows_that_are_behind_are_made_up_for_by_the_journal() {
     );
 }
 
+#[test]
+fn rows_that_are_behind_hold_a_bounded_number_of_bytes_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let store = open(&path);
+    let mut shard = Shard::new(&store);
+    let context = format!(r#"{{"filler":"{}"}}"#, "x".repeat(LARGE));
+    for n in 0..100 {
+        let order = shard.create(&format!("O-{n}"), &context);
+        shard.handle(order, &format!("e{n}"), "PAY", Disposition::Ignored);
+    }
+    let behind = behind(&path);
+    assert!((60..=70).contains(&behind), "{behind} of 1 MB each");
+}
+
 /// Rows of instances that are older than their last record.
 fn behind(path: &Path) -> i64 {
     let database = Connection::open(path).unwrap();

@@ -191,7 +191,7 @@ pub(crate) fn records_say_what_began_and_ended_and_repeat_nothing(store: &dyn St
     let began = vec![deferred("d", 10), send("s", 7_000), retry("r", 1)];
     let order = shard.waits(&order, "e1", began, &[]);
     let order = shard.waits(&order, "e2", vec![], &[(WaitingKind::Send, "s")]);
-    shard.handle(order.clone(), "e3", "PAY", Disposition::Ignored);
+    shard.handle(order, "e3", "PAY", Disposition::Ignored);
     let history = store.history(&tenant, &id("O-1"), PageRequest::first(3));
     let told: Vec<String> = (history.unwrap().items.iter())
         .map(|entry| {

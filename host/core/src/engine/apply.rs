@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use thin_vec::ThinVec;
 
 use crate::{
@@ -292,17 +294,24 @@ impl Engine {
     }
 
     fn delay(&mut self, slot: Slot, delayed: Vec<(Timestamp, Outgoing)>) {
-        for (due, mut outgoing) in delayed {
+        if delayed.is_empty() {
+            return;
+        }
+        let sends = &mut self.extra(slot).sends;
+        // Each id waits once.
+        let ids: HashSet<EventId, FixedState> = delayed
+            .iter()
+            .map(|(_, outgoing)| outgoing.event.id.clone())
+            .collect();
+        sends.retain(|delayed| !ids.contains(&delayed.outgoing.event.id));
+        sends.extend(delayed.into_iter().map(|(due, mut outgoing)| {
             outgoing.cause = restarted(outgoing.cause);
-            let sends = &mut self.extra(slot).sends;
-            // Each id waits once.
-            sends.retain(|delayed| delayed.outgoing.event.id != outgoing.event.id);
-            sends.push(Delayed {
+            Delayed {
                 due,
                 outgoing: Arc::new(outgoing),
                 fired: false,
-            });
-        }
+            }
+        }));
     }
 
     /// The instance has ended: what it was waiting for is void, except what it owes to others. What

@@ -309,6 +309,15 @@ impl Host {
         self.stored(id).context.value()
     }
 
+    /// Begins with these instances, as a store has them.
+    pub(crate) fn inherit(&mut self, instances: Vec<Snapshot>) {
+        for snapshot in &instances {
+            let key = (snapshot.tenant().clone(), snapshot.id.clone());
+            self.store.insert(key, snapshot.clone());
+        }
+        self.input(Input::Load(instances));
+    }
+
     /// Forgets everything that was recorded: only the engine has it then.
     pub(crate) fn forget(&mut self) {
         self.records.clear();

@@ -168,3 +168,32 @@ fn a_passive_instance_keeps_no_payload_in_memory() {
     assert_eq!((host.engine.live(), host.engine.passive()), (0, 1));
     assert!(mail.upgrade().is_none(), "nobody has it");
 }
+
+#[test]
+fn a_start_keeps_a_bounded_part_of_what_waits_in_memory() {
+    const INSTANCES: usize = 20;
+    let limits = || Limits {
+        passivate_after: Some(Duration::from_secs(10)),
+        ..Limits::default()
+    };
+    let mut host = Host::with_limits(&[SHOP], limits());
+    let mut stored = Vec::new();
+    for n in 0..INSTANCES {
+        let id = format!("o{n}");
+        host.create("Shop", "Order", &id, none());
+        for _ in 0..8 {
+            host.send(&id, "LATE", largest());
+        }
+        stored.push(host.stored(&id).clone());
+    }
+    let mut next = Host::with_limits(&[SHOP], limits());
+    next.inherit(stored);
+    let (live, passive) = (next.engine.live(), next.engine.passive());
+    assert_eq!(live + passive, INSTANCES);
+    assert!((1..=8).contains(&live), "{live} of 8 MiB each");
+    // All of them come back with their next event.
+    for n in 0..INSTANCES {
+        next.send(&format!("o{n}"), "GO", none());
+        assert!(next.stored(&format!("o{n}")).extra.is_none());
+    }
+}

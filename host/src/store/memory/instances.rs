@@ -6,10 +6,10 @@
 
 use std::{collections::BTreeMap, hash::BuildHasher};
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{HashMap, HashSet, HashTable};
 use xcomponent_core::{
-    id::{InstanceId, TenantId},
-    record::{Body, Record, Snapshot, Waiting},
+    id::{EventId, InstanceId, TenantId},
+    record::{Body, Record, Snapshot, Waiting, WaitingKind},
 };
 
 use super::journal::Owner;
@@ -71,16 +71,17 @@ impl Known {
 
     /// Takes over what a record changes of what waits.
     fn wait(&mut self, body: &Body) {
-        let name = |waiting: &Waiting| (waiting.kind(), waiting.event().id.clone());
-        for (kind, id) in body.ended() {
+        let began = body.began();
+        let names = body
+            .ended()
+            .chain(began.iter().map(|new| (new.kind, &new.id)));
+        let gone: HashSet<(WaitingKind, &EventId)> = names.collect();
+        if !gone.is_empty() {
             self.waiting
-                .retain(|waiting| waiting.kind() != kind || waiting.event().id != *id);
+                .retain(|waiting| !gone.contains(&(waiting.kind(), &waiting.event().id)));
         }
-        for what in body.began().iter().filter_map(|began| began.what.as_ref()) {
-            let new = name(what);
-            self.waiting.retain(|waiting| name(waiting) != new);
-            self.waiting.push(what.clone());
-        }
+        let new = began.iter().filter_map(|began| began.what.clone());
+        self.waiting.extend(new);
     }
 
     /// Keeps the newest state without the record it stands in.
@@ -107,8 +108,9 @@ pub(super) struct Noted {
 }
 
 impl Instances {
-    /// Takes over the instance that a record is about; none if it is about none.
-    pub(super) fn note(&mut self, position: u64, record: &Record) -> Option<Noted> {
+    /// Takes over the instance that a record is about, as it is kept and as it was told; none if it
+    /// is about none.
+    pub(super) fn note(&mut self, position: u64, record: &Record, told: &Body) -> Option<Noted> {
         let snapshot = record.body.snapshot()?;
         let tenant = self.number(&record.tenant);
         let hash = self.hash(tenant, &snapshot.id);
@@ -118,8 +120,8 @@ impl Instances {
             let known = self.occupied(place);
             let ended = over && !is_over(known.snapshot());
             let before = std::mem::replace(&mut known.last, position);
-            known.latest = Latest::Record(record.body.without_waiting());
-            known.wait(&record.body);
+            known.latest = Latest::Record(record.body.clone());
+            known.wait(told);
             return Some(Noted {
                 owner: Owner(place),
                 before,
@@ -129,12 +131,12 @@ impl Instances {
         let mut known = Known {
             id: snapshot.id.clone(),
             tenant,
-            latest: Latest::Record(record.body.without_waiting()),
+            latest: Latest::Record(record.body.clone()),
             waiting: Vec::new(),
             created: position,
             last: position,
         };
-        known.wait(&record.body);
+        known.wait(told);
         let place = self.occupy(known);
         let (hasher, known) = (&self.hasher, &self.known);
         self.places.insert_unique(hash, place, |place| {

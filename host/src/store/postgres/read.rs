@@ -15,6 +15,7 @@ use super::{
     retention::{EXTENT, extent},
     row::NONE,
     session::Values,
+    waiting::BYTES_AT_ONCE,
 };
 use crate::store::{
     Entry, EventAt, Position, Result,
@@ -30,6 +31,33 @@ use crate::store::{
 
 /// Rows that one question is answered with.
 const SLICE: usize = 1_024;
+
+/// How many rows the next question of a start is answered with: as many as have about
+/// [`BYTES_AT_ONCE`], if they are as large as the last.
+struct Slice {
+    rows: usize,
+}
+
+impl Slice {
+    /// Little is known of the first rows.
+    fn first() -> Self {
+        Self { rows: 16 }
+    }
+
+    /// As a limit.
+    fn limit(&self) -> i64 {
+        i64::try_from(self.rows).unwrap_or(i64::MAX)
+    }
+
+    /// Whether these are all that are left; else the next may be more or fewer.
+    fn is_last(&mut self, rows: &[Row]) -> bool {
+        let is_last = rows.len() < self.rows;
+        let bytes: usize = rows.iter().map(Row::raw_size_bytes).sum();
+        let each = bytes / rows.len().max(1) + 1;
+        self.rows = (BYTES_AT_ONCE / each).clamp(1, SLICE);
+        is_last
+    }
+}
 
 impl Postgres {
     /// Reads the end of the journal as if it were written now: which instances are newer than
@@ -48,10 +76,12 @@ impl Postgres {
         let last = self.last_read()?.0;
         let question = format!(
             "{SELECT_EVENTS} WHERE e.position >= $1 AND e.position <= $2
-             ORDER BY e.position LIMIT {SLICE}"
+             ORDER BY e.position LIMIT $3"
         );
+        let mut slice = Slice::first();
         loop {
-            let rows = self.readers.rows(&question, &[&from, &signed(last)])?;
+            let values: Values<'_> = &[&from, &signed(last), &slice.limit()];
+            let rows = self.readers.rows(&question, values)?;
             let events = rows.iter().map(|row| self.event(row));
             let events = events.collect::<Result<Vec<_>>>()?;
             let numbers = events.iter().filter_map(|event| event.instance).collect();
@@ -67,7 +97,7 @@ impl Postgres {
                     stale.note(number, position, position, event.entry.record.body);
                 }
             }
-            if rows.len() < SLICE {
+            if slice.is_last(&rows) {
                 break;
             }
         }
@@ -167,11 +197,13 @@ impl Postgres {
              WHERE (i.status = 'active' OR i.entry_point OR i.timers_json IS NOT NULL
                     OR i.extra_json IS NOT NULL)
                AND i.instance > $1
-             ORDER BY i.instance LIMIT {SLICE}"
+             ORDER BY i.instance LIMIT $2"
         );
         let mut after = 0;
+        let mut slice = Slice::first();
         loop {
-            let (rows, stale) = self.instance_rows(&question, &[&after])?;
+            let values: Values<'_> = &[&after, &slice.limit()];
+            let (rows, stale) = self.instance_rows(&question, values)?;
             let mut live = Vec::new();
             for row in &rows {
                 after = row.integer(NUMBER)?;
@@ -184,7 +216,7 @@ impl Postgres {
                 }
             }
             self.attach(live, &mut *take)?;
-            if rows.len() < SLICE {
+            if slice.is_last(&rows) {
                 return Ok(());
             }
         }
