@@ -248,8 +248,8 @@ pub trait Store: Send + Sync + 'static {
         Ok(Timestamp(0))
     }
 
-    /// Gives away, one by one, what may belong in memory: instances that go on, and entry points.
-    /// There may be more of them than fit.
+    /// Gives away, one by one, what may belong in memory: instances that go on, and entry points,
+    /// each with what waits at it. There may be more of them than fit.
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ pub trait Store: Send + Sync + 'static {
         take: &mut dyn FnMut(Snapshot),
     ) -> Result<()>;
 
-    /// These instances, as far as they exist, finished ones included.
+    /// These instances with what waits at them, as far as they exist, finished ones included.
     ///
     /// # Errors
     ///
@@ -283,14 +283,14 @@ pub trait Store: Send + Sync + 'static {
     /// If the store cannot be asked.
     fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>>;
 
-    /// One instance, finished or not.
+    /// One instance with what waits at it, finished or not.
     ///
     /// # Errors
     ///
     /// If the store cannot be asked.
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>>;
 
-    /// Instances, the last created first.
+    /// Instances, the last created first. What waits at them may be without its payloads.
     ///
     /// # Errors
     ///

@@ -36,6 +36,7 @@ mod timers;
 mod unread;
 mod unstorable;
 mod versions;
+mod waiting;
 
 use std::{collections::VecDeque, sync::Arc};
 

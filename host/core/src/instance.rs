@@ -13,7 +13,7 @@ use crate::{
     id::{ComponentName, EventId, MachineName, StateName},
     input::Ticket,
     instance::step::{Next, Step},
-    record::{AppendSeq, Mail, Parent, Selector, Snapshot},
+    record::{AppendSeq, Extra, Mail, Parent, Selector, Snapshot},
     time::Timestamp,
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Instance {
     pub(crate) place: u32,
     /// Hashes under which the pool's index knows it, one per indexed path, zero = absent.
     pub(crate) keys: SmallVec<[u64; 2]>,
+    /// What waits at it as its last record left it.
+    pub(crate) recorded: Option<Arc<Extra>>,
     /// The last record it appended; it may leave memory when that is durable.
     pub(crate) appended: AppendSeq,
     /// The earliest time at which its deadlines will be looked at.

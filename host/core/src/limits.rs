@@ -37,6 +37,14 @@ pub const DEFERRED_MAX: usize = 100;
 /// Delayed sends one instance may have outstanding.
 pub const TIMERS_MAX: usize = 1_000;
 
+/// Bytes of deferred events and delayed sends that may wait at one instance: fifteen of the largest,
+/// and every small one that the numbers above allow. Reading an instance back takes that much memory
+/// at most, and the event of a retry, which is never refused.
+pub const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// What anything that waits counts for besides its payload: ids, its cause, its row.
+pub const WAITING_OVERHEAD_BYTES: usize = 1 << 10;
+
 /// Furthest a timer or delayed send may lie ahead: a hundred years.
 pub const DELAY_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);
 

@@ -315,7 +315,7 @@ impl Owed {
         self.open.insert(
             position,
             Open {
-                record: record.clone(),
+                record: record.without_waiting(),
                 letters,
                 selections,
                 source: source_of(&record.body, placement),

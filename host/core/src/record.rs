@@ -1,16 +1,23 @@
-//! What is persisted: one [`Record`] per thing that happened, each whole in itself.
+//! What is persisted: one [`Record`] per thing that happened.
 //!
 //! A record is appended before anything it causes leaves the shard. It carries the instance as it
 //! is afterwards, so that a store only ever replaces; and what it sends, so that nothing is
-//! forgotten by a crash between the commit and the delivery.
+//! forgotten by a crash between the commit and the delivery. What waits at the instance with a
+//! payload is not repeated: a record says what of it began and what ended ([`Waits`]), and a store
+//! keeps each in a row of its own, written in the same transaction.
 
 mod sent;
+mod waiting;
 
 use std::sync::Arc;
 
 use thin_vec::ThinVec;
 
-pub use self::sent::{Condition, Outgoing, SelectBy, Selector, Target};
+pub(crate) use self::waiting::weight;
+pub use self::{
+    sent::{Condition, Outgoing, SelectBy, Selector, Target},
+    waiting::{Began, Delayed, Extra, Retry, Waiting, WaitingKind, Waits},
+};
 use crate::{
     call::{Deployment, Event, Fault, LogLine, Refusal},
     definition::{Machine, MachineIdx, State, StateIdx, TransitionIdx},
@@ -113,8 +120,10 @@ pub struct Handled {
     pub after: Snapshot,
     /// What caused the event.
     pub cause: Cause,
-    /// What goes out, in order; delayed sends are among the timers instead.
+    /// What goes out, in order; a delayed send begins to wait instead.
     pub deliveries: ThinVec<Outgoing>,
+    /// What began to wait at the instance, and what waits no more.
+    pub waits: Option<Box<Waits>>,
     /// What went wrong, if something did.
     pub fault: Option<Box<Fault>>,
     /// Lines the methods wrote.
@@ -149,8 +158,8 @@ impl Handled {
 
     /// When the event is tried again.
     pub fn retry_at(&self) -> Option<Timestamp> {
-        let retry = self.after.extra.as_ref()?.retry.as_ref()?;
-        (self.disposition == Disposition::Retrying).then_some(retry.at)
+        let mut began = self.waits.as_ref()?.began.iter();
+        began.find(|began| began.kind == WaitingKind::Retry)?.due
     }
 }
 
@@ -243,10 +252,10 @@ pub struct Snapshot {
     pub entry_point: bool,
     /// Who made it.
     pub parent: Option<Box<Parent>>,
-    /// Deadlines, unordered.
+    /// Deadlines of its state, unordered.
     pub timers: ThinVec<Timer>,
-    /// Rarely used state, absent while there is none.
-    pub extra: Option<Box<Extra>>,
+    /// What waits at it, and other things that few have; absent while there is none.
+    pub extra: Option<Arc<Extra>>,
 }
 
 impl Snapshot {
@@ -308,32 +317,7 @@ pub struct Parent {
     pub machine: MachineName,
 }
 
-/// What few instances have.
-#[derive(Clone, Debug, Default)]
-pub struct Extra {
-    /// Events kept for a later state, in order of arrival. When there will be none, they are parked
-    /// one by one.
-    pub deferred: Vec<Mail>,
-    /// An event that faulted and waits for its next attempt.
-    pub retry: Option<Retry>,
-    /// Why it stays on an older version.
-    pub held: Option<Arc<str>>,
-}
-
-/// An event that waits for its next attempt; the instance is blocked until then.
-#[derive(Clone, Debug)]
-pub struct Retry {
-    /// The event.
-    pub mail: Mail,
-    /// When it is tried again.
-    pub at: Timestamp,
-    /// Attempts made.
-    pub attempts: u32,
-    /// The dead letter that it is the replay of.
-    pub replays: Option<EventId>,
-}
-
-/// A deadline of an instance.
+/// A deadline of an instance's state.
 #[derive(Clone, Debug)]
 pub struct Timer {
     /// When it is due.
@@ -365,8 +349,6 @@ pub enum TimerKind {
         /// Which entry of the state.
         entry: u64,
     },
-    /// A delayed send leaves.
-    Send(Box<Outgoing>),
 }
 
 /// Why an event exists.

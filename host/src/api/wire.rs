@@ -8,7 +8,7 @@ use xcomponent_core::{
     definition::MethodKind,
     effect::{Fit, HandledReply, Tally},
     json::Json,
-    record::{Reason, Snapshot, Timer, TimerKind},
+    record::{Reason, Snapshot, TimerKind},
     time::Timestamp,
 };
 
@@ -129,10 +129,11 @@ impl Instance {
             seq: snapshot.seq,
             created_at: Time(snapshot.created),
             updated_at: Time(snapshot.updated),
-            timers: snapshot
-                .timers
-                .iter()
-                .map(|timer| pending_timer(snapshot, timer))
+            timers: pending(snapshot)
+                .map(|(event, due)| PendingTimer {
+                    event: event.to_owned(),
+                    due_at: Time(due),
+                })
                 .collect(),
             held: extra.and_then(|extra| extra.held.as_ref().map(ToString::to_string)),
             deferred: deferred
@@ -143,23 +144,17 @@ impl Instance {
     }
 }
 
-/// A deadline, with the event that it brings.
-pub(super) fn timer_event<'s>(snapshot: &'s Snapshot, timer: &'s Timer) -> &'s str {
-    match &timer.kind {
-        TimerKind::Timeout { transition, .. } | TimerKind::Auto { transition, .. } => {
-            let machine = snapshot.machine();
-            let transition = machine.transition(*transition);
-            machine.event(transition.event).as_str()
-        }
-        TimerKind::Send(outgoing) => outgoing.event.name.as_str(),
-    }
-}
-
-fn pending_timer(snapshot: &Snapshot, timer: &Timer) -> PendingTimer {
-    PendingTimer {
-        event: timer_event(snapshot, timer).to_owned(),
-        due_at: Time(timer.due),
-    }
+/// The events that deadlines and delayed sends bring, and when.
+pub(super) fn pending(snapshot: &Snapshot) -> impl Iterator<Item = (&str, Timestamp)> {
+    let timers = snapshot.timers.iter().map(|timer| {
+        let (TimerKind::Timeout { transition, .. } | TimerKind::Auto { transition, .. }) =
+            timer.kind;
+        let machine = snapshot.machine();
+        let event = machine.transition(transition).event;
+        (machine.event(event).as_str(), timer.due)
+    });
+    let sends = snapshot.sends().iter();
+    timers.chain(sends.map(|delayed| (delayed.outgoing.event.name.as_str(), delayed.due)))
 }
 
 /// What became of an event.

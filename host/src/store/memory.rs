@@ -29,7 +29,7 @@ use xcomponent_core::{
 
 use self::{
     crossing::Crossings,
-    instances::{Instances, is_over},
+    instances::{Instances, Known, is_over},
     journal::{Journal, Owner},
     letters::Letters,
     versions::Versions,
@@ -121,7 +121,7 @@ impl Memory {
         &self,
         tenant: &TenantId,
         from: Option<Cursor>,
-        mut visit: impl FnMut(u64, &Snapshot) -> bool,
+        mut visit: impl FnMut(u64, &Known) -> bool,
     ) {
         let mut before = from.map_or(u64::MAX, |cursor| cursor.0);
         loop {
@@ -130,7 +130,7 @@ impl Memory {
             for known in kept.instances.older(tenant, before).take(SLICE) {
                 before = known.created;
                 seen += 1;
-                if !visit(known.created, known.snapshot()) {
+                if !visit(known.created, known) {
                     return;
                 }
             }
@@ -170,12 +170,12 @@ impl Kept {
         let position = entry.position.0;
         self.letters.note(position, &entry.record);
         self.crossings.note(entry);
-        let noted = self.instances.note(position, &entry.record);
+        let record = entry.record.without_waiting();
+        let noted = self.instances.note(position, &record, &entry.record.body);
         let (owner, before) = noted
             .as_ref()
             .map_or((None, 0), |noted| (Some(noted.owner), noted.before));
-        self.journal
-            .push(position, entry.record.clone(), owner, before);
+        self.journal.push(position, record, owner, before);
         if let Some(noted) = noted
             && noted.ended
             && let Some(known) = self.instances.at(noted.owner)
@@ -297,10 +297,9 @@ impl Store for Memory {
         take: &mut dyn FnMut(Snapshot),
     ) -> Result<()> {
         let kept = self.kept();
-        let known = kept.instances.iter().map(|known| known.snapshot());
-        known
-            .filter(|snapshot| snapshot.is_live() && wanted(&snapshot.id))
-            .for_each(|snapshot| take(snapshot.clone()));
+        let is_wanted = |known: &&Known| known.snapshot().is_live() && wanted(&known.snapshot().id);
+        let known = kept.instances.iter().filter(is_wanted);
+        known.map(Known::whole).for_each(take);
         Ok(())
     }
 
@@ -309,7 +308,7 @@ impl Store for Memory {
         let found = asked
             .iter()
             .filter_map(|(tenant, id)| kept.instances.find(tenant, id));
-        Ok(found.map(|known| known.snapshot().clone()).collect())
+        Ok(found.map(Known::whole).collect())
     }
 
     /// The engines know themselves: none of them was before this store.
@@ -322,11 +321,7 @@ impl Store for Memory {
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
-        Ok(self
-            .kept()
-            .instances
-            .find(tenant, id)
-            .map(|known| known.snapshot().clone()))
+        Ok(self.kept().instances.find(tenant, id).map(Known::whole))
     }
 
     fn instances(
@@ -336,8 +331,8 @@ impl Store for Memory {
         page: PageRequest,
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
-        self.walk(tenant, page.after, |created, snapshot| {
-            !filter.passes(snapshot) || found.take(created, || snapshot.clone())
+        self.walk(tenant, page.after, |created, known| {
+            !filter.passes(known.snapshot()) || found.take(created, || known.whole())
         });
         Ok(found.into_page())
     }
@@ -348,7 +343,8 @@ impl Store for Memory {
         filter: &InstanceFilter,
     ) -> Result<Vec<InstanceCount>> {
         let mut counts: HashMap<_, InstanceCount> = HashMap::new();
-        self.walk(tenant, None, |_, snapshot| {
+        self.walk(tenant, None, |_, known| {
+            let snapshot = known.snapshot();
             if filter.passes(snapshot) {
                 let version = Arc::as_ptr(&snapshot.deployment) as usize;
                 let kind = (version, snapshot.machine, snapshot.state, snapshot.status);

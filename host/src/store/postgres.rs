@@ -24,6 +24,7 @@ mod row;
 mod session;
 mod tls;
 mod versions;
+mod waiting;
 mod writer;
 
 use std::{

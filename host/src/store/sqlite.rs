@@ -20,6 +20,7 @@ mod retention;
 mod room;
 mod row;
 mod versions;
+mod waiting;
 mod writer;
 
 use std::{

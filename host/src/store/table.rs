@@ -7,6 +7,7 @@ mod event;
 mod instance;
 mod letter;
 mod taken_in;
+mod waiting;
 
 use std::borrow::Cow;
 
@@ -18,6 +19,10 @@ pub(super) use self::{
     },
     letter::{LetterChanges, Wanted, letter_cells, place, read_letter},
     taken_in::{read_taken_in, taken_in_text},
+    waiting::{
+        Gathered, OLD_ROWS, OldRow, SELECT_NAMES, SELECT_WAITING, WAITING_COLUMNS, WaitingChanges,
+        WaitingRow,
+    },
 };
 use super::{Result, stored::Unreadable};
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use thin_vec::ThinVec;
 
 use crate::{
@@ -20,7 +22,10 @@ use crate::{
     id::{ComponentName, EventId, EventName, InstanceId, TenantId},
     instance::{After, Attempt, Errand, Letter, Origin, Trigger},
     json::Json,
-    record::{Disposition, Handled, Mail, Outgoing, Snapshot, Status, Target, Timer, TimerKind},
+    record::{
+        Delayed, Disposition, Extra, Handled, Mail, Outgoing, Snapshot, Status, Target, Timer,
+        TimerKind,
+    },
     time::{Duration, Timestamp},
 };
 
@@ -130,7 +135,7 @@ impl Engine {
         let Attempt { step, letter, .. } = *attempt;
         let Letter { mail, errand } = letter;
         let created = matches!(errand.trigger, Trigger::Create(_));
-        let after = self.instances.expect(slot).snapshot.clone();
+        let (after, waits) = self.recorded(slot);
         let is_found_elsewhere = created || finished || !after.context.same(&step.context);
         let handled = Handled {
             event: mail.event,
@@ -142,6 +147,7 @@ impl Engine {
             after,
             cause: mail.cause,
             deliveries: deliveries.iter().chain(&own).cloned().collect(),
+            waits,
             fault: fault.map(Box::new),
             logs: step.logs.into(),
             fuel: step.fuel,
@@ -271,12 +277,8 @@ impl Engine {
             return taken_back;
         }
         let instance = self.instances.expect_mut(slot);
-        let is_cancelled =
-            |timer: &Timer| matches!(timer.kind, TimerKind::Send(_)) && ids.contains(&timer.id);
-        instance
-            .snapshot
-            .timers
-            .retain(|timer| !is_cancelled(timer));
+        let stays = |delayed: &Delayed| !ids.contains(&delayed.outgoing.event.id);
+        Extra::retain_sends(&mut instance.snapshot.extra, stays);
         let Some(busy) = &mut instance.busy else {
             return taken_back;
         };
@@ -293,18 +295,24 @@ impl Engine {
     }
 
     fn delay(&mut self, slot: Slot, delayed: Vec<(Timestamp, Outgoing)>) {
-        for (due, mut outgoing) in delayed {
-            outgoing.cause = restarted(outgoing.cause);
-            let (id, cause) = (outgoing.event.id.clone(), outgoing.cause.clone());
-            let timer = Timer {
-                due,
-                kind: TimerKind::Send(Box::new(outgoing)),
-                id,
-                cause,
-                fired: false,
-            };
-            self.instances.expect_mut(slot).snapshot.timers.push(timer);
+        if delayed.is_empty() {
+            return;
         }
+        let sends = &mut self.extra(slot).sends;
+        // Each id waits once.
+        let ids: HashSet<EventId, FixedState> = delayed
+            .iter()
+            .map(|(_, outgoing)| outgoing.event.id.clone())
+            .collect();
+        sends.retain(|delayed| !ids.contains(&delayed.outgoing.event.id));
+        sends.extend(delayed.into_iter().map(|(due, mut outgoing)| {
+            outgoing.cause = restarted(outgoing.cause);
+            Delayed {
+                due,
+                outgoing: Arc::new(outgoing),
+                fired: false,
+            }
+        }));
     }
 
     /// The instance has ended: what it was waiting for is void, except what it owes to others. What
@@ -317,15 +325,12 @@ impl Engine {
             busy.faults_in_row = 0;
             busy.blocked_until = None;
         }
-        let owed = |timer: &Timer| match &timer.kind {
-            TimerKind::Send(outgoing) => {
-                !matches!(&outgoing.to, Target::Instance { id, .. } if *id == own)
-            }
-            TimerKind::Timeout { .. } | TimerKind::Auto { .. } => false,
-        };
-        snapshot.timers.retain(|timer| owed(timer));
-        snapshot.extra.take_if(|extra| extra.deferred.is_empty());
-        if let Some(extra) = &mut snapshot.extra {
+        snapshot.timers.clear();
+        Extra::retain_sends(&mut snapshot.extra, |delayed| !delayed.is_to(&own));
+        if let Some(extra) = &mut snapshot.extra
+            && (extra.retry.is_some() || extra.held.is_some())
+        {
+            let extra = Arc::make_mut(extra);
             extra.retry = None;
             extra.held = None;
         }
@@ -338,14 +343,14 @@ impl Engine {
         let Some(extra) = &snapshot.extra else { return };
         let (machine, state) = (snapshot.machine(), snapshot.state);
         let has_ended = snapshot.status != Status::Active;
-        let handles = |mail: &&Mail| {
+        let handles = |mail: &&Arc<Mail>| {
             has_ended
                 || machine
                     .find_event(mail.event.name.as_str())
                     .is_some_and(|event| !machine.candidates(state, event).is_empty())
         };
         let retried = extra.retry.as_ref().map(|retry| &retry.mail.event.id);
-        let due: Vec<Mail> = extra
+        let due: Vec<Arc<Mail>> = extra
             .deferred
             .iter()
             .filter(handles)
@@ -360,8 +365,11 @@ impl Engine {
         };
         for mail in due.into_iter().rev() {
             if !waiting(&mail, &busy.mailbox) {
-                busy.mailbox
-                    .push_front(Letter::inside(mail, Trigger::Deferred, After::Nothing));
+                busy.mailbox.push_front(Letter::inside(
+                    Mail::clone(&mail),
+                    Trigger::Deferred,
+                    After::Nothing,
+                ));
             }
         }
         self.reschedule(slot);
@@ -387,7 +395,6 @@ fn has_effects(attempt: &Attempt, moved: Move, snapshot: &Snapshot) -> bool {
 fn retain_timers(snapshot: &mut Snapshot, machine: &Machine, moved: Move) {
     let entry = snapshot.entry;
     snapshot.timers.retain_mut(|timer| match &mut timer.kind {
-        TimerKind::Send(_) => true,
         TimerKind::Auto { .. } => false,
         TimerKind::Timeout {
             transition,
@@ -476,17 +483,6 @@ pub(crate) fn timer_mail(snapshot: &Snapshot, timer: &Timer, now: Timestamp) -> 
     let (transition, payload) = match &timer.kind {
         TimerKind::Timeout { transition, .. } => (*transition, timeout_payload()),
         TimerKind::Auto { transition, .. } => (*transition, Json::empty()),
-        TimerKind::Send(outgoing) => {
-            let event = Event {
-                at: now,
-                ..outgoing.event.clone()
-            };
-            return Mail {
-                event,
-                cause: outgoing.cause.clone(),
-                sent_at: None,
-            };
-        }
     };
     let name = machine.event(machine.transition(transition).event).clone();
     let event = Event {
@@ -502,7 +498,8 @@ pub(crate) fn timer_mail(snapshot: &Snapshot, timer: &Timer, now: Timestamp) -> 
     }
 }
 
-fn delay_of(send: &Send) -> Option<Duration> {
+/// How long a send waits, if it does.
+pub(crate) fn delay_of(send: &Send) -> Option<Duration> {
     match send {
         Send::ToSelf { delay, .. }
         | Send::ToInstance { delay, .. }

@@ -139,6 +139,7 @@ impl Instances {
         let pool = self.pool_of(&snapshot);
         let hash = self.hash(snapshot.tenant(), &snapshot.id);
         let instance = Instance {
+            recorded: snapshot.extra.clone(),
             snapshot,
             pool,
             place: NO_PLACE,

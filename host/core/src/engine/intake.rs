@@ -13,13 +13,14 @@ use crate::{
         outbox::Source,
         outgoing::CREATED,
         repeats::{Seen, fingerprint},
+        waiting::{Due, due_mail},
     },
-    id::{ComponentName, EventId, EventName, InstanceId, TenantId},
+    id::{ComponentName, EventName, InstanceId, TenantId},
     input::{Create, Request, SendEvent, Ticket},
     instance::{After, Birth, Letter, Origin, Trigger},
     record::{
-        AppendSeq, Body, Cause, Departed, Mail, Outgoing, Parked, Retry, Snapshot, Status, Target,
-        Timer, TimerKind,
+        AppendSeq, Body, Cause, Delayed, Departed, Extra, Mail, Outgoing, Parked, Retry, Snapshot,
+        Status, Target, Timer, TimerKind,
     },
     time::Timestamp,
 };
@@ -346,8 +347,7 @@ impl Engine {
     pub(crate) fn load(&mut self, snapshot: Snapshot) {
         let slot = self.take_in(snapshot);
         let instance = self.instances.expect_mut(slot);
-        let waiting = instance.snapshot.timers.iter().filter(|timer| !timer.fired);
-        instance.alarm = waiting.map(|timer| timer.due).min();
+        instance.alarm = instance.snapshot.next_deadline();
         if let Some(due) = instance.alarm {
             self.timers.set(due, slot);
         }
@@ -367,6 +367,17 @@ impl Engine {
         let retry = retry.map(|retry| (retry.mail.event.id.clone(), retry.at));
         for timer in &mut snapshot.timers {
             timer.fired = retry.as_ref().is_some_and(|(id, _)| *id == timer.id);
+        }
+        if let Some((id, _)) = &retry
+            && let Some(extra) = &mut snapshot.extra
+            && extra
+                .sends
+                .iter()
+                .any(|delayed| delayed.outgoing.event.id == *id)
+        {
+            for delayed in &mut Arc::make_mut(extra).sends {
+                delayed.fired = delayed.outgoing.event.id == *id;
+            }
         }
         let slot = self.instances.insert(snapshot);
         self.instances.expect_mut(slot).inherited = true;
@@ -402,53 +413,37 @@ impl Engine {
         let Some(instance) = self.instances.get_mut(slot) else {
             return;
         };
-        if instance.snapshot.timers.is_empty() {
+        let snapshot = &mut instance.snapshot;
+        if snapshot.timers.is_empty() && snapshot.sends().is_empty() {
             return;
         }
-        let is_due = |timer: &Timer| timer.due <= now && !timer.fired;
-        let mut due: Vec<Timer> = instance
-            .snapshot
-            .timers
-            .iter()
-            .filter(|timer| is_due(timer))
-            .cloned()
-            .collect();
-        due.sort_by_key(|timer| timer.due);
-        for timer in &mut instance.snapshot.timers {
-            timer.fired |= timer.due <= now;
-        }
-        let next = instance
-            .snapshot
-            .timers
-            .iter()
-            .filter(|timer| !timer.fired)
-            .map(|timer| timer.due)
-            .min();
-        if let Some(next) = next
+        let due = snapshot.take_due(now);
+        if let Some(next) = snapshot.next_deadline()
             && instance.alarm.is_none_or(|alarm| next < alarm)
         {
             instance.alarm = Some(next);
             self.timers.set(next, slot);
         }
-        for timer in due {
-            self.fire(slot, timer);
+        for due in due {
+            match due {
+                Due::Timer(timer) => self.fire(slot, &timer),
+                Due::Send(delayed) if delayed.is_to(self.instances.name(slot).1) => {
+                    let mail = due_mail(&delayed.outgoing, now);
+                    self.post(slot, Letter::inside(mail, Trigger::Due, After::Nothing));
+                }
+                Due::Send(delayed) => self.depart(slot, &delayed),
+            }
         }
     }
 
-    fn fire(&mut self, slot: Slot, timer: Timer) {
+    fn fire(&mut self, slot: Slot, timer: &Timer) {
         let snapshot = &self.instances.expect(slot).snapshot;
-        let own = snapshot.id.clone();
         let trigger = match timer.kind {
             TimerKind::Timeout { .. } => Trigger::Timeout,
             TimerKind::Auto { .. } => Trigger::Auto,
-            TimerKind::Send(outgoing) if !matches!(&outgoing.to, Target::Instance { id, .. } if *id == own) =>
-            {
-                return self.depart(slot, &timer.id, *outgoing);
-            }
-            TimerKind::Send(_) => Trigger::Due,
         };
         let at_once = matches!(trigger, Trigger::Auto) && timer.due <= snapshot.entered;
-        let mail = timer_mail(snapshot, &timer, self.now);
+        let mail = timer_mail(snapshot, timer, self.now);
         let letter = Letter::inside(mail, trigger, After::Nothing);
         if at_once {
             self.post_auto(slot, letter)
@@ -458,17 +453,20 @@ impl Engine {
     }
 
     /// A delayed send to somebody else leaves.
-    fn depart(&mut self, slot: Slot, id: &EventId, mut outgoing: Outgoing) {
+    fn depart(&mut self, slot: Slot, delayed: &Delayed) {
         let now = self.now;
+        let mut outgoing = Outgoing::clone(&delayed.outgoing);
         let (tenant, own) = self.instances.name(slot);
         let address = (tenant.clone(), own.clone(), outgoing.event.id.clone());
         if self.left_alone.contains(&address) {
             return;
         }
-        let instance = self.instances.expect_mut(slot);
-        instance.snapshot.timers.retain(|timer| timer.id != *id);
+        let extra = &mut self.instances.expect_mut(slot).snapshot.extra;
+        let id = &outgoing.event.id;
+        Extra::retain_sends(extra, |delayed| delayed.outgoing.event.id != *id);
         outgoing.event.at = now;
-        let after = instance.snapshot.clone();
+        // What waits is one less by what departs.
+        let (after, _) = self.recorded(slot);
         let tenant = after.tenant().clone();
         self.aim(&tenant, &mut outgoing);
         let departed = Departed {
@@ -490,7 +488,7 @@ impl Engine {
             && busy.blocked_until.is_some_and(|until| until <= now)
         {
             busy.blocked_until = None;
-            let due = |retry: &&Retry| retry.at <= now;
+            let due = |retry: &&Arc<Retry>| retry.at <= now;
             if let Some(retry) = instance
                 .snapshot
                 .extra
@@ -500,7 +498,7 @@ impl Engine {
                 .cloned()
             {
                 let trigger = retried_trigger(&instance.snapshot, &retry);
-                let Retry { mail, attempts, .. } = retry;
+                let (mail, attempts) = (retry.mail.clone(), retry.attempts);
                 let waits = |letter: &Letter| letter.mail.event.id == mail.event.id;
                 if !busy.own.iter().any(waits) {
                     let letter = Letter::inside(mail, trigger, After::Nothing);
@@ -579,8 +577,10 @@ fn retried_trigger(snapshot: &Snapshot, retry: &Retry) -> Trigger {
         return match timer.kind {
             TimerKind::Timeout { .. } => Trigger::Timeout,
             TimerKind::Auto { .. } => Trigger::Auto,
-            TimerKind::Send(_) => Trigger::Due,
         };
+    }
+    if snapshot.has_send(id) {
+        return Trigger::Due;
     }
     let deferred = snapshot
         .extra

@@ -20,6 +20,10 @@ const ROUNDS: u8 = 4;
 /// Instances that the store is asked for at the same time because of their deadlines.
 const SUMMONED_MAX: usize = 10_000;
 
+/// Bytes of what waits at instances that a start keeps in memory: beyond that they leave, however
+/// busy they were.
+const READ_WAITING_BYTES_MAX: u64 = 64 << 20;
+
 /// What is known of instances that come and go.
 #[derive(Debug, Default)]
 pub(crate) struct Passivation {
@@ -29,6 +33,8 @@ pub(crate) struct Passivation {
     next_round: Timestamp,
     /// Deadlines of passive instances.
     pub(crate) timers: Timers,
+    /// Bytes of what waits at instances that were read at the start and are in memory.
+    read_waiting: u64,
 }
 
 impl Engine {
@@ -72,14 +78,21 @@ impl Engine {
         }
     }
 
-    /// Lets an instance leave at once that was idle already when it was read.
+    /// Lets an instance leave at once that was idle already when it was read at the start, or for
+    /// whose waiting events there is no room.
     pub(crate) fn passivate_read(&mut self, slot: Slot) {
         let Some(after) = self.limits.passivate_after else {
             return;
         };
-        let updated = self.instances.expect(slot).snapshot.updated;
-        if updated.after(after) <= self.now && self.can_spare(slot, after) {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let (updated, waiting) = (snapshot.updated, snapshot.waiting_bytes());
+        let is_idle = updated.after(after) <= self.now && self.can_spare(slot, after);
+        let sum = self.passivation.read_waiting + waiting;
+        let is_too_much = waiting > 0 && sum > READ_WAITING_BYTES_MAX && self.may_leave(slot);
+        if is_idle || is_too_much {
             self.passivate(slot);
+        } else {
+            self.passivation.read_waiting = sum;
         }
     }
 
@@ -111,15 +124,13 @@ impl Engine {
 
     /// Whether an instance may leave and no deadline of it is near.
     fn can_spare(&self, slot: Slot, after: Duration) -> bool {
-        let snapshot = &self.instances.expect(slot).snapshot;
-        let due = snapshot.timers.iter().map(|timer| timer.due).min();
+        let due = self.instances.expect(slot).snapshot.deadlines().min();
         due.is_none_or(|due| due > self.now.after(after)) && self.may_leave(slot)
     }
 
     /// Lets an instance leave memory that may.
     pub(crate) fn passivate(&mut self, slot: Slot) -> Option<Slot> {
-        let timers = &self.instances.expect(slot).snapshot.timers;
-        let due = timers.iter().map(|timer| timer.due).min();
+        let due = self.instances.expect(slot).snapshot.deadlines().min();
         let passive = self.instances.passivate(slot)?;
         if let Some(due) = due {
             self.passivation.timers.set(due, passive);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    call::{Call, Deployment, Fault, FaultCode, Lease, Outcome},
+    call::{Call, Deployment, Lease, Outcome},
     definition::{EventIdx, Machine, MethodKind, StateIdx, TransitionIdx, TransitionKind},
     effect::Effect,
     engine::{
@@ -20,7 +20,6 @@ use crate::{
         Attempt, Busy, Letter, Origin, Running, Trigger,
         step::{Decision, Next, Step},
     },
-    limits::TIMERS_MAX,
     record::{Reason, Snapshot, Status, Timer, TimerKind},
     time::Timestamp,
 };
@@ -259,7 +258,7 @@ impl Engine {
                     .filter(same)
                     .collect()
             }
-            Some(TimerKind::Send(_)) | None => event.map_or_else(SmallVec::new, |event| {
+            None => event.map_or_else(SmallVec::new, |event| {
                 SmallVec::from_slice(machine.candidates(state, event))
             }),
         }
@@ -315,7 +314,11 @@ impl Engine {
         lease: Option<Lease>,
         decision: Decision,
     ) {
-        let decision = self.within_limits(slot, &attempt.step, decision);
+        let too_much = match &decision {
+            Decision::Take { .. } => self.too_much_waits(slot, &attempt.step),
+            Decision::Ignore(_) | Decision::Reject(_) | Decision::Fault(_) => None,
+        };
+        let decision = too_much.map_or(decision, Decision::Fault);
         if let Some(lease) = lease {
             self.leases.remove(&lease);
             let healthy = matches!(decision, Decision::Take { .. } | Decision::Ignore(_));
@@ -339,23 +342,6 @@ impl Engine {
             Decision::Reject(reason) => self.rejected(slot, *attempt, reason),
             Decision::Fault(fault) => self.faulted(slot, attempt, fault),
         }
-    }
-
-    /// A transition whose delayed sends would be too many is a fault.
-    fn within_limits(&self, slot: Slot, step: &Step, decision: Decision) -> Decision {
-        if !matches!(decision, Decision::Take { .. }) || step.sends.is_empty() {
-            return decision;
-        }
-        let timers = self.instances.expect(slot).snapshot.timers.len() + step.sends.len();
-        if timers <= TIMERS_MAX {
-            return decision;
-        }
-        let message = format!("more than {TIMERS_MAX} timers and delayed sends at one instance");
-        Decision::Fault(Fault {
-            code: FaultCode::TooManySends,
-            message: message.into(),
-            backtrace: None,
-        })
     }
 
     fn call(
@@ -448,9 +434,8 @@ fn is_still_waiting(snapshot: &Snapshot, letter: &Letter) -> bool {
     let id = &letter.mail.event.id;
     let extra = snapshot.extra.as_ref();
     match letter.errand.trigger {
-        Trigger::Timeout | Trigger::Auto | Trigger::Due => {
-            snapshot.timers.iter().any(|timer| timer.id == *id)
-        }
+        Trigger::Timeout | Trigger::Auto => snapshot.timers.iter().any(|timer| timer.id == *id),
+        Trigger::Due => snapshot.has_send(id),
         Trigger::Deferred => {
             extra.is_some_and(|extra| extra.deferred.iter().any(|mail| mail.event.id == *id))
         }

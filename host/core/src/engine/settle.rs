@@ -13,10 +13,9 @@ use crate::{
     id::{EventId, InstanceId, TenantId},
     input::Ticket,
     instance::{Attempt, Errand, Letter, Origin, Trigger, step::Step},
-    limits::DEFERRED_MAX,
     record::{
-        AppendSeq, Body, DeadLetter, Disposition, Extra, Handled, Mail, Outgoing, Parked, Reason,
-        Retry, Target,
+        AppendSeq, Body, DeadLetter, Disposition, Handled, Mail, Outgoing, Parked, Reason, Retry,
+        Target,
     },
     time::{Duration, Timestamp},
 };
@@ -159,18 +158,26 @@ impl Engine {
 
     /// Keeps an event for a later state.
     pub(crate) fn defer(&mut self, slot: Slot, letter: Letter) {
-        let deferred = self.extra(slot).deferred.len();
-        if deferred >= DEFERRED_MAX {
+        let id = &letter.mail.event.id;
+        if !self.may_defer(slot, &letter.mail) {
+            let extra = &self.instances.expect(slot).snapshot.extra;
+            if extra.as_ref().is_some_and(|extra| extra.holds(id)) {
+                // What it waited for is over; else it would be due again at each start.
+                let verdict = Verdict::from(Disposition::DeadLettered);
+                let parked = Some(Parked::Overload);
+                return self.settle_or_park(slot, letter, verdict, Traces::default(), parked);
+            }
             return self.refuse_letter(slot, letter);
         }
-        let id = &letter.mail.event.id;
-        let timers = &mut self.instances.expect_mut(slot).snapshot.timers;
-        timers.retain(|timer| timer.id != *id);
         let extra = self.extra(slot);
         extra
-            .retry
-            .take_if(|retry| retry.mail.event.id == letter.mail.event.id);
-        extra.deferred.push(letter.mail.clone());
+            .sends
+            .retain(|delayed| delayed.outgoing.event.id != *id);
+        extra.retry.take_if(|retry| retry.mail.event.id == *id);
+        // Each id waits once.
+        if !extra.deferred.iter().any(|mail| mail.event.id == *id) {
+            extra.deferred.push(Arc::new(letter.mail.clone()));
+        }
         let verdict = Verdict::from(Disposition::Deferred);
         self.settle(slot, letter, verdict, Traces::default());
     }
@@ -182,7 +189,7 @@ impl Engine {
             attempts: letter.errand.attempts + 1,
             replays: settled_by(&letter.errand.trigger).cloned(),
         };
-        self.extra(slot).retry = Some(retry);
+        self.extra(slot).retry = Some(Arc::new(retry));
         self.busy(slot).blocked_until = Some(at);
         self.timers.set(at, slot);
         let verdict = Verdict {
@@ -231,9 +238,8 @@ impl Engine {
             self.forget_waiting(slot, &letter);
         }
         let parked = parked.map(|why| Arc::new(self.dead_letter(slot, &letter, why)));
-        let snapshot = &mut self.instances.expect_mut(slot).snapshot;
-        snapshot.seq += 1;
-        let after = snapshot.clone();
+        self.instances.expect_mut(slot).snapshot.seq += 1;
+        let (after, waits) = self.recorded(slot);
         let Letter { mail, errand } = letter;
         let handled = Handled {
             event: mail.event,
@@ -245,6 +251,7 @@ impl Engine {
             after,
             cause: mail.cause,
             deliveries: ThinVec::new(),
+            waits,
             fault: verdict.fault.map(Box::new),
             logs: traces.logs.into(),
             fuel: traces.fuel,
@@ -318,13 +325,22 @@ impl Engine {
         let id = &letter.mail.event.id;
         if matches!(
             letter.errand.trigger,
-            Trigger::Timeout | Trigger::Auto | Trigger::Due | Trigger::Unstorable { .. }
+            Trigger::Timeout | Trigger::Auto | Trigger::Unstorable { .. }
         ) {
             snapshot.timers.retain(|timer| timer.id != *id);
         }
-        let Some(extra) = &mut snapshot.extra else {
+        let Some(shared) = snapshot.extra.as_mut().filter(|extra| extra.holds(id)) else {
             return;
         };
+        let extra = Arc::make_mut(shared);
+        if matches!(
+            letter.errand.trigger,
+            Trigger::Due | Trigger::Unstorable { .. }
+        ) {
+            extra
+                .sends
+                .retain(|delayed| delayed.outgoing.event.id != *id);
+        }
         if matches!(
             letter.errand.trigger,
             Trigger::Deferred | Trigger::Unstorable { .. }
@@ -332,9 +348,6 @@ impl Engine {
             extra.deferred.retain(|mail| mail.event.id != *id);
         }
         extra.retry.take_if(|retry| retry.mail.event.id == *id);
-        if extra.deferred.is_empty() && extra.retry.is_none() && extra.held.is_none() {
-            snapshot.extra = None;
-        }
     }
 
     /// An event that the mailbox has no room for.
@@ -395,15 +408,6 @@ impl Engine {
         for ticket in waiting.into_iter().chain(ticket.into()) {
             self.reply(ticket, Reply::Refused(refused.clone()));
         }
-    }
-
-    /// What few instances have; made if this one had none of it.
-    pub(crate) fn extra(&mut self, slot: Slot) -> &mut Extra {
-        self.instances
-            .expect_mut(slot)
-            .snapshot
-            .extra
-            .get_or_insert_default()
     }
 
     fn dead_letter(&self, slot: Slot, letter: &Letter, why: Parked) -> DeadLetter {

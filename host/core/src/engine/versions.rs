@@ -219,10 +219,10 @@ impl Engine {
         let snapshot = &mut self.instances.expect_mut(slot).snapshot;
         move_to(snapshot, to, state);
         if let Some(extra) = &mut snapshot.extra {
-            extra.held = None;
+            Arc::make_mut(extra).held = None;
         }
-        let after = Arc::new(snapshot.clone());
         self.instances.refresh(slot);
+        let after = Arc::new(self.recorded(slot).0);
         self.append_about(slot, Body::Moved(after), Source::Nothing);
         self.fire_due(slot);
         self.redeliver_deferred(slot);
@@ -441,7 +441,6 @@ pub(crate) fn move_to(snapshot: &mut Snapshot, to: &Arc<Deployment>, state: Stat
     snapshot.context = context_on(snapshot, to, new);
     let mut kept = Vec::new();
     snapshot.timers.retain_mut(|timer| match &mut timer.kind {
-        TimerKind::Send(_) => true,
         TimerKind::Timeout { transition, .. } | TimerKind::Auto { transition, .. } => {
             let counterpart = counterpart(old, new, state, *transition);
             *transition = counterpart.unwrap_or(*transition);

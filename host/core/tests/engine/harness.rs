@@ -338,6 +338,22 @@ impl Host {
         self.stored(id).context.value()
     }
 
+    /// Begins with these instances, as a store has them.
+    pub(crate) fn inherit(&mut self, instances: Vec<Snapshot>) {
+        for snapshot in &instances {
+            let key = (snapshot.tenant().clone(), snapshot.id.clone());
+            self.store.insert(key, snapshot.clone());
+        }
+        self.input(Input::Load(instances));
+    }
+
+    /// Forgets everything that was recorded: only the engine has it then.
+    pub(crate) fn forget(&mut self) {
+        self.records.clear();
+        self.store.clear();
+        self.replies.clear();
+    }
+
     /// Ids of all instances of a machine, in order of creation.
     pub(crate) fn all(&self, machine: &str) -> Vec<String> {
         let born = self.handled().filter(|handled| handled.from.is_none());

@@ -13,3 +13,4 @@ mod tenants;
 mod timers;
 mod transitions;
 mod versions;
+mod waiting;

@@ -305,9 +305,9 @@ impl Host {
     }
 
     /// So many records become durable, and what waits for them leaves.
-    pub(super) fn commit(&mut self, records: usize, bus: &mut Bus) {
+    pub(super) fn commit(&mut self, records: usize, bus: &mut Bus) -> Result<(), String> {
         for _ in 0..records {
-            let Some(entry) = self.log.commit() else {
+            let Some(entry) = self.log.commit()? else {
                 break;
             };
             let (shard, seq) = (entry.shard, entry.seq);
@@ -329,6 +329,7 @@ impl Host {
                 }
             }
         }
+        Ok(())
     }
 
     /// Sends what is next on some of the lanes, or once more what was not confirmed.

@@ -336,13 +336,18 @@ fn seen(snapshot: &Snapshot) -> Instance {
                     _ => Wait::Send(false),
                 }
             }
-            TimerKind::Send(outgoing) => Wait::Send(matches!(
-                &outgoing.to,
-                xcomponent_core::record::Target::Instance { id, .. } if *id == snapshot.id
-            )),
         },
         id: timer.id.to_string(),
     };
+    let send = |delayed: &xcomponent_core::record::Delayed| Timer {
+        due: delayed.due.0,
+        wait: Wait::Send(matches!(
+            &delayed.outgoing.to,
+            xcomponent_core::record::Target::Instance { id, .. } if *id == snapshot.id
+        )),
+        id: delayed.outgoing.event.id.to_string(),
+    };
+    let sends = snapshot.sends().iter().map(send);
     let extra = snapshot.extra.as_deref();
     Instance {
         component: snapshot.component().to_string(),
@@ -351,7 +356,7 @@ fn seen(snapshot: &Snapshot) -> Instance {
         state: snapshot.state().name.to_string(),
         ended: snapshot.status != Status::Active,
         context: snapshot.context.value(),
-        timers: snapshot.timers.iter().map(timer).collect(),
+        timers: snapshot.timers.iter().map(timer).chain(sends).collect(),
         deferred: extra
             .map(|extra| {
                 extra

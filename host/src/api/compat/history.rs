@@ -9,7 +9,7 @@ use axum::{Json as JsonAnswer, extract::State as Shared};
 use serde::{Deserialize, Serialize};
 use xcomponent_core::{
     id::{EventId, InstanceId},
-    record::{Body, Cause, Disposition, Handled, Outgoing, Target, Timer, TimerKind},
+    record::{Body, Cause, Disposition, Handled, Outgoing, Target, WaitingKind},
 };
 
 use super::{
@@ -154,13 +154,11 @@ fn sent<'e>(by: &'e Handled, happened: &[&'e EventId], is_followed: bool) -> Vec
 
 /// Whether only the records of others tell what became of all that a transition sent.
 fn is_open(handled: &Handled) -> bool {
-    let later = |timer: &Timer| match &timer.kind {
-        TimerKind::Send(outgoing) => {
-            !matches!(&outgoing.to, Target::Instance { id, .. } if *id == handled.after.id)
-        }
-        TimerKind::Timeout { .. } | TimerKind::Auto { .. } => false,
-    };
-    handled.deliveries.iter().any(is_selection) || handled.after.timers.iter().any(later)
+    let mut began = handled.waits.iter().flat_map(|waits| &waits.began);
+    let sends_later = began.any(|began| began.kind == WaitingKind::Send);
+    // Records of before this was said have all that waited.
+    let waited = !handled.after.sends().is_empty();
+    handled.deliveries.iter().any(is_selection) || sends_later || waited
 }
 
 fn is_selection(outgoing: &Outgoing) -> bool {

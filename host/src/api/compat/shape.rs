@@ -8,11 +8,11 @@ use xcomponent_core::{
     effect::HandledReply,
     id::EventId,
     json::Json,
-    record::{Handled, Snapshot, Timer},
+    record::{Handled, Snapshot},
     time::Timestamp,
 };
 
-use super::super::wire::{Raw, reason, timer_event};
+use super::super::wire::{Raw, pending, reason};
 
 /// A component.
 #[derive(Serialize)]
@@ -149,10 +149,10 @@ impl Instance {
             Some(_) => Raw(Json::empty()),
             None => Raw(snapshot.context.clone()),
         };
-        let pending = |timer: &Timer| PendingTimeout {
-            event_type: timer_event(snapshot, timer).to_owned(),
-            due_at: timer.due.0,
-            remaining_ms: timer.due.since(now).0,
+        let pending_timeout = |(event, due): (&str, Timestamp)| PendingTimeout {
+            event_type: event.to_owned(),
+            due_at: due.0,
+            remaining_ms: due.since(now).0,
         };
         Self {
             instance_id: id.clone(),
@@ -169,7 +169,7 @@ impl Instance {
             updated_at: snapshot.updated.0,
             is_entry_point: snapshot.entry_point,
             parent_instance_id: snapshot.parent.as_ref().map(|parent| parent.id.to_string()),
-            pending_timeouts: snapshot.timers.iter().map(pending).collect(),
+            pending_timeouts: pending(snapshot).map(pending_timeout).collect(),
         }
     }
 }

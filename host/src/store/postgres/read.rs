@@ -16,6 +16,7 @@ use super::{
     retention::{EXTENT, extent},
     row::NONE,
     session::Values,
+    waiting::BYTES_AT_ONCE,
 };
 use crate::store::{
     Entry, EventAt, Position, Result,
@@ -31,6 +32,33 @@ use crate::store::{
 
 /// Rows that one question is answered with.
 const SLICE: usize = 1_024;
+
+/// How many rows the next question of a start is answered with: as many as have about
+/// [`BYTES_AT_ONCE`], if they are as large as the last.
+struct Slice {
+    rows: usize,
+}
+
+impl Slice {
+    /// Little is known of the first rows.
+    fn first() -> Self {
+        Self { rows: 16 }
+    }
+
+    /// As a limit.
+    fn limit(&self) -> i64 {
+        i64::try_from(self.rows).unwrap_or(i64::MAX)
+    }
+
+    /// Whether these are all that are left; else the next may be more or fewer.
+    fn is_last(&mut self, rows: &[Row]) -> bool {
+        let is_last = rows.len() < self.rows;
+        let bytes: usize = rows.iter().map(Row::raw_size_bytes).sum();
+        let each = bytes / rows.len().max(1) + 1;
+        self.rows = (BYTES_AT_ONCE / each).clamp(1, SLICE);
+        is_last
+    }
+}
 
 impl Postgres {
     /// Reads the end of the journal as if it were written now: which instances are newer than
@@ -49,10 +77,12 @@ impl Postgres {
         let last = self.last_read()?.0;
         let question = format!(
             "{SELECT_EVENTS} WHERE e.position >= $1 AND e.position <= $2
-             ORDER BY e.position LIMIT {SLICE}"
+             ORDER BY e.position LIMIT $3"
         );
+        let mut slice = Slice::first();
         loop {
-            let rows = self.readers.rows(&question, &[&from, &signed(last)])?;
+            let values: Values<'_> = &[&from, &signed(last), &slice.limit()];
+            let rows = self.readers.rows(&question, values)?;
             let events = rows.iter().map(|row| self.event(row));
             let events = events.collect::<Result<Vec<_>>>()?;
             let numbers = events.iter().filter_map(|event| event.instance).collect();
@@ -68,7 +98,7 @@ impl Postgres {
                     stale.note(number, position, position, event.entry.record.body);
                 }
             }
-            if rows.len() < SLICE {
+            if slice.is_last(&rows) {
                 break;
             }
         }
@@ -139,7 +169,7 @@ impl Postgres {
 
     /// Asks the replica if there is one; of what it does not have (yet), or if it does not answer,
     /// the server that writes.
-    fn rows_for_people(&self, question: &str, values: Values<'_>) -> Result<Vec<Row>> {
+    pub(super) fn rows_for_people(&self, question: &str, values: Values<'_>) -> Result<Vec<Row>> {
         let answer = self
             .replica
             .as_ref()
@@ -155,7 +185,8 @@ impl Postgres {
         self.readers.rows(question, values)
     }
 
-    /// An instance as it is: what is newer than its row, else the row.
+    /// An instance as it is: what is newer than its row, else the row. What waits at it is kept
+    /// apart.
     fn newest(&self, stale: &Stale, row: &Row) -> Result<Snapshot> {
         match stale.get(row.integer(NUMBER)?) {
             Some(newest) => Ok(newest.snapshot().clone()),
@@ -174,11 +205,14 @@ impl Postgres {
              WHERE (i.status = 'active' OR i.entry_point OR i.timers_json IS NOT NULL
                     OR i.extra_json IS NOT NULL)
                AND i.instance > $1
-             ORDER BY i.instance LIMIT {SLICE}"
+             ORDER BY i.instance LIMIT $2"
         );
         let mut after = 0;
+        let mut slice = Slice::first();
         loop {
-            let (rows, stale) = self.instance_rows(&question, &[&after])?;
+            let values: Values<'_> = &[&after, &slice.limit()];
+            let (rows, stale) = self.instance_rows(&question, values)?;
+            let mut live = Vec::new();
             for row in &rows {
                 after = row.integer(NUMBER)?;
                 if !wanted(&InstanceId::from_stored(row.text(ID)?)) {
@@ -186,10 +220,11 @@ impl Postgres {
                 }
                 let snapshot = self.newest(&stale, row)?;
                 if snapshot.is_live() {
-                    take(snapshot);
+                    live.push((after, snapshot));
                 }
             }
-            if rows.len() < SLICE {
+            self.attach(live, &mut *take)?;
+            if slice.is_last(&rows) {
                 return Ok(());
             }
         }
@@ -208,9 +243,9 @@ impl Postgres {
             let ids: Vec<String> = some.iter().map(|(_, id)| id.to_string()).collect();
             let values: Values<'_> = &[&tenants, &ids];
             let (rows, stale) = self.instance_rows(&question, values)?;
-            for row in &rows {
-                found.push(self.newest(&stale, row)?);
-            }
+            let row = |row| Ok((Columns::integer(row, NUMBER)?, self.newest(&stale, row)?));
+            let rows = rows.iter().map(row).collect::<Result<Vec<_>>>()?;
+            self.attach(rows, |snapshot| found.push(snapshot))?;
         }
         Ok(found)
     }
@@ -256,9 +291,11 @@ impl Postgres {
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
         self.walk(tenant, filter, page.after, |number, snapshot| {
-            found.take(unsigned(number), || snapshot)
+            found.take(unsigned(number), || (number, snapshot))
         })?;
-        Ok(found.into_page())
+        let Page { items, next } = found.into_page();
+        let items = self.attach_names(items)?;
+        Ok(Page { items, next })
     }
 
     /// How many instances there are of each kind.

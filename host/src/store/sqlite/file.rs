@@ -8,7 +8,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::OpenError;
+use super::{OpenError, waiting};
 use crate::{private, store::Result};
 
 /// `PRAGMA application_id`: what says that a database is one of this program ("xcmp").
@@ -20,7 +20,12 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
+
+/// The schema since which what waits has rows of its own.
+const WAITING_SINCE: usize = 6;
 
 /// How long to wait for somebody else's transaction, such as that of a shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -130,13 +135,16 @@ fn set_up(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
 
 /// Leads from the schema that is there to the newest, all or nothing.
 fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
-    let steps = usize::try_from(found).map_or(&MIGRATIONS[..0], |found| &MIGRATIONS[found..]);
-    if steps.is_empty() {
+    let found = usize::try_from(found).unwrap_or(MIGRATIONS.len());
+    if found >= MIGRATIONS.len() {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    for step in steps {
+    for (step, number) in MIGRATIONS.iter().zip(1..).skip(found) {
         transaction.execute_batch(step)?;
+        if number == WAITING_SINCE {
+            waiting::move_out(&transaction)?;
+        }
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", newest())?;

@@ -11,7 +11,7 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::{Sqlite, owed, retention, versions::deployment, writer::tenant_number};
+use super::{Sqlite, owed, retention, versions::deployment, waiting, writer::tenant_number};
 use crate::store::{
     Entry, Error, EventAt, Position, Result,
     deployments::Deployments,
@@ -201,7 +201,8 @@ impl Sqlite {
         self.stale.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An instance as it is: what is newer than its row, else the row.
+    /// An instance as it is: what is newer than its row, else the row. What waits at it is kept
+    /// apart.
     fn newest(&self, stale: &Stale, row: &Row<'_>, connection: &Connection) -> Result<Snapshot> {
         match stale.get(row.get(NUMBER)?) {
             Some(newest) => Ok(newest.snapshot().clone()),
@@ -232,7 +233,7 @@ impl Sqlite {
                 }
                 let snapshot = self.newest(&stale, row, connection)?;
                 if snapshot.is_live() {
-                    take(snapshot);
+                    take(waiting::attach(connection, row.get(NUMBER)?, snapshot)?);
                 }
             }
             Ok(())
@@ -253,7 +254,8 @@ impl Sqlite {
             let Some(row) = rows.next()? else {
                 return Ok(None);
             };
-            self.newest(&stale, row, connection).map(Some)
+            let snapshot = self.newest(&stale, row, connection)?;
+            waiting::attach(connection, row.get(NUMBER)?, snapshot).map(Some)
         })
     }
 
@@ -306,9 +308,15 @@ impl Sqlite {
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
         self.walk(tenant, filter, page.after, |number, snapshot| {
-            found.take(unsigned(number), || snapshot)
+            found.take(unsigned(number), || (number, snapshot))
         })?;
-        Ok(found.into_page())
+        let Page { items, next } = found.into_page();
+        let items = items.into_iter();
+        let items = self.ask(|connection| {
+            let name = |(number, found)| waiting::attach_names(connection, number, found);
+            items.map(name).collect::<Result<_>>()
+        })?;
+        Ok(Page { items, next })
     }
 
     /// How many instances there are of each kind.
