@@ -13,7 +13,7 @@ use std::{fmt, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use xcomponent_core::{
-    definition::{Finding, MethodKind, OnLive, Severity, Strictness},
+    definition::{Findings, MethodKind, OnLive, Strictness},
     effect::{Fit, Migrated, Refused},
     id::{ComponentName, Digest, MethodName, TenantId, Version},
 };
@@ -127,7 +127,7 @@ impl Switch {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// What checking the definition found; no errors among them once it is accepted.
-    pub findings: Vec<Finding>,
+    pub findings: Findings,
     /// Methods that the definition names and the code does not answer.
     pub missing: Methods,
     /// By machine and state: how many instances live, and how many of them would not fit.
@@ -148,10 +148,10 @@ pub enum Error {
     #[error(transparent)]
     Unreadable(#[from] pack::ReadError),
     /// The definition has errors.
-    #[error("the definition has {}", count(findings))]
+    #[error("the definition has {findings}")]
     Invalid {
-        /// All of them, warnings included.
-        findings: Vec<Finding>,
+        /// Warnings included.
+        findings: Findings,
     },
     /// The definition names another component than the caller.
     #[error("the definition names the component `{found}`, expected `{expected}`")]
@@ -249,18 +249,6 @@ pub struct Leniency {
     pub strictness: Strictness,
     /// Whether methods may be missing: they then do nothing.
     pub allow_missing: bool,
-}
-
-/// `3 errors and 1 warning`.
-fn count(findings: &[Finding]) -> String {
-    let of = |severity: Severity| {
-        let n = findings
-            .iter()
-            .filter(|finding| finding.severity == severity)
-            .count();
-        format!("{n} {severity}{}", if n == 1 { "" } else { "s" })
-    };
-    format!("{} and {}", of(Severity::Error), of(Severity::Warning))
 }
 
 /// Names a component version in messages.

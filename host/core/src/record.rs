@@ -4,13 +4,17 @@
 //! is afterwards, so that a store only ever replaces; and what it sends, so that nothing is
 //! forgotten by a crash between the commit and the delivery.
 
+mod mismatch;
 mod sent;
 
 use std::sync::Arc;
 
 use thin_vec::ThinVec;
 
-pub use self::sent::{Condition, Outgoing, SelectBy, Selector, Target};
+pub use self::{
+    mismatch::Mismatch,
+    sent::{Condition, Outgoing, SelectBy, Selector, Target},
+};
 use crate::{
     call::{Deployment, Event, Fault, LogLine, Refusal},
     definition::{Machine, MachineIdx, State, StateIdx, TransitionIdx},
@@ -194,8 +198,9 @@ stable_text!(Disposition {
 pub enum Reason {
     /// The state has no transition for it.
     NoTransition,
-    /// There are transitions, but no rules or guard passed.
-    NothingMatched,
+    /// There are transitions, but no rules or guard passed: what the first of them failed at, where
+    /// that is known.
+    NothingMatched(Option<Box<Mismatch>>),
     /// It was selected by state or rules that no longer hold.
     NoLongerMatches,
     /// None of the state's `auto` transitions passed.

@@ -3,7 +3,10 @@
 
 use serde_json::Value;
 
-use crate::json::{Json, Path, Raw, push_member};
+use crate::{
+    json::{Json, Path, Raw, push_member},
+    limits::PATH_BYTES_MAX,
+};
 
 /// A JSON value in which texts may hold `{{path}}`. Alone, a path keeps the type of what it leads
 /// to; inside a text it becomes part of the text. What leads nowhere is null, or nothing in a
@@ -169,8 +172,11 @@ fn pieces(text: &str) -> Vec<Piece> {
     let mut rest = text;
     let mut plain = String::new();
     while let Some((before, after)) = rest.split_once("{{") {
-        let inside = after
-            .split_once("}}")
+        // A path ends soon, or it is none: no text is searched twice.
+        let near = after.floor_char_boundary(PATH_BYTES_MAX);
+        let end = after[..near].find("}}");
+        let inside = end
+            .map(|end| (&after[..end], &after[end + 2..]))
             .and_then(|(path, after)| Some((Path::parse(path.trim())?, after)));
         plain.push_str(before);
         if let Some((path, after)) = inside {

@@ -341,7 +341,8 @@ impl From<tenancy::Error> for ApiError {
                 Self::new(status, unreadable.code(), text)
             }
             Error::Invalid { findings } => Self::unprocessable("invalid_definition", text)
-                .with_errors(findings.iter().map(ErrorItem::from).collect()),
+                .with_errors(findings.iter().map(ErrorItem::from).collect())
+                .with("errors_unlisted", findings.unlisted()),
             Error::OtherName { .. } => Self::unprocessable("other_name", text),
             Error::VersionExists { .. } => Self::conflict("version_exists", text),
             Error::Rejected(rejected) if rejected.by_host => Self::new(

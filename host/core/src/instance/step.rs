@@ -14,10 +14,10 @@ use crate::{
         Machine, MachineIdx, MethodKind, StateIdx, Transition, TransitionIdx, TransitionKind,
     },
     id::MethodName,
-    instance::select::rules_hold,
+    instance::select::{mismatch, rules_hold},
     json::Json,
     limits::SENDS_PER_TRANSITION_MAX,
-    record::Reason,
+    record::{Mismatch, Reason},
 };
 
 /// An event on its way through an instance.
@@ -238,10 +238,14 @@ impl Step {
                 return Ok(idx);
             }
         }
-        Err(if self.candidates.is_empty() {
-            Reason::NoTransition
-        } else {
-            Reason::NothingMatched
+        Err(match self.candidates.first() {
+            None => Reason::NoTransition,
+            Some(first) => {
+                let Transition { rules, guard, .. } = machine.transition(*first);
+                let rule = mismatch(rules, &self.context, payload);
+                let guard = || guard.clone().map(Mismatch::Guard);
+                Reason::NothingMatched(rule.or_else(guard).map(Box::new))
+            }
         })
     }
 
