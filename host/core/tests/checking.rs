@@ -308,7 +308,7 @@ fn a_pattern_that_browsers_accept_loads() {
     for pattern in [r"^(?=.*\d).{8,}$", r"(a)\1", "(?<!a)b", "a{99999}"] {
         assert_eq!(of(pattern), ["pattern_not_enforced"], "{pattern}");
     }
-    for pattern in ["(", "[z-a]", "a**"] {
+    for pattern in ["(", "[z-a]", "a{3,2}"] {
         assert_eq!(of(pattern), ["invalid_pattern"], "{pattern}");
     }
 }

@@ -106,7 +106,7 @@ fn errors_come_before_warnings_and_no_warning_hides_one() {
 
 #[test]
 fn what_is_large_and_sound_is_accepted() {
-    for source in [machines(10_000), merge_keys(9_000)] {
+    for source in [machines(10_000), merge_keys(5_000)] {
         let checked = check(&source, Strictness::Normal);
         assert!(
             checked.definition.is_some(),

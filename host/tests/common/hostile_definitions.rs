@@ -34,7 +34,7 @@ pub(crate) fn all() -> Vec<(&'static str, String)> {
         ("long-names", long_names(1_000)),
         ("aliases", aliases(49_000)),
         ("aliased-text", aliased_text(1_000_000, 10_000)),
-        ("merge-keys", merge_keys(9_000)),
+        ("merge-keys", merge_keys(7_000)),
         ("metadata", metadata(200_000)),
         ("machines", machines(10_000)),
     ]

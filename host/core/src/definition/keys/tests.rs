@@ -118,15 +118,15 @@ fn places() -> Vec<Place> {
     for kind in TRANSITION.types {
         let (around, has): (_, &[&str]) = match *kind {
             "timeout" => (
-                "    states: [A, B]\n    transitions: [{from: A, to: A, event: E, type: TYPE, timeoutMs: 5, {}}]",
+                "    states: [A, B]\n    transitions: [{from: A, to: A, event: E, type: TYPE, timeoutMs: 5, {}}, {from: A, to: B, event: E, guard: h, priority: 50}]",
                 &["from", "to", "event", "type", "timeoutMs"],
             ),
             "inter_machine" => (
-                "    states: [A, B]\n    transitions: [{from: A, to: A, event: E, type: TYPE, targetMachine: M, {}}]",
+                "    states: [A, B]\n    transitions: [{from: A, to: A, event: E, type: TYPE, targetMachine: M, {}}, {from: A, to: B, event: E, guard: h, priority: 50}]",
                 &["from", "to", "event", "type", "targetMachine"],
             ),
             "cross_component" => (
-                "    states: [A, B]\n    transitions: [{from: A, to: A, event: E, type: TYPE, targetComponent: D, matchingRules: [{eventProperty: q, instanceProperty: r}], {}}]",
+                "    states: [A, B]\n    transitions: [{from: A, to: A, event: E, type: TYPE, targetComponent: D, matchingRules: [{eventProperty: q, instanceProperty: r}], {}}, {from: A, to: B, event: E, guard: h, priority: 50}]",
                 &[
                     "from",
                     "to",
@@ -137,7 +137,7 @@ fn places() -> Vec<Place> {
                 ],
             ),
             _ => (
-                "    states: [A, B]\n    transitions: [{from: A, to: A, event: E, type: TYPE, {}}]",
+                "    states: [A, B]\n    transitions: [{from: A, to: A, event: E, type: TYPE, {}}, {from: A, to: B, event: E, guard: h, priority: 50}]",
                 &["from", "to", "event", "type"],
             ),
         };
