@@ -161,7 +161,7 @@ pub(crate) fn parse(source: &str) -> Result<Node, Box<Finding>> {
         );
         return Err(Box::new(syntax("too_large", Place::START, message)));
     }
-    let budget = serde_yaml::budget! { max_depth: JSON_DEPTH_MAX, max_nodes: 500_000, max_total_scalar_bytes: SCALAR_BYTES_MAX };
+    let budget = serde_yaml::budget! { max_depth: JSON_DEPTH_MAX, max_nodes: 500_000, max_total_scalar_bytes: SCALAR_BYTES_MAX, enforce_alias_anchor_ratio: false };
     let aliases = serde_yaml::alias_limits! { max_total_replayed_events: ALIASED_MAX };
     let options = serde_yaml::options! { budget: budget, alias_limits: aliases, strict_booleans: true, with_snippet: false, duplicate_keys: serde_yaml::DuplicateKeyPolicy::PassThrough };
     serde_yaml::from_str_with_options::<Spanned<Kind>>(source, options)

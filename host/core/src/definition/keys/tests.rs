@@ -219,6 +219,8 @@ fn every_key_has_an_effect_or_is_reported() {
                 continue;
             }
             let sample = match (key.name, place.kind) {
+                // With rules, it is off unless it is written.
+                ("mergePayload", Some("cross_component")) => "true",
                 ("default", Some("number")) => "12",
                 ("default", Some("boolean")) => "true",
                 ("default", Some("array")) => "[]",
