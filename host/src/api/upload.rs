@@ -76,7 +76,7 @@ pub(super) struct UploadAnswer {
         (status = 200, description = "It was there already, or would be accepted", body = UploadAnswer),
         (status = 409, description = "Live instances would not fit, or the label is taken", body = Problem),
         (status = 413, description = "It is too large", body = Problem),
-        (status = 422, description = "It is not accepted; `errors` has all findings", body = Problem),
+        (status = 422, description = "It is not accepted; `errors` has the findings, at most 100, and `errors_unlisted` says how many there are besides", body = Problem),
         (status = 503, description = "It could not be compiled here and now", body = Problem),
     )
 )]

@@ -199,3 +199,31 @@ impl StoredLog {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_kept_and_rows_of_before_are_read() {
+        let of_before: StoredReason = serde_json::from_str(r#""nothing_matched""#).unwrap();
+        assert_eq!(of_before.read(), Reason::NothingMatched(None));
+        let rule = MatchingRule {
+            event_property: Path::parse("a.b").unwrap(),
+            instance_property: Path::parse("c").unwrap(),
+            operator: Operator::GreaterOrEqual,
+        };
+        let (instance, event) = (Some(Arc::from("5")), None);
+        let rule = Mismatch::Rule {
+            rule,
+            instance,
+            event,
+        };
+        for mismatch in [rule, Mismatch::Guard(MethodName::new("enough"))] {
+            let reason = Reason::NothingMatched(Some(Box::new(mismatch)));
+            let text = serde_json::to_string(&StoredReason::of(&reason)).unwrap();
+            let stored: StoredReason = serde_json::from_str(&text).unwrap();
+            assert_eq!(stored.read(), reason);
+        }
+    }
+}

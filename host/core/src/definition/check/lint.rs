@@ -198,17 +198,22 @@ impl Overlaps<'_> {
                 Strictness::Lenient => Severity::Warning,
                 Strictness::Normal => Severity::Error,
             };
-            let n = match equal.len() {
-                1 => "two".to_owned(),
-                more => (more + 1).to_string(),
+            let n = equal.len() + 1;
+            let (count, help) = match n {
+                2 => (
+                    "two".to_owned(),
+                    format!("the other is {other}; give one a guard, matching rules or a priority"),
+                ),
+                n => (
+                    n.to_string(),
+                    format!("the first is {other}; give all but one a guard, rules or a priority"),
+                ),
             };
             let Written { place, path, .. } = &self.written[usize::from(second.0)];
             let message =
-                format!("{n} transitions without guard or rules leave `{state}` on `{event}`");
+                format!("{count} transitions without guard or rules leave `{state}` on `{event}`");
             let finding = notes.note(severity, "ambiguous", *place, path, message);
-            finding.help = Some(format!(
-                "the first is {other}; give all but one a guard, matching rules or a priority"
-            ));
+            finding.help = Some(help);
         }
         if let Some(second) = after.first()
             && self.known.insert((*first, *second))

@@ -17,7 +17,7 @@ use crate::{
         read::{Fields, Named, wrong_type},
     },
     id::{ComponentName, EventName, MachineName, MethodName, StateName},
-    limits::MACHINE_PARTS_MAX,
+    limits::{MACHINE_PARTS_MAX, SENDS_PER_TRANSITION_MAX},
     schema::Schema,
     template::Template,
 };
@@ -218,8 +218,16 @@ fn state(parent: &Fields<'_>, node: &Node, path: &str, notes: &mut Notes) -> Opt
         .filter_map(|(path, item)| fields.name_in(item, path, notes))
         .map(|name| EventName::new(name.text))
         .collect();
-    let cascades = fields
-        .list("cascadingRules", notes)
+    let cascades = fields.list("cascadingRules", notes);
+    if cascades.len() > SENDS_PER_TRANSITION_MAX {
+        let (place, path) = (
+            fields.place_of("cascadingRules"),
+            fields.path_of("cascadingRules"),
+        );
+        let message = format!("at most {SENDS_PER_TRANSITION_MAX} cascading rules");
+        notes.error("too_many", place, &path, message);
+    }
+    let cascades = cascades
         .iter()
         .filter_map(|(path, item)| cascade(&fields, item, path, notes))
         .collect();
