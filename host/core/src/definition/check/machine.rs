@@ -218,19 +218,7 @@ fn state(parent: &Fields<'_>, node: &Node, path: &str, notes: &mut Notes) -> Opt
         .filter_map(|(path, item)| fields.name_in(item, path, notes))
         .map(|name| EventName::new(name.text))
         .collect();
-    let cascades = fields.list("cascadingRules", notes);
-    if cascades.len() > SENDS_PER_TRANSITION_MAX {
-        let (place, path) = (
-            fields.place_of("cascadingRules"),
-            fields.path_of("cascadingRules"),
-        );
-        let message = format!("at most {SENDS_PER_TRANSITION_MAX} cascading rules");
-        notes.error("too_many", place, &path, message);
-    }
-    let cascades = cascades
-        .iter()
-        .filter_map(|(path, item)| cascade(&fields, item, path, notes))
-        .collect();
+    let cascades = cascades(&fields, notes);
     Some(State {
         kind,
         on_entry,
@@ -258,6 +246,23 @@ fn bare(name: String) -> State {
         description: None,
         metadata: None,
     }
+}
+
+/// What entering a state sends to other machines.
+fn cascades(fields: &Fields<'_>, notes: &mut Notes) -> Vec<CascadingRule> {
+    let cascades = fields.list("cascadingRules", notes);
+    if cascades.len() > SENDS_PER_TRANSITION_MAX {
+        let (place, path) = (
+            fields.place_of("cascadingRules"),
+            fields.path_of("cascadingRules"),
+        );
+        let message = format!("at most {SENDS_PER_TRANSITION_MAX} cascading rules");
+        notes.error("too_many", place, &path, message);
+    }
+    cascades
+        .iter()
+        .filter_map(|(path, item)| cascade(fields, item, path, notes))
+        .collect()
 }
 
 fn cascade(

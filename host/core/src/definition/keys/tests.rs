@@ -107,6 +107,15 @@ fn places() -> Vec<Place> {
             kind: None,
         },
     ];
+    places.extend(states());
+    places.extend(transitions());
+    places.extend(schema_fields());
+    places
+}
+
+/// States of each type.
+fn states() -> Vec<Place> {
+    let mut places = Vec::new();
     for kind in STATE.types {
         places.push(Place {
             object: &STATE,
@@ -115,6 +124,12 @@ fn places() -> Vec<Place> {
             kind: Some(kind),
         });
     }
+    places
+}
+
+/// Transitions of each type.
+fn transitions() -> Vec<Place> {
+    let mut places = Vec::new();
     for kind in TRANSITION.types {
         let (around, has): (_, &[&str]) = match *kind {
             "timeout" => (
@@ -148,6 +163,12 @@ fn places() -> Vec<Place> {
             kind: Some(kind),
         });
     }
+    places
+}
+
+/// Fields of a schema of each type.
+fn schema_fields() -> Vec<Place> {
+    let mut places = Vec::new();
     for kind in FIELD.types {
         let (around, has): (_, &[&str]) = match *kind {
             "select" => (
