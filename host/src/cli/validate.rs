@@ -53,7 +53,7 @@ impl Validate {
         };
         let checked = check(&text, strictness);
         let findings = &checked.findings;
-        let passes = !findings.has_errors() && !(self.strict && !findings.is_empty());
+        let passes = !findings.has_errors() && (!self.strict || findings.is_empty());
         match printer.is_json() {
             true => show_json(file, &path, passes, &checked, printer),
             false => show_text(&path, &text, &checked, printer),
