@@ -21,6 +21,7 @@ mod history;
 mod instances;
 mod machine;
 mod metrics;
+mod mismatch;
 mod openapi;
 mod origin;
 mod prefer;

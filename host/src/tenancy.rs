@@ -15,7 +15,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use xcomponent_core::{
-    definition::{Finding, MethodKind, OnLive, Severity, Strictness},
+    definition::{Findings, MethodKind, OnLive, Strictness},
     effect::{Fit, Migrated, Refused},
     id::{ComponentName, Digest, MethodName, TenantId, Version},
 };
@@ -50,10 +50,8 @@ pub struct Examined {
     pub artifact: Digest,
     /// The packed component.
     pub component: Bytes,
-    /// The first of what there is to say about its definition.
-    pub findings: Vec<Finding>,
-    /// How many findings there are besides.
-    pub omitted: u64,
+    /// What there is to say about its definition.
+    pub findings: Findings,
     /// The text of the definition, if it has no errors.
     pub definition: Option<String>,
     /// Makes it ready. Dropped, it is not.
@@ -155,9 +153,7 @@ impl Switch {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// What checking the definition found; no errors among them once it is accepted.
-    pub findings: Vec<Finding>,
-    /// How many findings there are besides.
-    pub omitted: u64,
+    pub findings: Findings,
     /// Methods that the definition names and the code does not answer.
     pub missing: Methods,
     /// By machine and state: how many instances live, and how many of them would not fit.
@@ -175,12 +171,10 @@ impl Report {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The definition has errors.
-    #[error("the definition has {}", count(findings, *omitted))]
+    #[error("the definition has {findings}")]
     Invalid {
-        /// The first of them, warnings included.
-        findings: Vec<Finding>,
-        /// How many there are besides.
-        omitted: u64,
+        /// Warnings included.
+        findings: Findings,
     },
     /// It was accepted by an earlier version of the host, and is not any more.
     #[error(
@@ -295,22 +289,6 @@ pub struct Leniency {
     pub strictness: Strictness,
     /// Whether methods may be missing: they then do nothing.
     pub allow_missing: bool,
-}
-
-/// `3 errors and 1 warning`.
-fn count(findings: &[Finding], omitted: u64) -> String {
-    let of = |severity: Severity| {
-        let n = findings
-            .iter()
-            .filter(|finding| finding.severity == severity)
-            .count();
-        format!("{n} {severity}{}", if n == 1 { "" } else { "s" })
-    };
-    let listed = format!("{} and {}", of(Severity::Error), of(Severity::Warning));
-    match omitted {
-        0 => listed,
-        more => format!("{listed}, and {more} more that are not listed"),
-    }
 }
 
 /// Names a component version in messages.

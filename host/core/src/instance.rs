@@ -1,5 +1,6 @@
 //! One instance in memory: what is stored of it, and what it is doing right now.
 
+pub(crate) mod payloads;
 pub(crate) mod select;
 pub(crate) mod step;
 

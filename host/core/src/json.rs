@@ -11,7 +11,7 @@ use serde_json::Value;
 use self::members::{Items, Member, Members, unquoted};
 use crate::{
     id::route_of,
-    limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX},
+    limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX, PATH_BYTES_MAX},
 };
 
 /// JSON text (RFC 8259) that has been checked: at most [`JSON_BYTES_MAX`] bytes and
@@ -225,8 +225,11 @@ pub struct Path {
 }
 
 impl Path {
-    /// Reads a path; none if a segment is empty.
+    /// Reads a path; none if a segment is empty, or beyond [`PATH_BYTES_MAX`].
     pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > PATH_BYTES_MAX {
+            return None;
+        }
         let segments: Arc<[Box<str>]> = text.split('.').map(Into::into).collect();
         (!segments.iter().any(|segment| segment.is_empty())).then_some(Self { segments })
     }

@@ -19,6 +19,51 @@ pub const MACHINE_PARTS_MAX: usize = 10_000;
 /// Largest definition, in bytes of YAML.
 pub const DEFINITION_BYTES_MAX: usize = 4 << 20;
 
+/// Findings that one check lists; the rest is counted. More would help nobody, and each repeats
+/// names that the definition may choose freely.
+pub const FINDINGS_MAX: usize = 100;
+
+/// Longest message, path or help of a finding, in bytes.
+pub const FINDING_BYTES_MAX: usize = 512;
+
+/// Transitions that may be tried for one event in one state, and those of a state that fire by
+/// themselves. Each may ask a guard or hold a timer.
+pub const CHOICES_MAX: usize = 256;
+
+/// Matching rules that may be looked at for one event in one state, and different lists of rules
+/// that a broadcast of one event may look up. Each reads two properties.
+pub const RULES_MAX: usize = 512;
+
+/// Properties of one machine's instances that an index is kept for. Each costs every instance
+/// eight bytes, and every change a look at the context.
+pub const INDEXED_MAX: usize = 64;
+
+/// Longest dotted path, in bytes.
+pub const PATH_BYTES_MAX: usize = 1024;
+
+/// Size of one `pattern` of a `contextSchema`, about the states of its automaton.
+pub const PATTERN_SIZE_MAX: usize = 5_000;
+
+/// The same for all different patterns of a definition together, each of which counts at least
+/// [`PATTERN_SIZE_MIN`]: about 10 MB when all of them are in use.
+pub const PATTERNS_SIZE_MAX: usize = 100_000;
+
+/// What even the smallest pattern counts: a matcher has a fixed cost.
+pub const PATTERN_SIZE_MIN: usize = 250;
+
+/// Steps that matching one context against its schema's patterns may take: bytes of text times
+/// size of the pattern. A fraction of a second in the worst case.
+pub const PATTERN_STEPS_MAX: usize = 32_000_000;
+
+/// Fields of a schema that one refusal names.
+pub const VIOLATIONS_MAX: usize = 100;
+
+/// What the cascading rules of one state may send at once, in bytes of payloads.
+pub const SENT_BYTES_MAX: usize = 16 << 20;
+
+/// Longest value that an ignored event's reason shows, in bytes of JSON.
+pub const SHOWN_VALUE_BYTES_MAX: usize = 256;
+
 /// Depth of a chain of causes; an event from outside has depth 0.
 pub const CASCADE_DEPTH_MAX: u16 = 64;
 

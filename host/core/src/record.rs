@@ -6,6 +6,7 @@
 //! payload is not repeated: a record says what of it began and what ended ([`Waits`]), and a store
 //! keeps each in a row of its own, written in the same transaction.
 
+mod mismatch;
 mod sent;
 mod waiting;
 
@@ -15,6 +16,7 @@ use thin_vec::ThinVec;
 
 pub(crate) use self::waiting::weight;
 pub use self::{
+    mismatch::Mismatch,
     sent::{Condition, Outgoing, SelectBy, Selector, Target},
     waiting::{Began, Delayed, Extra, Retry, Waiting, WaitingKind, Waits},
 };
@@ -203,8 +205,9 @@ stable_text!(Disposition {
 pub enum Reason {
     /// The state has no transition for it.
     NoTransition,
-    /// There are transitions, but no rules or guard passed.
-    NothingMatched,
+    /// There are transitions, but no rules or guard passed: what the first of them failed at, where
+    /// that is known.
+    NothingMatched(Option<Box<Mismatch>>),
     /// It was selected by state or rules that no longer hold.
     NoLongerMatches,
     /// None of the state's `auto` transitions passed.

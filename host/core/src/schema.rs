@@ -1,20 +1,24 @@
 //! `contextSchema`: what the context of a machine's instances must look like.
 
-use std::{borrow::Cow, fmt};
+mod ecma;
+mod pattern;
 
-use regex::{Regex, RegexBuilder};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
+
 use serde_json::{Map, Value};
 
+use self::pattern::Pattern;
+pub(crate) use self::pattern::Patterns;
 use crate::{
     definition::{
+        keys,
+        notes::Notes,
         parse::{Kind, Node},
-        read::{Fields, Notes, nearest, wrong_type},
+        read::{Fields, wrong_type},
     },
     json::Json,
+    limits::{FINDING_BYTES_MAX, MACHINE_PARTS_MAX, PATTERN_STEPS_MAX, VIOLATIONS_MAX},
 };
-
-/// Largest compiled pattern, in bytes: patterns come from people and run on every change.
-const PATTERN_BYTES_MAX: usize = 1 << 18;
 
 /// What a context must look like. Fields that it does not name are free.
 #[derive(Clone, Debug)]
@@ -32,7 +36,7 @@ struct Field {
     default: Option<Json>,
     min: Option<f64>,
     max: Option<f64>,
-    pattern: Option<Regex>,
+    pattern: Option<Arc<Pattern>>,
     options: Vec<Value>,
 }
 
@@ -64,19 +68,6 @@ impl fmt::Display for Violation {
     }
 }
 
-const FIELD_KEYS: &[&str] = &[
-    "type",
-    "required",
-    "default",
-    "min",
-    "max",
-    "pattern",
-    "options",
-    "label",
-    "description",
-    "placeholder",
-];
-
 impl Schema {
     /// Reads a schema from the document.
     pub(crate) fn read(node: &Node, parent: &Fields<'_>, notes: &mut Notes) -> Option<Self> {
@@ -85,13 +76,18 @@ impl Schema {
             wrong_type(notes, node, &path, "a mapping of field names");
             return None;
         };
+        if entries.len() > MACHINE_PARTS_MAX {
+            let message = format!("at most {MACHINE_PARTS_MAX} fields");
+            notes.error("too_many", node.place, &path, message);
+            return None;
+        }
         let mut fields = Vec::new();
         for (key, value) in entries {
-            let Some(name) = parent.name_in(key, &path, notes) else {
+            let Some(name) = parent.legal_name(&key.text, key.place, &path, notes) else {
                 continue;
             };
             let path = format!("{path}.{}", name.text);
-            let Some(written) = parent.item(value, &path, FIELD_KEYS, notes) else {
+            let Some(written) = parent.item(value, &path, &keys::FIELD, notes) else {
                 continue;
             };
             fields.extend(Field::read(name.text, &written, notes));
@@ -115,8 +111,8 @@ impl Schema {
         if !self.has_defaults {
             return context.clone();
         }
-        let present = context.members().unwrap_or_default();
-        let lacking = |field: &&Field| !present.iter().any(|(name, _)| *name == field.name);
+        let present = by_name(context).unwrap_or_default();
+        let lacking = |field: &&Field| !present.contains_key(field.name.as_str());
         let defaults = self
             .fields
             .iter()
@@ -134,9 +130,9 @@ impl Schema {
     ///
     /// # Errors
     ///
-    /// All fields that are not.
+    /// The fields that are not: the first [`VIOLATIONS_MAX`] of them.
     pub fn check(&self, context: &Json) -> Result<(), Vec<Violation>> {
-        let Some(members) = context.members() else {
+        let Some(members) = by_name(context) else {
             let message = "must be an object".to_owned();
             return Err(vec![Violation {
                 field: "context".to_owned(),
@@ -144,27 +140,29 @@ impl Schema {
                 message,
             }]);
         };
-        let mut violations = Vec::new();
-        for field in &self.fields {
-            let member = members
-                .iter()
-                .rev()
-                .find(|(name, _)| *name == field.name)
-                .map(|(_, raw)| *raw);
-            if let Err((code, message)) = field.check(member) {
-                violations.push(Violation {
-                    field: field.name.clone(),
-                    code: code.into(),
-                    message,
-                });
-            }
-        }
+        let mut steps = PATTERN_STEPS_MAX;
+        let wrong = self.fields.iter().filter_map(|field| {
+            let member = members.get(field.name.as_str()).copied();
+            let (code, mut message) = field.check(member, &mut steps).err()?;
+            message.truncate(message.floor_char_boundary(FINDING_BYTES_MAX));
+            Some(Violation {
+                field: field.name.clone(),
+                code: code.into(),
+                message,
+            })
+        });
+        let violations: Vec<Violation> = wrong.take(VIOLATIONS_MAX).collect();
         if violations.is_empty() {
             Ok(())
         } else {
             Err(violations)
         }
     }
+}
+
+/// The members of an object by name; of several with one name, the last.
+fn by_name(object: &Json) -> Option<BTreeMap<Cow<'_, str>, &str>> {
+    Some(object.members()?.into_iter().collect())
 }
 
 impl Field {
@@ -178,16 +176,12 @@ impl Field {
             "array" => FieldKind::Array,
             "object" => FieldKind::Object,
             other => {
-                let known = [
-                    "text", "string", "number", "boolean", "select", "array", "object",
-                ];
-                let finding = notes.error(
-                    "unknown_value",
-                    kind.place,
-                    &written.path_of("type"),
-                    format!("unknown field type `{other}`"),
-                );
-                finding.help = nearest(other, &known).map(|near| format!("did you mean `{near}`?"));
+                let help = notes.suggest(other, keys::FIELD.types.iter().copied());
+                let message = format!("unknown field type `{other}`");
+                let path = written.path_of("type");
+                notes
+                    .error("unknown_value", kind.place, &path, message)
+                    .help = help;
                 return None;
             }
         };
@@ -211,11 +205,12 @@ impl Field {
             default: written.json("default"),
             min: number(written, "min", notes),
             max: number(written, "max", notes),
-            pattern: pattern(written, notes),
+            pattern: pattern::read(written, notes),
             options,
         };
         if let Some(default) = &field.default
-            && let Err((_, message)) = field.check_value(&default.value())
+            && let Err((_, message)) =
+                field.check_value(&default.value(), &mut { PATTERN_STEPS_MAX })
         {
             notes.error(
                 "bad_default",
@@ -227,7 +222,7 @@ impl Field {
         Some(field)
     }
 
-    fn check(&self, member: Option<&str>) -> Result<(), (&'static str, String)> {
+    fn check(&self, member: Option<&str>, steps: &mut usize) -> Result<(), (&'static str, String)> {
         let missing = || Err(("required", "is required".to_owned()));
         let Some(raw) = member.filter(|raw| *raw != "null") else {
             return if self.required { missing() } else { Ok(()) };
@@ -238,12 +233,13 @@ impl Field {
         if self.required && value.as_str() == Some("") {
             return missing();
         }
-        self.check_value(&value)
+        self.check_value(&value, steps)
     }
 
-    fn check_value(&self, value: &Value) -> Result<(), (&'static str, String)> {
+    /// `steps` is what matching may still cost.
+    fn check_value(&self, value: &Value, steps: &mut usize) -> Result<(), (&'static str, String)> {
         let expected = match (self.kind, value) {
-            (FieldKind::Text, Value::String(text)) => return self.check_text(text),
+            (FieldKind::Text, Value::String(text)) => return self.check_text(text, steps),
             (FieldKind::Number, Value::Number(number)) => {
                 return self.check_size(number.as_f64().unwrap_or(f64::NAN), "");
             }
@@ -277,13 +273,15 @@ impl Field {
         Err(("type", format!("must be {expected}")))
     }
 
-    fn check_text(&self, text: &str) -> Result<(), (&'static str, String)> {
-        if let Some(pattern) = self
-            .pattern
-            .as_ref()
-            .filter(|pattern| !pattern.is_match(text))
-        {
-            return Err(("pattern", format!("must match {pattern}")));
+    fn check_text(&self, text: &str, steps: &mut usize) -> Result<(), (&'static str, String)> {
+        if let Some(pattern) = &self.pattern {
+            let Some(left) = steps.checked_sub(pattern.steps(text)) else {
+                return Err(("pattern", "is too long to be matched".to_owned()));
+            };
+            *steps = left;
+            if !pattern.matches(text) {
+                return Err(("pattern", format!("must match {}", pattern.as_str())));
+            }
         }
         self.check_size(count(text.chars().count()), " characters")
     }
@@ -318,25 +316,6 @@ fn number(written: &Fields<'_>, name: &str, notes: &mut Notes) -> Option<f64> {
     }
     wrong_type(notes, node, &written.path_of(name), "a number");
     None
-}
-
-fn pattern(written: &Fields<'_>, notes: &mut Notes) -> Option<Regex> {
-    let text = written.text("pattern", notes)?;
-    let regex = RegexBuilder::new(&text)
-        .size_limit(PATTERN_BYTES_MAX)
-        .build();
-    let problem = |error: regex::Error| {
-        let message = error.to_string();
-        let last = message.lines().last().unwrap_or_default().trim().to_owned();
-        let place = written.place_of("pattern");
-        notes.error(
-            "invalid_pattern",
-            place,
-            &written.path_of("pattern"),
-            format!("not a pattern: {last}"),
-        );
-    };
-    regex.map_err(problem).ok()
 }
 
 fn count(items: usize) -> f64 {

@@ -338,14 +338,9 @@ impl From<tenancy::Error> for ApiError {
         use tenancy::{Error, NotOwned};
         let text = error.to_string();
         match error {
-            Error::Invalid { findings, omitted } => {
-                let problem = Self::unprocessable("invalid_definition", text)
-                    .with_errors(findings.iter().map(ErrorItem::from).collect());
-                match omitted {
-                    0 => problem,
-                    omitted => problem.with("errors_omitted", omitted),
-                }
-            }
+            Error::Invalid { findings } => Self::unprocessable("invalid_definition", text)
+                .with_errors(findings.iter().map(ErrorItem::from).collect())
+                .with("errors_unlisted", findings.unlisted()),
             Error::NotAccepted { .. } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "component_not_accepted",

@@ -162,7 +162,7 @@ fn rejected(handled: &HandledReply) -> ApiError {
         Some(Reason::Exists) => ApiError::conflict("instance_exists", "the instance exists"),
         Some(
             Reason::NoTransition
-            | Reason::NothingMatched
+            | Reason::NothingMatched(_)
             | Reason::NoLongerMatches
             | Reason::NoAutoPassed,
         )

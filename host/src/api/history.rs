@@ -109,7 +109,7 @@ fn steps(machine: &Machine, from: StateIdx) -> Vec<Step> {
         .filter_map(|event| machine.find_event(event.as_str()));
     let candidates = events.flat_map(|event| machine.candidates(from, event));
     candidates
-        .map(|candidate: &TransitionIdx| Step::of(machine, machine.transition(*candidate)))
+        .map(|candidate: TransitionIdx| Step::of(machine, machine.transition(candidate)))
         .collect()
 }
 

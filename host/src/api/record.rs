@@ -11,6 +11,7 @@ use xcomponent_core::{
 
 use super::{
     dead_letters::DeadLetter,
+    mismatch::MismatchView,
     seal::Seal,
     wire::{self, Instance, Raw, Time},
 };
@@ -42,6 +43,9 @@ pub(super) struct HistoryRecord {
     /// Why, where it was ignored or rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// What the first transition that was tried failed at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mismatch: Option<Box<MismatchView>>,
     /// What a method said when it refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<RefusalView>,
@@ -147,6 +151,7 @@ impl HistoryRecord {
             event: EventView::of(&handled.event),
             disposition: handled.disposition.as_str(),
             reason: handled.reason.as_deref().map(wire::reason),
+            mismatch: MismatchView::of(handled.reason.as_deref()),
             refusal,
             from: handled.from.map(|state| state_name(after, state)),
             to: state_name(after, handled.to),

@@ -108,7 +108,7 @@ pub(super) struct UploadAnswer {
         (status = 409, description = "Live instances would not fit, or the label is taken", body = Problem),
         (status = 413, description = "It is too large", body = Problem),
         (status = 415, description = "It is of a type that is not understood", body = Problem),
-        (status = 422, description = "It is not accepted; `errors` has all findings", body = Problem),
+        (status = 422, description = "It is not accepted; `errors` has the findings, at most 100, and `errors_unlisted` says how many there are besides", body = Problem),
         (status = 429, description = "Too many are uploaded just now", body = Problem),
         (status = 503, description = "It could not be examined here and now", body = Problem),
     )

@@ -12,7 +12,7 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::error::ErrorItem;
+use super::{error::ErrorItem, mismatch::MismatchView};
 use crate::tenancy;
 
 /// JSON as it is, written without being read into values.
@@ -165,6 +165,9 @@ pub(super) struct Handled {
     /// Why, where it was ignored or rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<&'static str>,
+    /// What the first transition that was tried failed at, where it was ignored for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mismatch: Option<Box<MismatchView>>,
     /// The event's id.
     pub(super) event_id: String,
     /// The state before; absent for a creation.
@@ -188,6 +191,7 @@ impl Handled {
         Self {
             disposition: reply.disposition.as_str(),
             reason: reply.reason.as_deref().map(reason),
+            mismatch: MismatchView::of(reply.reason.as_deref()),
             event_id: reply.event.id.to_string(),
             from: reply.from_name().map(ToString::to_string),
             to: reply.to_name().to_string(),
@@ -202,7 +206,7 @@ impl Handled {
 pub(super) fn reason(reason: &Reason) -> &'static str {
     match reason {
         Reason::NoTransition => "no_transition",
-        Reason::NothingMatched => "nothing_matched",
+        Reason::NothingMatched(_) => "nothing_matched",
         Reason::NoLongerMatches => "no_longer_matches",
         Reason::NoAutoPassed => "no_auto_passed",
         Reason::Finished => "finished",
@@ -254,11 +258,10 @@ impl From<Tally> for BroadcastTally {
 /// What there is to say about a version, and how live instances would fit it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Report {
-    /// What checking the definition found.
+    /// What checking the definition found: errors first, at most 100.
     findings: Vec<ErrorItem>,
-    /// How many findings there are besides; absent if there are none.
-    #[serde(skip_serializing_if = "is_zero")]
-    findings_omitted: u64,
+    /// How many findings there are besides.
+    findings_unlisted: usize,
     /// Methods that the definition names and the code does not answer: `guard name`.
     missing_methods: Vec<String>,
     /// By machine and state, how many instances are affected.
@@ -292,7 +295,7 @@ impl Report {
         let method = |(kind, name): &(MethodKind, _)| format!("{} {name}", kind_name(*kind));
         Self {
             findings: report.findings.iter().map(ErrorItem::from).collect(),
-            findings_omitted: report.omitted,
+            findings_unlisted: report.findings.unlisted(),
             missing_methods: report.missing.iter().map(method).collect(),
             live: report.live.iter().map(LiveFit::of).collect(),
         }
@@ -301,12 +304,6 @@ impl Report {
 
 #[expect(
     clippy::trivially_copy_pass_by_ref,
-    reason = "serde hands over a reference"
-)]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
 impl LiveFit {
     fn of(fit: &Fit) -> Self {
         Self {

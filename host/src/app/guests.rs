@@ -70,7 +70,6 @@ fn looked_at(mut examined: sandbox::Examined) -> Examined {
         artifact: examined.artifact,
         component: examined.component.clone(),
         findings: std::mem::take(&mut examined.findings),
-        omitted: examined.omitted,
         definition: examined.definition.take(),
         install: Box::new(examined),
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use xcomponent_core::{
     call::Deployment,
-    definition::{Finding, MethodKind},
+    definition::{Findings, MethodKind},
     id::{ComponentName, Digest, TenantId, Version},
 };
 
@@ -167,10 +167,13 @@ pub(super) fn kind_name(kind: MethodKind) -> &'static str {
     }
 }
 
-fn show(found: &[Finding], component: &Component, printer: &Printer) {
+fn show(found: &Findings, component: &Component, printer: &Printer) {
     let renderer = printer.note_renderer();
     let (source, path) = (&component.definition, &component.definition_path);
     for finding in found {
         printer.note_drawing(&findings::draw(finding, source, path, &renderer));
+    }
+    if let Some(unlisted) = findings::unlisted(found) {
+        printer.note(unlisted);
     }
 }

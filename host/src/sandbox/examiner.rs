@@ -37,7 +37,7 @@ use tokio::{
     time::timeout,
 };
 use xcomponent_core::{
-    definition::{Finding, Strictness},
+    definition::{Findings, Strictness},
     limits::DEFINITION_BYTES_MAX,
 };
 use xcomponent_pack::ARTIFACT_BYTES_MAX;
@@ -152,10 +152,8 @@ pub(super) struct Found {
     /// Present if the definition has no errors: its text, byte for byte; if a definition was sent,
     /// the component that it was packed into.
     pub(super) accepted: Option<Vec<u8>>,
-    /// The first of what there is to say about it.
-    pub(super) findings: Vec<Finding>,
-    /// How many findings there are besides.
-    pub(super) omitted: u64,
+    /// What there is to say about it.
+    pub(super) findings: Findings,
     /// What the code says it answers, sorted.
     pub(super) methods: Methods,
 }
@@ -333,7 +331,6 @@ async fn found(
     Ok(Answer::Found(Box::new(Found {
         accepted,
         findings: report.findings(),
-        omitted: report.omitted,
         methods: report.methods(),
     })))
 }

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 use xcomponent_core::{
     call::Fault,
-    definition::{Finding, MethodKind, Strictness},
+    definition::{Findings, MethodKind, Strictness},
     id::{ComponentName, Digest, MethodName, TenantId},
 };
 
@@ -114,10 +114,8 @@ pub struct Examined {
     pub artifact: Digest,
     /// The packed component.
     pub component: Bytes,
-    /// The first of what there is to say about its definition.
-    pub findings: Vec<Finding>,
-    /// How many findings there are besides.
-    pub omitted: u64,
+    /// What there is to say about its definition.
+    pub findings: Findings,
     /// The text of the definition, if it has no errors.
     pub definition: Option<String>,
     methods: Methods,
@@ -154,7 +152,6 @@ pub(super) async fn examine(
         artifact: digest(&component).await?,
         component,
         findings: found.findings,
-        omitted: found.omitted,
         definition,
         methods: found.methods,
         examiner,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use xcomponent_core::{
     call::Deployment,
-    definition::{Definition, Finding, Strictness, check},
+    definition::{Definition, Findings, Strictness, check},
     effect::{Fit, Reply},
     id::{ComponentName, Digest, TenantId},
     input::Request,
@@ -14,9 +14,6 @@ use xcomponent_core::{
 
 use super::{Error, Examined, Leniency, Registry, Report, Result, Switch};
 use crate::{driver::ComponentVersion, quiet::quietly, sent::Sent};
-
-/// Findings that a report lists.
-const FINDINGS_MAX: usize = 100;
 
 /// A component that somebody sends.
 #[derive(Clone, Debug)]
@@ -212,14 +209,13 @@ impl Registry {
             artifact,
             component,
             findings,
-            omitted,
             definition,
             install,
         } = examined;
         let Some(text) = definition else {
-            return Err(Error::Invalid { findings, omitted });
+            return Err(Error::Invalid { findings });
         };
-        let (definition, findings, omitted) = accepted(text, leniency.strictness).await?;
+        let (definition, findings) = accepted(text, leniency.strictness).await?;
         if let Some(expected) = upload
             .name
             .as_ref()
@@ -252,7 +248,6 @@ impl Registry {
             component,
             report: Report {
                 findings,
-                omitted,
                 missing,
                 live: Vec::new(),
             },
@@ -315,18 +310,12 @@ impl Registry {
 }
 
 /// A definition that the examiner has accepted: it costs little to check it once more.
-async fn accepted(text: String, strictness: Strictness) -> Result<(Definition, Vec<Finding>, u64)> {
+async fn accepted(text: String, strictness: Strictness) -> Result<(Definition, Findings)> {
     let checked = quietly(move || check(&text, strictness));
     let checked = checked.await.map_err(Error::Host)?;
-    let omitted = checked.findings.len().saturating_sub(FINDINGS_MAX) as u64;
-    let findings: Vec<Finding> = checked
-        .findings
-        .iter()
-        .take(FINDINGS_MAX)
-        .cloned()
-        .collect();
+    let findings = checked.findings;
     match checked.definition {
-        Some(definition) => Ok((definition, findings, omitted)),
-        None => Err(Error::Invalid { findings, omitted }),
+        Some(definition) => Ok((definition, findings)),
+        None => Err(Error::Invalid { findings }),
     }
 }

@@ -127,8 +127,9 @@ fn an_examiner_that_lies_hurts_nobody() {
     let folder = TempDir::new().unwrap();
     let finding = r#"{"is_error":true,"code":"c","line":1,"column":1,"length":1,"path":"","message":"","help":null}"#;
     let findings = vec![finding; 101].join(",");
-    let report =
-        format!(r#"{{"accepted":false,"findings":[{findings}],"omitted":0,"methods":[]}}"#);
+    let report = format!(
+        r#"{{"accepted":false,"findings":[{findings}],"unlisted_errors":0,"unlisted_warnings":0,"methods":[]}}"#
+    );
     let mut many = vec![b'r'];
     many.extend(u32::try_from(report.len()).unwrap().to_le_bytes());
     many.extend(report.as_bytes());
@@ -144,7 +145,7 @@ fn an_examiner_that_lies_hurts_nobody() {
         ("no report", r"printf 'r\002\000\000\000{}'"),
         (
             "no text",
-            r#"printf 'r\103\000\000\000{"accepted":true,"findings":[],"omitted":0,"methods":[],"more":[0]}'"#,
+            r#"printf 'r\103\000\000\000{"accepted":true,"findings":[],"unlisted_errors":0,"unlisted_warnings":0,"methods":[],"more":[0]}'"#,
         ),
         ("too many findings", &*many),
     ];

@@ -347,7 +347,7 @@ impl Engine {
             has_ended
                 || machine
                     .find_event(mail.event.name.as_str())
-                    .is_some_and(|event| !machine.candidates(state, event).is_empty())
+                    .is_some_and(|event| machine.handles(state, event))
         };
         let retried = extra.retry.as_ref().map(|retry| &retry.mail.event.id);
         let due: Vec<Arc<Mail>> = extra

@@ -11,6 +11,7 @@ use crate::{
     engine::cascade::caused_by,
     id::{ComponentName, EventId, EventName, MachineName, StateName},
     json::Json,
+    limits::JSON_BYTES_MAX,
     record::{Condition, Mail, Outgoing, Parent, SelectBy, Selector, Snapshot, Target},
     time::Timestamp,
 };
@@ -135,9 +136,12 @@ impl<'a> Sender<'a> {
     /// The cascading rules of the state that was entered.
     pub(crate) fn cascades(&mut self, state: &State) {
         for rule in &state.cascades {
-            let payload = rule.payload.as_ref().map_or_else(Json::empty, |template| {
-                template.render(&self.snapshot.context)
-            });
+            // A step whose payloads are too large was not taken; after a fault that leads to an
+            // error state, such a payload is empty.
+            let template = rule.payload.as_ref();
+            let payload = template
+                .and_then(|one| one.render_within(&self.snapshot.context, JSON_BYTES_MAX))
+                .unwrap_or_else(Json::empty);
             let component = rule
                 .component
                 .as_ref()
@@ -227,7 +231,12 @@ impl<'a> Sender<'a> {
     /// The context merged with the payload, as `contextMapping` picks from it.
     fn mapped(&self, mapping: Option<&Mapping>) -> Json {
         let merged = self.snapshot.context.merge(&self.mail.event.payload);
-        mapping.map_or_else(|| merged.clone(), |mapping| mapping.apply(&merged))
+        match mapping {
+            None => merged,
+            Some(mapping) => mapping
+                .apply_within(&merged, JSON_BYTES_MAX)
+                .unwrap_or_else(Json::empty),
+        }
     }
 }
 

@@ -118,13 +118,7 @@ impl Engine {
             .expect("it fits that version");
         let event = machine.find_event(letter.mail.event.name.as_str());
         let candidates = self.candidates(slot, &letter, machine, state, event);
-        let defers = |name: &str| {
-            machine
-                .state(state)
-                .defer
-                .iter()
-                .any(|other| other.as_str() == name)
-        };
+        let defers = |name: &str| machine.state(state).defers(name);
         if candidates.is_empty() {
             let by_itself = matches!(letter.errand.trigger, Trigger::Timeout | Trigger::Auto);
             if by_itself && !Arc::ptr_eq(&deployment, &snapshot.deployment) {
@@ -258,9 +252,7 @@ impl Engine {
                     .filter(same)
                     .collect()
             }
-            None => event.map_or_else(SmallVec::new, |event| {
-                SmallVec::from_slice(machine.candidates(state, event))
-            }),
+            None => event.map_or_else(SmallVec::new, |event| machine.candidates(state, event)),
         }
     }
 

@@ -285,11 +285,9 @@ impl Engine {
                 match ruled.filter(|idx| machine.selects_by_rules(*idx)) {
                     None => self.find_by(pool, selector, &[], &mut found),
                     Some(event_idx) => {
-                        for transition in &machine.transitions {
-                            if transition.event == event_idx && !transition.rules.is_empty() {
-                                let conditions = conditions_of(transition, &event.payload);
-                                self.find_by(pool, selector, &conditions, &mut found);
-                            }
+                        for transition in machine.ruled(event_idx) {
+                            let conditions = conditions_of(transition, &event.payload);
+                            self.find_by(pool, selector, &conditions, &mut found);
                         }
                         found.sort();
                     }
@@ -342,13 +340,10 @@ impl Engine {
                 else {
                     return true;
                 };
-                let ruled = |rules: &[_]| {
-                    !rules.is_empty() && rules_hold(rules, &snapshot.context, &event.payload)
-                };
+                let holds = |rules: &[_]| rules_hold(rules, &snapshot.context, &event.payload);
                 machine
-                    .transitions
-                    .iter()
-                    .any(|transition| transition.event == event_idx && ruled(&transition.rules))
+                    .ruled(event_idx)
+                    .any(|transition| holds(&transition.rules))
             }
         }
     }

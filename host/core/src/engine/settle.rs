@@ -114,7 +114,7 @@ impl Engine {
                 Reason::Schema(violations) => Refused::Schema(violations),
                 Reason::Refused(refusal) => Refused::Refusal(refusal),
                 Reason::NoTransition
-                | Reason::NothingMatched
+                | Reason::NothingMatched(_)
                 | Reason::NoLongerMatches
                 | Reason::NoAutoPassed
                 | Reason::Finished

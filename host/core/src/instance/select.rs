@@ -1,6 +1,6 @@
 //! Whether an instance and an event belong together: matching rules and how values compare.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::Arc};
 
 use serde_json::{Number, Value};
 
@@ -8,15 +8,43 @@ use crate::{
     definition::{MatchingRule, Operator, Transition},
     id::stable_hash,
     json::{Json, Raw},
-    record::Condition,
+    limits::SHOWN_VALUE_BYTES_MAX,
+    record::{Condition, Mismatch},
 };
 
 /// Whether all rules hold between a context and a payload. No rules: yes.
 pub(crate) fn rules_hold(rules: &[MatchingRule], context: &Json, payload: &Json) -> bool {
-    rules.iter().all(|rule| {
+    failed_rule(rules, context, payload).is_none()
+}
+
+/// The first rule that does not hold between a context and a payload.
+fn failed_rule<'r>(
+    rules: &'r [MatchingRule],
+    context: &Json,
+    payload: &Json,
+) -> Option<&'r MatchingRule> {
+    rules.iter().find(|rule| {
         let event = payload.raw(&rule.event_property);
         let instance = event.and_then(|_| context.raw(&rule.instance_property));
-        matches!((instance, event), (Some(instance), Some(event)) if raw_holds(rule.operator, instance, event))
+        !matches!((instance, event), (Some(instance), Some(event)) if raw_holds(rule.operator, instance, event))
+    })
+}
+
+/// What keeps rules from holding, with the two values.
+pub(crate) fn mismatch(rules: &[MatchingRule], context: &Json, payload: &Json) -> Option<Mismatch> {
+    let rule = failed_rule(rules, context, payload)?;
+    let shown = |value: Raw<'_>| {
+        let json = value.as_str();
+        let short = &json[..json.floor_char_boundary(SHOWN_VALUE_BYTES_MAX)];
+        match short.len() < json.len() {
+            true => Arc::from(format!("{short}…")),
+            false => Arc::from(short),
+        }
+    };
+    Some(Mismatch::Rule {
+        instance: context.raw(&rule.instance_property).map(shown),
+        event: payload.raw(&rule.event_property).map(shown),
+        rule: rule.clone(),
     })
 }
 

@@ -12,7 +12,10 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::super::wire::{Raw, pending, reason};
+use super::super::{
+    mismatch::MismatchView,
+    wire::{Raw, pending, reason},
+};
 
 /// A component.
 #[derive(Serialize)]
@@ -27,6 +30,10 @@ pub(super) struct Component {
     entry_machine: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Value>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    layout: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    description: Value,
     state_machines: Vec<Value>,
 }
 
@@ -43,6 +50,8 @@ impl Component {
             instance_count,
             entry_machine: entry,
             metadata: definition.metadata.as_ref().map(Json::value),
+            layout: definition.written()["layout"].clone(),
+            description: definition.written()["description"].clone(),
             state_machines: machines(definition),
         }
     }
@@ -86,17 +95,33 @@ fn states(written: &Value, checked: &Machine) -> Value {
     typed.collect()
 }
 
-/// A machine's transitions, one for each state that is left.
+/// Largest list of transitions, in bytes of JSON, that has one for each state that is left.
+const SINGLE_BYTES_MAX: usize = 4 << 20;
+
+/// A machine's transitions, one for each state that is left. If that were too much, each is there
+/// once, with `from` as it is written.
 pub(super) fn transitions(written: &Value, checked: &Machine) -> Vec<Value> {
     let written = written["transitions"].as_array().into_iter().flatten();
-    let all = written.zip(&checked.transitions);
-    let single = all.flat_map(|(written, checked_transition)| {
-        checked_transition.from.iter().map(|from| {
-            let mut transition = written.clone();
-            transition["from"] = checked.state(*from).name.as_str().into();
-            if transition["type"].is_null() {
-                transition["type"] = "regular".into();
-            }
+    let all = || written.clone().zip(&checked.transitions);
+    let sizes = all().map(|(written, checked_transition)| {
+        let n = checked.sources(checked_transition).count();
+        n.saturating_mul(written.to_string().len())
+    });
+    let are_single = sizes.fold(0, usize::saturating_add) <= SINGLE_BYTES_MAX;
+    let typed = |written: &Value| {
+        let mut transition = written.clone();
+        if transition["type"].is_null() {
+            transition["type"] = "regular".into();
+        }
+        transition
+    };
+    if !are_single {
+        return all().map(|(written, _)| typed(written)).collect();
+    }
+    let single = all().flat_map(|(written, checked_transition)| {
+        checked.sources(checked_transition).map(move |from| {
+            let mut transition = typed(written);
+            transition["from"] = checked.state(from).name.as_str().into();
             transition
         })
     });
@@ -188,6 +213,9 @@ pub(super) struct Handling {
     /// Why it was ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// What the first transition that was tried failed at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mismatch: Option<Box<MismatchView>>,
     event_id: String,
     instance_id: String,
     component_name: String,
@@ -212,6 +240,7 @@ impl Handling {
             success: true,
             disposition: word,
             reason: reply.reason.as_deref().map(reason),
+            mismatch: MismatchView::of(reply.reason.as_deref()),
             event_id: reply.event.id.to_string(),
             instance_id: reply.after.id.to_string(),
             component_name: reply.after.component().to_string(),

@@ -182,7 +182,8 @@ fn why(handled: &Handled) -> Option<(String, String)> {
 pub(super) fn reason(reason: &Reason) -> (String, String) {
     let (code, message): (&str, String) = match reason {
         Reason::NoTransition => ("no_transition", "no transition for it here".to_owned()),
-        Reason::NothingMatched => ("nothing_matched", "no rules or guard passed".to_owned()),
+        Reason::NothingMatched(None) => ("nothing_matched", "no rules or guard passed".to_owned()),
+        Reason::NothingMatched(Some(mismatch)) => ("nothing_matched", mismatch.to_string()),
         Reason::NoLongerMatches => ("no_longer_matches", "no longer selected".to_owned()),
         Reason::NoAutoPassed => ("no_auto_passed", "no guard passed".to_owned()),
         Reason::Finished => ("instance_finished", "it has finished".to_owned()),

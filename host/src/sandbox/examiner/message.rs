@@ -13,8 +13,9 @@ use serde::{
 };
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use xcomponent_core::{
-    definition::{Finding, MethodKind, Severity},
+    definition::{Finding, Findings, MethodKind, Severity},
     id::MethodName,
+    limits::FINDINGS_MAX,
 };
 
 use super::vocabulary::word;
@@ -22,9 +23,6 @@ use crate::sandbox::log::cut;
 
 /// Bytes of a report, or of the reason for a refusal.
 pub(super) const REPORT_BYTES_MAX: usize = 4 << 20;
-
-/// Findings that are told one by one; further ones are counted.
-pub(super) const FINDINGS_MAX: usize = 100;
 
 /// Bytes of each text of a finding, or of a refusal.
 pub(super) const TEXT_BYTES_MAX: usize = 2 << 10;
@@ -68,8 +66,10 @@ pub(super) struct Report {
     /// The first of what there is to say about the definition.
     #[serde(deserialize_with = "at_most::<_, _, FINDINGS_MAX>")]
     pub(super) findings: Vec<Found>,
-    /// How many findings there are besides.
-    pub(super) omitted: u64,
+    /// How many errors there are besides.
+    pub(super) unlisted_errors: u32,
+    /// How many warnings there are besides.
+    pub(super) unlisted_warnings: u32,
     /// What the code says it answers.
     #[serde(deserialize_with = "at_most::<_, _, NAMES_MAX>")]
     pub(super) methods: Vec<Method>,
@@ -100,24 +100,31 @@ impl Report {
     /// What is to be said of findings and methods.
     pub(super) fn new(
         accepted: bool,
-        findings: &[Finding],
+        findings: &Findings,
         methods: &[(MethodKind, MethodName)],
     ) -> Self {
         let method = |(kind, name): &(MethodKind, MethodName)| Method {
             is_guard: *kind == MethodKind::Guard,
             name: name.to_string(),
         };
+        let unlisted = |severity| {
+            let listed = findings.iter().filter(|one| one.severity == severity);
+            u32::try_from(findings.count(severity) - listed.count()).unwrap_or(u32::MAX)
+        };
         Self {
             accepted,
-            findings: findings.iter().take(FINDINGS_MAX).map(Found::of).collect(),
-            omitted: findings.len().saturating_sub(FINDINGS_MAX) as u64,
+            findings: findings.iter().map(Found::of).collect(),
+            unlisted_errors: unlisted(Severity::Error),
+            unlisted_warnings: unlisted(Severity::Warning),
             methods: methods.iter().map(method).collect(),
         }
     }
 
     /// The findings, as the core has them.
-    pub(super) fn findings(&self) -> Vec<Finding> {
-        self.findings.iter().map(Found::to_finding).collect()
+    pub(super) fn findings(&self) -> Findings {
+        let listed = self.findings.iter().map(Found::to_finding).collect();
+        let unlisted = [self.unlisted_errors, self.unlisted_warnings].map(|n| n as usize);
+        Findings::new(listed, unlisted[0], unlisted[1])
     }
 
     /// The methods, sorted.
@@ -256,7 +263,9 @@ mod tests {
     fn report(findings: usize) -> String {
         let finding = r#"{"is_error":true,"code":"unknown_key","line":1,"column":1,"length":1,"path":"","message":"","help":null}"#;
         let findings = vec![finding; findings].join(",");
-        format!(r#"{{"accepted":false,"findings":[{findings}],"omitted":3,"methods":[]}}"#)
+        format!(
+            r#"{{"accepted":false,"findings":[{findings}],"unlisted_errors":3,"unlisted_warnings":0,"methods":[]}}"#
+        )
     }
 
     #[test]
