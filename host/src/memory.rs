@@ -34,6 +34,8 @@ pub enum Purpose {
     Queues,
     /// Records that are not durable yet.
     Commits,
+    /// Callers' keys; the store knows those beyond it.
+    Keys,
     /// Instances in memory, with their contexts.
     Instances,
     /// Linear memories of sandboxes, in use or kept for the next call.
@@ -44,12 +46,13 @@ pub enum Purpose {
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Requests,
         Self::Answers,
         Self::Streams,
         Self::Queues,
         Self::Commits,
+        Self::Keys,
         Self::Instances,
         Self::Sandboxes,
         Self::Code,
@@ -63,6 +66,7 @@ impl Purpose {
             Self::Streams => "streams",
             Self::Queues => "queues",
             Self::Commits => "commits",
+            Self::Keys => "keys",
             Self::Instances => "instances",
             Self::Sandboxes => "sandboxes",
             Self::Code => "code",
@@ -77,7 +81,8 @@ impl Purpose {
             Self::Answers | Self::Commits => 10,
             Self::Streams => 6,
             Self::Queues => 12,
-            Self::Instances => 12,
+            Self::Keys => 4,
+            Self::Instances => 8,
             Self::Sandboxes => 14,
         }
     }

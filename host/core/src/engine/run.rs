@@ -9,7 +9,7 @@ use crate::{
     call::{Call, Deployment, Fault, FaultCode, Lease, Outcome},
     definition::{EventIdx, Machine, MethodKind, StateIdx, TransitionIdx, TransitionKind},
     effect::Effect,
-    engine::{Engine, instances::Slot, schedule::Work, versions::Chosen},
+    engine::{Engine, cascade::is_host_made, instances::Slot, schedule::Work, versions::Chosen},
     id::MethodName,
     instance::{
         Attempt, Busy, Letter, Origin, Running, Trigger,
@@ -135,8 +135,10 @@ impl Engine {
                 return self.defer(slot, letter);
             }
         }
+        let host_made = is_host_made(&letter.errand.trigger, &letter.mail.event.payload);
+        let context = snapshot.context.clone();
         let attempt = Attempt {
-            step: Step::new(machine_idx, state, snapshot.context.clone(), candidates),
+            step: Step::new(machine_idx, state, context, candidates).without_merging(host_made),
             deployment,
             letter,
         };

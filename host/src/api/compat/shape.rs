@@ -232,7 +232,7 @@ pub(super) struct Event {
     instance_id: String,
     machine_name: String,
     component_name: String,
-    event: Value,
+    event: Happened,
     /// Null for a creation.
     state_before: Option<String>,
     state_after: String,
@@ -245,6 +245,15 @@ pub(super) struct Event {
     context: Raw,
     /// The public member afterwards, where the machine has one.
     public_member_snapshot: Option<Raw>,
+}
+
+/// The event of a record.
+#[derive(Serialize)]
+struct Happened {
+    #[serde(rename = "type")]
+    kind: String,
+    payload: Raw,
+    timestamp: u64,
 }
 
 impl Event {
@@ -260,11 +269,11 @@ impl Event {
             instance_id: after.id.to_string(),
             machine_name: machine.name.to_string(),
             component_name: after.component().to_string(),
-            event: json!({
-                "type": handled.event.name.as_str(),
-                "payload": handled.event.payload.value(),
-                "timestamp": handled.sent_at.unwrap_or(handled.event.at).0,
-            }),
+            event: Happened {
+                kind: handled.event.name.to_string(),
+                payload: Raw(handled.event.payload.clone()),
+                timestamp: handled.sent_at.unwrap_or(handled.event.at).0,
+            },
             state_before: handled.from.map(name),
             state_after: name(handled.to),
             persisted_at: at.0,
