@@ -1,7 +1,7 @@
 //! The shapes of answers: names in camelCase, times in milliseconds.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use xcomponent_core::{
     call::Deployment,
     definition::{Definition, Machine, StateKind},
