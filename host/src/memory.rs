@@ -37,6 +37,8 @@ pub enum Purpose {
     Queues,
     /// Records that are not durable yet.
     Commits,
+    /// Callers' keys; the store knows those beyond it.
+    Keys,
     /// Instances in memory, with their contexts.
     Instances,
     /// Linear memories of sandboxes, in use or kept for the next call.
@@ -47,13 +49,14 @@ pub enum Purpose {
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Requests,
         Self::Uploads,
         Self::Answers,
         Self::Streams,
         Self::Queues,
         Self::Commits,
+        Self::Keys,
         Self::Instances,
         Self::Sandboxes,
         Self::Code,
@@ -68,6 +71,7 @@ impl Purpose {
             Self::Streams => "streams",
             Self::Queues => "queues",
             Self::Commits => "commits",
+            Self::Keys => "keys",
             Self::Instances => "instances",
             Self::Sandboxes => "sandboxes",
             Self::Code => "code",
@@ -83,8 +87,9 @@ impl Purpose {
             Self::Uploads | Self::Code => 7,
             Self::Commits => 9,
             Self::Answers => 10,
-            Self::Instances => 11,
-            Self::Queues => 12,
+            Self::Instances => 9,
+            Self::Queues => 11,
+            Self::Keys => 3,
             Self::Sandboxes => 14,
         }
     }

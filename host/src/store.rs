@@ -267,8 +267,7 @@ pub trait Store: Send + Sync + 'static {
     /// If the store cannot be asked.
     fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>>;
 
-    /// What became of these events, as far as a host before this one handled them: of each the last
-    /// record, or that of the replay which settled it.
+    /// What became of these events: of each the last record, or that of the replay which settled it.
     ///
     /// # Errors
     ///

@@ -11,7 +11,7 @@ use xcomponent_core::{
     definition::{Strictness, check},
     effect::Reply,
     id::{ComponentName, Digest, InstanceId, MachineName, TenantId},
-    input::{Create, Request},
+    input::{Create, Repeatable, Request},
     json::Json,
 };
 use xcomponent_host::{
@@ -127,7 +127,7 @@ pub(crate) fn creation(
         machine: machine.clone(),
         context: order(n),
         id,
-        repeatable: false,
+        repeatable: Repeatable::No,
         entry_point: false,
         trace_parent: None,
     })

@@ -16,6 +16,7 @@ mod budget;
 mod cascade;
 mod census;
 mod elsewhere;
+mod fingerprint;
 mod instances;
 mod intake;
 mod outbox;
@@ -110,8 +111,8 @@ pub struct Engine {
     asked: HashSet<(TenantId, InstanceId), FixedState>,
     /// Instances that a truncation sent out of memory and that are not back yet.
     returning: HashSet<(TenantId, InstanceId), FixedState>,
-    /// Callers' ids that the store is asked about.
-    recalling: HashSet<repeats::Key, FixedState>,
+    /// Callers' ids that the store is asked about, and whether it must know the answer.
+    recalling: HashMap<repeats::Key, bool, FixedState>,
     rebroadcasts: Rebroadcasts,
     /// Whether the store may know answers that this engine does not: it goes on where another
     /// stopped, or was truncated.
@@ -186,14 +187,14 @@ impl Engine {
             schedule: Schedule::default(),
             timers: Timers::default(),
             outbox: Outbox::default(),
-            repeats: Repeats::default(),
+            repeats: Repeats::new(config.seed),
             tallies: HashMap::default(),
             last_tally: 0,
             tallies_done: VecDeque::new(),
             absent: HashMap::default(),
             asked: HashSet::default(),
             returning: HashSet::default(),
-            recalling: HashSet::default(),
+            recalling: HashMap::default(),
             rebroadcasts: Rebroadcasts::default(),
             resumed: false,
             forgets_index: false,
@@ -339,6 +340,11 @@ impl Engine {
     /// Records that are not durable yet.
     pub fn undurable(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// Bytes that callers' keys take.
+    pub fn remembered_bytes(&self) -> usize {
+        self.repeats.bytes()
     }
 
     /// How many events came to what.

@@ -333,6 +333,22 @@ pub fn singleton_id(
     InstanceId::from_uuid(uuid_v8(u128::from(high) << 64 | u128::from(low), None))
 }
 
+/// The id of the instance that a caller's key makes: the same key for the same machine names the
+/// same instance.
+pub fn keyed_instance_id(
+    tenant: &TenantId,
+    component: &ComponentName,
+    machine: &MachineName,
+    key: &EventId,
+) -> InstanceId {
+    let seed = format!("{tenant}\0{component}\0{machine}\0{key}");
+    let (high, low) = (
+        stable_hash(seed.as_bytes()),
+        stable_hash(format!("{seed}#").as_bytes()),
+    );
+    InstanceId::from_uuid(uuid_v8(u128::from(high) << 64 | u128::from(low), None))
+}
+
 /// The 16 routing bits of a text: the same on every host and in every release.
 pub fn route_of(text: &str) -> u16 {
     top16(stable_hash(text.as_bytes()))

@@ -227,13 +227,35 @@ pub struct Create {
     pub context: Json,
     /// Its id: the caller's, or made by the driver in the right partition.
     pub id: InstanceId,
-    /// Whether the id names this creation (the caller's own, or derived from its idempotency
-    /// key): a repetition then finds the first instance.
-    pub repeatable: bool,
+    /// How a repetition finds the first instance.
+    pub repeatable: Repeatable,
     /// Created at load.
     pub entry_point: bool,
     /// The trace of the request: W3C `traceparent`, and behind a space `tracestate` if it had one.
     pub trace_parent: Option<Arc<str>>,
+}
+
+/// How a creation that is asked for again is recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repeatable {
+    /// It is not: the instance's id was made for it.
+    No,
+    /// By the instance's id, which is the caller's own.
+    ById,
+    /// By the caller's key, of which the instance's id was made: [`keyed_instance_id`].
+    ///
+    /// [`keyed_instance_id`]: crate::id::keyed_instance_id
+    ByKey(EventId),
+}
+
+impl Repeatable {
+    /// The caller's key, if there is one.
+    pub fn key(&self) -> Option<&EventId> {
+        match self {
+            Self::ByKey(key) => Some(key),
+            Self::No | Self::ById => None,
+        }
+    }
 }
 
 /// An event for one instance.

@@ -12,7 +12,7 @@ use crate::{
     call::{Deployment, Lease},
     definition::Machine,
     id::{ComponentName, EventId, MachineName, StateName},
-    input::Ticket,
+    input::{Repeatable, Ticket},
     instance::step::{Next, Step},
     record::{AppendSeq, Extra, Mail, Parent, Selector, Snapshot},
     time::Timestamp,
@@ -186,8 +186,8 @@ pub(crate) struct Birth {
     pub(crate) parent: Option<Box<Parent>>,
     /// Created at load.
     pub(crate) entry_point: bool,
-    /// Whether the id names this creation.
-    pub(crate) repeatable: bool,
+    /// How a repetition finds the first instance.
+    pub(crate) repeatable: Repeatable,
 }
 
 /// Who waits for what becomes of an event.
@@ -204,6 +204,16 @@ pub(crate) enum Origin {
     Tally(u64),
     /// Nobody: it comes from inside.
     Inside,
+}
+
+impl Origin {
+    /// The caller who waits, if one does.
+    pub(crate) fn ticket(self) -> Option<Ticket> {
+        match self {
+            Self::Caller { ticket, .. } => Some(ticket),
+            Self::Tally(_) | Self::Inside => None,
+        }
+    }
 }
 
 /// The record that caused an event, which it must not outlive.

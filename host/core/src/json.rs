@@ -2,6 +2,8 @@
 //! context that nobody looks into is carried by reference from the guest to the store.
 
 mod members;
+mod number;
+mod tree;
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -9,6 +11,8 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde_json::Value;
 
 use self::members::{Items, Member, Members, unquoted};
+pub(crate) use self::tree::hash_text;
+pub use self::{number::Decimal, tree::Tree};
 use crate::{
     id::route_of,
     limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX, PATH_BYTES_MAX},
@@ -85,9 +89,37 @@ impl Json {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// All of it, unread.
+    pub fn whole(&self) -> Raw<'_> {
+        Raw(self.0.trim())
+    }
+
+    /// The value at a path by itself, if there is one.
+    pub fn part(&self, path: &Path) -> Option<Self> {
+        self.raw(path).map(Raw::to_json)
+    }
+
+    /// This object with one member more, or with another value for it.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &Self) -> Self {
+        let name = Value::from(name).to_string();
+        self.merge(&Self(format!("{{{name}:{value}}}").into()))
+    }
+
     /// The parsed value.
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.0).expect("checked when it was made")
+    }
+
+    /// The values it stands for.
+    pub fn tree(&self) -> Tree<'_> {
+        Tree::read(&self.0)
+    }
+
+    /// A hash that texts share which stand for the same values: the same on every host and in every
+    /// release.
+    pub fn fingerprint(&self) -> u64 {
+        self.tree().hash()
     }
 
     /// The value at a path, if there is one.
@@ -123,25 +155,44 @@ impl Json {
         let (Some(base), Some(over)) = (Members::of(&self.0), Members::of(&over.0)) else {
             return self.clone();
         };
-        let (base, over): (Vec<Member<'_>>, Vec<Member<'_>>) = (base.collect(), over.collect());
+        let over: Vec<Member<'_>> = over.collect();
         if over.is_empty() {
             return self.clone();
+        }
+        let mut by_name: Vec<(Cow<'_, str>, usize)> = over
+            .iter()
+            .enumerate()
+            .map(|(at, member)| (member.name(), at))
+            .collect();
+        by_name.sort_unstable();
+        // Of several members with one name the last one counts.
+        by_name.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            earlier.1 = if same { later.1 } else { earlier.1 };
+            same
+        });
+        let mut is_new = vec![false; over.len()];
+        for (_, at) in &by_name {
+            is_new[*at] = true;
         }
         let added = over
             .iter()
             .map(|member| member.key.len() + member.value.len() + 2);
         let mut merged = String::with_capacity(self.len() + added.sum::<usize>());
         merged.push('{');
-        for member in &base {
+        for member in base {
             let name = member.name();
-            let replaced = over.iter().rev().find(|other| other.is(&name));
-            push_member(&mut merged, member.key, replaced.unwrap_or(member).value);
+            let replaced = by_name.binary_search_by(|(other, _)| other.cmp(&name));
+            let value = replaced.map_or(member.value, |found| {
+                let at = by_name[found].1;
+                is_new[at] = false;
+                over[at].value
+            });
+            push_member(&mut merged, member.key, value);
         }
-        for member in &over {
-            let name = member.name();
-            if !base.iter().any(|other| other.is(&name)) {
-                push_member(&mut merged, member.key, member.value);
-            }
+        let new = over.iter().zip(&is_new).filter(|(_, is_new)| **is_new);
+        for (member, _) in new {
+            push_member(&mut merged, member.key, member.value);
         }
         merged.push('}');
         Self(merged.into())
@@ -163,6 +214,11 @@ impl Json {
 pub struct Raw<'j>(&'j str);
 
 impl<'j> Raw<'j> {
+    /// A value of an object that was checked as a whole.
+    pub(crate) fn of(text: &'j str) -> Self {
+        Self(text)
+    }
+
     /// The text.
     pub fn as_str(self) -> &'j str {
         self.0
@@ -171,6 +227,16 @@ impl<'j> Raw<'j> {
     /// What it says, if it is a text without escapes.
     pub fn plain(self) -> Option<&'j str> {
         unquoted(self.0)
+    }
+
+    /// The value it stands for.
+    pub fn tree(self) -> Tree<'j> {
+        Tree::read(self.0)
+    }
+
+    /// The same value by itself.
+    pub fn to_json(self) -> Json {
+        Json(self.0.into())
     }
 
     /// The parsed value.

@@ -111,9 +111,10 @@ pub struct Limits {
     pub instances_max: usize,
     /// How long nothing happens to an instance before it leaves memory; none = it never does.
     pub passivate_after: Option<Duration>,
-    /// Answers to repeated ids that a shard remembers; further events with an id are refused.
-    pub remembered_max: usize,
-    /// How long an answer is remembered at least.
+    /// Bytes that a shard holds of callers' keys, 64 for each; the store alone knows those that are
+    /// older.
+    pub remembered_bytes_max: usize,
+    /// How long a key is remembered at least, by the shard or the store.
     pub dedup_retention: Duration,
     /// Faults in a row after which an instance is suspended.
     pub faults_in_row_max: u8,
@@ -139,7 +140,7 @@ impl Default for Limits {
             selection_slice: 1_000,
             instances_max: 20_000_000,
             passivate_after: Some(Duration::from_secs(600)),
-            remembered_max: 10_000_000,
+            remembered_bytes_max: 256 << 20,
             dedup_retention: Duration::from_secs(7 * 24 * 3_600),
             faults_in_row_max: 5,
             suspend_for: Duration::from_secs(10),

@@ -469,8 +469,10 @@ pub enum Parked {
     CascadeBudget(Arc<str>),
     /// The component's breaker was open for too long.
     ComponentSuspended,
-    /// The context handed over breaks the schema.
+    /// The context handed over, or that of a deadline's transition, breaks the schema.
     SchemaViolation(Arc<str>),
+    /// A method refused what nobody waits for: a deadline's transition, a creation.
+    Refused(Arc<str>),
     /// The singleton it was to create exists.
     SingletonExists,
     /// The store refused what it led to, for what was in it.
@@ -480,6 +482,33 @@ pub enum Parked {
 }
 
 impl Parked {
+    /// Why an event is parked that was rejected and that nobody waits for; none if it was rejected
+    /// for what is no business of the definition's.
+    pub(crate) fn of_rejection(reason: &Reason) -> Option<Self> {
+        match reason {
+            Reason::Schema(violations) => Some(Self::of_violations(violations)),
+            Reason::Refused(refusal) => Some(Self::of_refusal(refusal)),
+            Reason::NoTransition
+            | Reason::NothingMatched(_)
+            | Reason::NoLongerMatches
+            | Reason::NoAutoPassed
+            | Reason::Finished
+            | Reason::UnexpectedState(_)
+            | Reason::Exists => None,
+        }
+    }
+
+    /// A context that breaks the schema.
+    pub(crate) fn of_violations(violations: &[Violation]) -> Self {
+        let fields: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        Self::SchemaViolation(fields.join("; ").into())
+    }
+
+    /// A method that refused.
+    pub(crate) fn of_refusal(refusal: &Refusal) -> Self {
+        Self::Refused(format!("{}: {}", refusal.code, refusal.message).into())
+    }
+
     /// The stable text form.
     pub fn code(&self) -> &'static str {
         match self {
@@ -490,6 +519,7 @@ impl Parked {
             Self::CascadeBudget(_) => "cascade_budget",
             Self::ComponentSuspended => "component_suspended",
             Self::SchemaViolation(_) => "schema_violation",
+            Self::Refused(_) => "refused",
             Self::SingletonExists => "singleton_exists",
             Self::Unstorable => "unstorable",
             Self::Undeliverable(_) => "undeliverable",

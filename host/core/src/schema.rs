@@ -3,9 +3,15 @@
 mod ecma;
 mod pattern;
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use self::pattern::Pattern;
 pub(crate) use self::pattern::Patterns;
@@ -16,7 +22,7 @@ use crate::{
         parse::{Kind, Node},
         read::{Fields, wrong_type},
     },
-    json::Json,
+    json::{Decimal, Json, Raw, Tree, push_member},
     limits::{FINDING_BYTES_MAX, MACHINE_PARTS_MAX, PATTERN_STEPS_MAX, VIOLATIONS_MAX},
 };
 
@@ -34,10 +40,12 @@ struct Field {
     kind: FieldKind,
     required: bool,
     default: Option<Json>,
-    min: Option<f64>,
-    max: Option<f64>,
+    /// A JSON number.
+    min: Option<Json>,
+    /// A JSON number.
+    max: Option<Json>,
     pattern: Option<Arc<Pattern>>,
-    options: Vec<Value>,
+    options: Vec<Json>,
 }
 
 /// What a field holds.
@@ -111,19 +119,18 @@ impl Schema {
         if !self.has_defaults {
             return context.clone();
         }
-        let present = by_name(context).unwrap_or_default();
-        let lacking = |field: &&Field| !present.contains_key(field.name.as_str());
-        let defaults = self
-            .fields
-            .iter()
-            .filter(lacking)
-            .filter_map(|field| Some((field.name.clone(), field.default.as_ref()?.value())));
-        let defaults: Map<String, Value> = defaults.collect();
-        if defaults.is_empty() {
-            context.clone()
-        } else {
-            context.merge(&Json::from_value(&Value::Object(defaults)))
+        let present = context.members().unwrap_or_default();
+        let present: BTreeSet<&str> = present.iter().map(|(name, _)| &**name).collect();
+        let lacking = |field: &&Field| !present.contains(&*field.name);
+        let mut defaults = String::from("{");
+        for field in self.fields.iter().filter(lacking) {
+            if let Some(default) = &field.default {
+                let name = Value::from(&*field.name).to_string();
+                push_member(&mut defaults, &name, default.as_str());
+            }
         }
+        defaults.push('}');
+        context.merge(&Json::from_trusted(defaults))
     }
 
     /// Whether a context is as it should be.
@@ -185,10 +192,10 @@ impl Field {
                 return None;
             }
         };
-        let options: Vec<Value> = written
+        let options: Vec<Json> = written
             .list("options", notes)
             .iter()
-            .map(|(_, option)| option_value(option))
+            .map(|(_, option)| Json::from_value(&option_value(option)))
             .collect();
         if kind == FieldKind::Select && options.is_empty() {
             notes.error(
@@ -210,7 +217,7 @@ impl Field {
         };
         if let Some(default) = &field.default
             && let Err((_, message)) =
-                field.check_value(&default.value(), &mut { PATTERN_STEPS_MAX })
+                field.check_value(default.whole(), &mut { PATTERN_STEPS_MAX })
         {
             notes.error(
                 "bad_default",
@@ -227,41 +234,29 @@ impl Field {
         let Some(raw) = member.filter(|raw| *raw != "null") else {
             return if self.required { missing() } else { Ok(()) };
         };
-        let Ok(value) = serde_json::from_str::<Value>(raw) else {
-            return Err(("type", "must be JSON".to_owned()));
-        };
-        if self.required && value.as_str() == Some("") {
+        if self.required && raw == "\"\"" {
             return missing();
         }
-        self.check_value(&value, steps)
+        self.check_value(Raw::of(raw), steps)
     }
 
     /// `steps` is what matching may still cost.
-    fn check_value(&self, value: &Value, steps: &mut usize) -> Result<(), (&'static str, String)> {
-        let expected = match (self.kind, value) {
-            (FieldKind::Text, Value::String(text)) => return self.check_text(text, steps),
-            (FieldKind::Number, Value::Number(number)) => {
-                return self.check_size(number.as_f64().unwrap_or(f64::NAN), "");
-            }
-            (FieldKind::Array, Value::Array(items)) => {
-                return self.check_size(count(items.len()), " items");
+    fn check_value(&self, raw: Raw<'_>, steps: &mut usize) -> Result<(), (&'static str, String)> {
+        let value = raw.tree();
+        let expected = match (self.kind, &value) {
+            (FieldKind::Text, Tree::Text(text)) => return self.check_text(text, steps),
+            (FieldKind::Number, Tree::Number(number)) => return self.check_size(*number, ""),
+            (FieldKind::Array, Tree::List(items)) => {
+                return self.check_count(items.len(), " items");
             }
             (FieldKind::Select, value) => {
-                let listed = self.options.contains(value);
-                let options = || {
-                    self.options
-                        .iter()
-                        .map(ToString::to_string)
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                };
-                return if listed {
-                    Ok(())
-                } else {
-                    Err(("options", format!("must be one of {}", options())))
-                };
+                if self.options.iter().any(|option| option.tree() == *value) {
+                    return Ok(());
+                }
+                let options: Vec<&str> = self.options.iter().map(Json::as_str).collect();
+                return Err(("options", format!("must be one of {}", options.join(", "))));
             }
-            (FieldKind::Boolean, Value::Bool(_)) | (FieldKind::Object, Value::Object(_)) => {
+            (FieldKind::Boolean, Tree::Bool(_)) | (FieldKind::Object, Tree::Object(_)) => {
                 return Ok(());
             }
             (FieldKind::Text, _) => "a text",
@@ -283,14 +278,25 @@ impl Field {
                 return Err(("pattern", format!("must match {}", pattern.as_str())));
             }
         }
-        self.check_size(count(text.chars().count()), " characters")
+        self.check_count(text.chars().count(), " characters")
     }
 
-    fn check_size(&self, size: f64, unit: &str) -> Result<(), (&'static str, String)> {
-        if let Some(min) = self.min.filter(|min| size < *min) {
+    fn check_count(&self, count: usize, unit: &str) -> Result<(), (&'static str, String)> {
+        let count = count.to_string();
+        let count = Decimal::parse(&count).expect("digits are a number");
+        self.check_size(count, unit)
+    }
+
+    fn check_size(&self, size: Decimal<'_>, unit: &str) -> Result<(), (&'static str, String)> {
+        let limit = |limit: &Option<Json>, passed: Ordering| {
+            let limit = limit.as_ref()?;
+            let is_passed = size.order(Decimal::parse(limit.as_str())?) == passed;
+            is_passed.then(|| limit.clone())
+        };
+        if let Some(min) = limit(&self.min, Ordering::Less) {
             return Err(("min", format!("must be at least {min}{unit}")));
         }
-        if let Some(max) = self.max.filter(|max| size > *max) {
+        if let Some(max) = limit(&self.max, Ordering::Greater) {
             return Err(("max", format!("must be at most {max}{unit}")));
         }
         Ok(())
@@ -309,15 +315,11 @@ fn option_value(node: &Node) -> Value {
     }
 }
 
-fn number(written: &Fields<'_>, name: &str, notes: &mut Notes) -> Option<f64> {
+fn number(written: &Fields<'_>, name: &str, notes: &mut Notes) -> Option<Json> {
     let node = written.get(name)?;
-    if let Kind::Number(number) = &node.kind {
-        return number.as_f64();
+    if let Kind::Number(_) = &node.kind {
+        return Some(Json::from_value(&node.to_json()));
     }
     wrong_type(notes, node, &written.path_of(name), "a number");
     None
-}
-
-fn count(items: usize) -> f64 {
-    u32::try_from(items).map_or(f64::MAX, f64::from)
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::{
-    json::{Json, Path, Raw, push_member},
+    json::{Json, Path, Raw, Tree, push_member},
     limits::PATH_BYTES_MAX,
 };
 
@@ -157,10 +157,10 @@ impl Piece {
     fn render(&self, scope: &Json) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Path(path) => match lookup(path, scope).map(Raw::value) {
-                None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => text,
-                Some(other) => other.to_string(),
+            Self::Path(path) => match lookup(path, scope).map(|raw| (raw.as_str(), raw.tree())) {
+                None | Some((_, Tree::Null)) => String::new(),
+                Some((_, Tree::Text(text))) => text.into_owned(),
+                Some((raw, _)) => raw.to_owned(),
             },
         }
     }
@@ -278,6 +278,22 @@ mod tests {
             json!("Ada has 7!")
         );
         assert_eq!(render(json!("{{not a path")), json!("{{not a path"));
+    }
+
+    #[test]
+    fn a_number_keeps_its_text() {
+        let scope = Json::parse(r#"{"a":2.50,"b":12345678901234567890123}"#).unwrap();
+        let filled = |template| {
+            Template::new(template)
+                .render_within(&scope, 1_000)
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(filled(json!("{{a}}")), "2.50");
+        assert_eq!(
+            filled(json!("{{a}} of {{b}}")),
+            r#""2.50 of 12345678901234567890123""#
+        );
     }
 
     #[test]

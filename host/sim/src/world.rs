@@ -303,6 +303,7 @@ impl Shard {
             breaker: false,
             selection_slice: 3,
             passivate_after: plan.passivate_after(),
+            remembered_bytes_max: if chance.bool() { 512 } else { 1 << 20 },
             ..Limits::default()
         };
         let seed = chance.u64(..);

@@ -93,6 +93,7 @@ pub(super) fn reason(why: &Parked) -> FaultView {
         Parked::UnknownTarget(text)
         | Parked::CascadeBudget(text)
         | Parked::SchemaViolation(text)
+        | Parked::Refused(text)
         | Parked::Undeliverable(text) => text.to_string(),
         Parked::InstanceFinished => "the instance had finished".to_owned(),
         Parked::Overload => "the shard was too far behind".to_owned(),

@@ -417,7 +417,13 @@ impl ApiError {
             Refused::Fault(fault) => Self::of_fault(&fault),
             Refused::KeyReused => Self::unprocessable(
                 "idempotency_key_reused",
-                "this id was used for another event or payload",
+                "this key was used for another request: another event or payload, another target of \
+                 a broadcast, or another context",
+            ),
+            Refused::AnswerLost => Self::conflict(
+                "answer_lost",
+                "the event was applied once; what became of it is not kept any more, since the \
+                 store in memory is full",
             ),
             Refused::Busy(why) => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", why.to_string()).retry_after(1)

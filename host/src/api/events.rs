@@ -173,7 +173,7 @@ fn rejected(handled: &HandledReply) -> ApiError {
         .with("state", state.as_str())
 }
 
-/// The id under which an event is applied once: the header's, else the body's.
+/// The id under which a request is carried out once: the header's, else the body's.
 pub(super) fn event_key(headers: &HeaderMap, id: Option<&str>) -> Result<Option<EventId>> {
     let header = headers.get("idempotency-key");
     let Some(header) = header else {
@@ -193,7 +193,8 @@ pub(super) fn event_key(headers: &HeaderMap, id: Option<&str>) -> Result<Option<
     body::event_id(key).map(Some)
 }
 
-fn mark_replayed(response: &mut Response, replayed: bool) {
+/// Says that an answer was given before.
+pub(super) fn mark_replayed(response: &mut Response, replayed: bool) {
     if replayed {
         let value = HeaderValue::from_static("true");
         response.headers_mut().insert("idempotency-replayed", value);

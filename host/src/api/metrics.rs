@@ -105,6 +105,12 @@ impl Collector for Numbers {
             |shard| shard.passive,
         )?;
         out.by_shard(
+            "keys_bytes",
+            "Memory that callers' keys take; the store knows those beyond it",
+            shards,
+            |shard| shard.remembered_bytes,
+        )?;
+        out.by_shard(
             "debt",
             "Queued internal deliveries and unperformed effects",
             shards,

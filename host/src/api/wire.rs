@@ -302,8 +302,6 @@ impl Report {
     }
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
 impl LiveFit {
     fn of(fit: &Fit) -> Self {
         Self {

@@ -1,6 +1,12 @@
 //! Everything a host can be told, with its defaults.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use xcomponent_core::{id::PartitionCount, limits::Limits};
 
@@ -11,7 +17,7 @@ use crate::{
         self, Progress,
         clock::{Clock, SystemClock},
     },
-    memory::Memory,
+    memory::{Memory, Purpose},
     sandbox,
     store::{postgres, retention::Retention, sqlite},
     telemetry::{self, Tracer},
@@ -133,11 +139,16 @@ impl Default for Config {
 impl Config {
     /// The driver's part.
     pub(super) fn driver(&self) -> driver::Config {
+        let keys_bytes_max = self.memory.max(Purpose::Keys) / self.shards.max(1);
         driver::Config {
             shards: self.shards,
             partitions: self.partitions,
-            limits: self.limits.clone(),
-            seed: self.seed.unwrap_or_else(|| self.clock.now().0),
+            limits: Limits {
+                remembered_bytes_max: self.limits.remembered_bytes_max.min(keys_bytes_max),
+                ..self.limits.clone()
+            },
+            // Nobody outside may guess it: keys are hashed under it.
+            seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(0)),
             clock: Arc::clone(&self.clock),
             slow_threads: self.slow_threads,
             retention: self.retention,

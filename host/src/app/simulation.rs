@@ -230,7 +230,7 @@ impl<'t> Simulation<'t> {
             machine: MachineName::new(create.machine.as_str()),
             context: json(&Value::Object(create.context.clone()), step)?,
             id: id.clone(),
-            repeatable: true,
+            repeatable: input::Repeatable::ById,
             entry_point: false,
             trace_parent: None,
         });
@@ -298,7 +298,7 @@ impl<'t> Simulation<'t> {
             path.map(|path| Where {
                 path,
                 operator: xcomponent_core::definition::Operator::Equal,
-                value: value.clone(),
+                value: Json::from_value(value),
             })
         };
         let filter = InstanceFilter {
@@ -462,6 +462,10 @@ fn refused(why: &Refused) -> (String, String) {
         Refused::KeyReused => (
             "idempotency_key_reused",
             "the id is another event's".to_owned(),
+        ),
+        Refused::AnswerLost => (
+            "answer_lost",
+            "the event was applied, and its record is not kept any more".to_owned(),
         ),
         Refused::Busy(why) => ("busy", why.to_string()),
         Refused::InstanceSuspended { .. } => (

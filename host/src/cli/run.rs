@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use xcomponent_core::{
     effect::{Refused, Reply},
     id::{ComponentName, EventName, InstanceId, MachineName, TenantId},
-    input::{Create, Request, SendEvent},
+    input::{Create, Repeatable, Request, SendEvent},
     json::Json,
     record::Disposition,
     time::{self, Timestamp},
@@ -122,7 +122,7 @@ impl Run {
             machine,
             context: json_of(&or_empty(self.context.clone()))?,
             id: id.clone(),
-            repeatable: false,
+            repeatable: Repeatable::No,
             entry_point: false,
             trace_parent: None,
         };

@@ -39,6 +39,8 @@ pub struct ShardGauges {
     pub live: usize,
     /// Instances that go on and that only the store has.
     pub passive: usize,
+    /// Bytes that callers' keys take.
+    pub remembered_bytes: usize,
     /// Queued internal deliveries and unperformed effects.
     pub debt: usize,
     /// Requests and deliveries that were not looked at.

@@ -16,7 +16,7 @@ use xcomponent_core::{
     engine::Engine,
     id::{EventId, InstanceId, TenantId},
     input::Input,
-    record::AppendSeq,
+    record::{AppendSeq, Handled},
     time::Timestamp,
 };
 
@@ -283,7 +283,7 @@ impl<G: Guests> Shard<G> {
                 tenant,
                 instance,
                 event,
-            } => self.recalls.push((tenant, instance, event)),
+            } => self.recall_soon((tenant, instance, event), now),
             Effect::RecallBroadcast { tenant, event } => self.recall_broadcast((tenant, event)),
             Effect::Unused { deployment } => {
                 if self.shared.note_unused(&deployment) {
@@ -327,6 +327,19 @@ impl<G: Guests> Shard<G> {
         });
     }
 
+    /// Asks the store about an event: here if it has everything in memory, else with others.
+    fn recall_soon(&mut self, asked: EventAt, now: Timestamp) {
+        if self.shared.store.is_immediate()
+            && let Ok(found) = self.shared.store.recall(std::slice::from_ref(&asked))
+        {
+            for answer in recalled(vec![asked], found) {
+                self.engine.handle(answer, now);
+            }
+            return;
+        }
+        self.recalls.push(asked);
+    }
+
     /// Asks the store about all events at once that the engine was not sure of in this turn.
     fn recall(&mut self) {
         if self.recalls.is_empty() {
@@ -348,14 +361,7 @@ impl<G: Guests> Shard<G> {
             let (asked, found) =
                 read_until_answered(&shared, asked, |store, asked| store.recall(asked), refuse)
                     .await;
-            let answers = asked.into_iter().zip(found);
-            let answers = answers.map(|((tenant, instance, event), handled)| Input::Recalled {
-                tenant,
-                instance,
-                event,
-                handled,
-            });
-            let answers = Message::Read(answers.collect());
+            let answers = Message::Read(recalled(asked, found).collect());
             shared.posts[number].inbox.put(answers);
         });
     }
@@ -434,6 +440,7 @@ impl<G: Guests> Shard<G> {
         self.post().counters.publish(ShardGauges {
             live: self.engine.live(),
             passive: self.engine.passive(),
+            remembered_bytes: self.engine.remembered_bytes(),
             debt: self.engine.debt() + self.feed.len(),
             inbox: 0,
             away: self.leases.away(),
@@ -546,4 +553,15 @@ impl Drop for Guard {
             self.shared.break_down();
         }
     }
+}
+
+/// What the engine is told of events that it asked the store about.
+fn recalled(asked: Vec<EventAt>, found: Vec<Option<Arc<Handled>>>) -> impl Iterator<Item = Input> {
+    let answers = asked.into_iter().zip(found);
+    answers.map(|((tenant, instance, event), handled)| Input::Recalled {
+        tenant,
+        instance,
+        event,
+        handled,
+    })
 }

@@ -8,6 +8,7 @@
 mod crossing;
 mod instances;
 mod journal;
+mod keys;
 mod letters;
 mod retention;
 mod versions;
@@ -31,6 +32,7 @@ use self::{
     crossing::Crossings,
     instances::{Instances, Known, is_over},
     journal::{Journal, Owner},
+    keys::Keys,
     letters::Letters,
     versions::Versions,
 };
@@ -77,6 +79,7 @@ pub struct Memory {
 struct Kept {
     journal: Journal,
     instances: Instances,
+    keys: Keys,
     letters: Letters,
     crossings: Crossings,
     /// Places of finished instances with the position of their creation, the first finished
@@ -90,6 +93,7 @@ impl Memory {
         let kept = Kept {
             journal: Journal::new(),
             instances: Instances::default(),
+            keys: Keys::default(),
             letters: Letters::default(),
             crossings: Crossings::default(),
             finished: VecDeque::new(),
@@ -176,6 +180,7 @@ impl Kept {
             .as_ref()
             .map_or((None, 0), |noted| (Some(noted.owner), noted.before));
         self.journal.push(position, record, owner, before);
+        self.keys.note(&self.journal, position, &entry.record);
         if let Some(noted) = noted
             && noted.ended
             && let Some(known) = self.instances.at(noted.owner)
@@ -208,6 +213,10 @@ impl Kept {
         };
         let mut position = known.last;
         while position != 0 {
+            let slot = self.journal.slot(position);
+            if let Some(record) = slot.and_then(|slot| slot.record.as_ref()) {
+                self.keys.forget(position, record);
+            }
             position = self.journal.empty(position);
         }
         self.instances.remove(owner);
@@ -218,9 +227,10 @@ impl Kept {
         let Some((position, slot)) = self.journal.pop() else {
             return;
         };
-        let (Some(_), Some(owner)) = (slot.record, slot.owner) else {
+        let (Some(record), Some(owner)) = (slot.record, slot.owner) else {
             return;
         };
+        self.keys.forget(position, &record);
         if let Some(known) = self
             .instances
             .at_mut(owner)
@@ -311,13 +321,21 @@ impl Store for Memory {
         Ok(found.map(Known::whole).collect())
     }
 
-    /// The engines know themselves: none of them was before this store.
     fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
-        Ok(vec![None; asked.len()])
+        let kept = self.kept();
+        let found = asked.iter().map(|(tenant, instance, event)| {
+            let found = kept.keys.find(&kept.journal, tenant, instance, event);
+            found.cloned()
+        });
+        Ok(found.collect())
     }
 
-    fn selections(&self, _: &TenantId, _: &EventId) -> Result<Vec<Record>> {
-        Ok(Vec::new())
+    /// Whoever asks again has forgotten the answer, for lack of room: this looks at the whole log.
+    fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>> {
+        let led_to = self.trace(tenant, std::slice::from_ref(root), usize::MAX)?;
+        let records = led_to.into_iter().map(|entry| entry.record);
+        let about_none = |record: &Record| record.body.snapshot().is_none();
+        Ok(records.filter(about_none).collect())
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {

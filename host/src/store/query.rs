@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use serde_json::Value;
 use xcomponent_core::{
     definition::{OnLive, Operator},
     id::{ComponentName, Digest, InstanceId, MachineName, StateName, TenantId, Version},
-    json::Path,
+    json::{Json, Path},
     record::{Body, DeadLetter, Disposition, Record, Snapshot, Status},
     time::Timestamp,
 };
@@ -150,8 +149,9 @@ impl InstanceFilter {
 
     fn passes_content(&self, instance: &Snapshot) -> bool {
         let holds = |condition: &Where| {
-            let value = instance.context.get(&condition.path);
-            value.is_some_and(|value| condition.operator.holds(&value, &condition.value))
+            let value = instance.context.raw(&condition.path);
+            let expected = condition.value.tree();
+            value.is_some_and(|value| condition.operator.holds(&value.tree(), &expected))
         };
         let has = |text: &String| {
             instance.context.as_str().contains(&**text) || instance.id.to_string().contains(&**text)
@@ -168,7 +168,7 @@ pub struct Where {
     /// How.
     pub operator: Operator,
     /// With what.
-    pub value: Value,
+    pub value: Json,
 }
 
 /// How many instances there are of one kind.

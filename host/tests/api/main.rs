@@ -23,6 +23,7 @@ mod instances;
 mod operators;
 mod prefer;
 mod reload;
+mod repeats;
 mod restart;
 mod served;
 mod starting;

@@ -10,7 +10,7 @@ use xcomponent_core::{
         ComponentName, EventId, EventName, InstanceId, MachineName, PartitionCount, TenantId,
         uuid_v8,
     },
-    input::{Broadcast, Create, Request, SendEvent},
+    input::{Broadcast, Create, Repeatable, Request, SendEvent},
     json::Json,
     limits::Limits,
     record::{Body, Cause, SelectBy, Selector, Snapshot},
@@ -271,7 +271,7 @@ fn requests() -> Vec<Request> {
             machine: MachineName::new(machine),
             context: Json::parse(&context).unwrap(),
             id: instance(n),
-            repeatable: true,
+            repeatable: Repeatable::ById,
             entry_point: false,
             trace_parent: None,
         }));

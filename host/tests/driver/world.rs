@@ -7,7 +7,7 @@ use xcomponent_core::{
     definition::{OnLive, Strictness, check},
     effect::{HandledReply, Refused, Reply},
     id::{ComponentName, Digest, EventName, InstanceId, MachineName, PartitionCount, TenantId},
-    input::{Create, Request, SendEvent},
+    input::{Create, Repeatable, Request, SendEvent},
     json::Json,
     limits::Limits,
     record::Snapshot,
@@ -133,7 +133,7 @@ impl World {
             machine: MachineName::new(machine),
             context: Json::parse(context).expect("tests write JSON"),
             id,
-            repeatable: false,
+            repeatable: Repeatable::No,
             entry_point: false,
             trace_parent: None,
         })

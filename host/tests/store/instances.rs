@@ -4,7 +4,7 @@ use serde_json::json;
 use xcomponent_core::{
     definition::Operator,
     id::{InstanceId, MachineName, PartitionCount, StateName, TenantId, Version},
-    json::Path,
+    json::{Json, Path},
     record::{Disposition, Snapshot, Status},
 };
 use xcomponent_host::store::{
@@ -124,7 +124,7 @@ pub(crate) fn filters_pass_what_they_name(store: &dyn Store) {
     let condition = |path: &str, operator, value| Where {
         path: Path::parse(path).unwrap(),
         operator,
-        value,
+        value: Json::from_value(&value),
     };
     for (filter, expected) in [
         (

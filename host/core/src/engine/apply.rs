@@ -23,8 +23,8 @@ use crate::{
     instance::{After, Attempt, Errand, Letter, Origin, Trigger},
     json::Json,
     record::{
-        Delayed, Disposition, Extra, Handled, Mail, Outgoing, Snapshot, Status, Target, Timer,
-        TimerKind,
+        AppendSeq, Delayed, Disposition, Extra, Handled, Mail, Outgoing, Snapshot, Status, Target,
+        Timer, TimerKind,
     },
     time::{Duration, Timestamp},
 };
@@ -168,7 +168,7 @@ impl Engine {
         for outgoing in own {
             self.send_to_self(slot, &tenant, outgoing, After::Here(seq));
         }
-        self.answer(&errand, handled);
+        self.answer(&errand, handled, seq);
         for outgoing in here {
             self.receive(&tenant, outgoing, After::Here(seq));
         }
@@ -196,7 +196,7 @@ impl Engine {
         self.post_own(slot, Letter::inside(mail, Trigger::Event, after));
     }
 
-    fn answer(&mut self, errand: &Errand, handled: Arc<Handled>) {
+    fn answer(&mut self, errand: &Errand, handled: Arc<Handled>, seq: AppendSeq) {
         if let (Trigger::Create(_), Origin::Caller { ticket, .. }) =
             (&errand.trigger, errand.origin)
         {
@@ -210,7 +210,7 @@ impl Engine {
                 },
             );
         }
-        self.answer_handled(errand, handled);
+        self.answer_handled(errand, handled, seq);
     }
 
     /// What goes out, in the order of the rules: to the parent, to a child, across components, by

@@ -11,6 +11,7 @@ use crate::{
         selection::{Held, Want},
     },
     id::{EventId, InstanceId, TenantId},
+    input::Repeatable,
     instance::{After, Birth, Letter, Origin, Trigger},
     json::Json,
     limits::CASCADE_CREDITS,
@@ -114,7 +115,7 @@ impl Engine {
                     machine,
                     parent,
                     entry_point: false,
-                    repeatable: true,
+                    repeatable: Repeatable::ById,
                 };
                 self.deliver(
                     tenant,
@@ -244,7 +245,25 @@ pub(crate) fn restarted(cause: Cause) -> Cause {
     }
 }
 
-/// The payload of a timeout's event.
+/// The payload of a timeout's event. Methods and templates see it; it is no data of the author's,
+/// and never merged into a context.
 pub(crate) fn timeout_payload() -> Json {
-    Json::from_trusted(r#"{"reason":"timeout"}"#)
+    Json::from_trusted(TIMEOUT_PAYLOAD)
 }
+
+/// Whether the host itself made the payload of an event.
+pub(crate) fn is_host_made(trigger: &Trigger, payload: &Json) -> bool {
+    match trigger {
+        Trigger::Timeout | Trigger::Auto => true,
+        Trigger::Replay { .. } => payload.as_str() == TIMEOUT_PAYLOAD,
+        Trigger::Event
+        | Trigger::Selected { .. }
+        | Trigger::Expecting(_)
+        | Trigger::Deferred
+        | Trigger::Due
+        | Trigger::Create(_)
+        | Trigger::Unstorable { .. } => false,
+    }
+}
+
+const TIMEOUT_PAYLOAD: &str = r#"{"reason":"timeout"}"#;

@@ -9,14 +9,15 @@ use crate::{
     engine::{
         Engine,
         apply::timer_mail,
+        fingerprint,
         instances::Slot,
         outbox::Source,
         outgoing::CREATED,
-        repeats::{Seen, fingerprint},
+        recall::Admitted,
         waiting::{Due, due_mail},
     },
     id::{ComponentName, EventName, InstanceId, TenantId},
-    input::{Create, Request, SendEvent, Ticket},
+    input::{Create, Repeatable, Request, SendEvent, Ticket},
     instance::{After, Birth, Letter, Origin, Trigger},
     record::{
         AppendSeq, Body, Cause, Delayed, Departed, Extra, Mail, Outgoing, Parked, Retry, Snapshot,
@@ -112,10 +113,13 @@ impl Engine {
         } = send;
         let remember = id.is_some();
         let id = id.unwrap_or_else(|| self.mint());
+        let mut is_stored = false;
         if remember {
             let key = (tenant.clone(), Some(instance.clone()), id.clone());
-            if !self.is_first(ticket, &key, fingerprint(&event, &payload)) {
-                return;
+            match self.admit(ticket, &key, fingerprint::of_event(&event, &payload)) {
+                Admitted::First => {}
+                Admitted::Stored => is_stored = true,
+                Admitted::No => return,
             }
         }
         let mail = Mail {
@@ -133,34 +137,11 @@ impl Engine {
         let letter = Letter::new(mail, origin, After::Nothing)
             .triggering(trigger)
             .within(component);
-        if remember && self.may_have_handled(tenant, &instance) {
-            self.recall(tenant, instance, letter);
+        if is_stored || remember && self.may_have_handled(tenant, &instance) {
+            self.recall(tenant, instance, letter, is_stored);
         } else {
             self.deliver(tenant, instance, letter);
         }
-    }
-
-    /// Enters a caller's key; if it was used before, the caller is answered or waits.
-    pub(crate) fn is_first(
-        &mut self,
-        ticket: Ticket,
-        key: &super::repeats::Key,
-        fingerprint: u64,
-    ) -> bool {
-        match self
-            .repeats
-            .enter(key, fingerprint, ticket, self.now, &self.limits)
-        {
-            Seen::First => return true,
-            Seen::Running => {}
-            Seen::Answered(reply) => self.reply(ticket, *reply),
-            Seen::Reused => self.reply(ticket, Reply::Refused(Refused::KeyReused)),
-            Seen::Full => {
-                let why = "no more ids can be remembered; send without an id or try again later";
-                self.reply(ticket, Reply::Refused(Refused::Busy(why.into())));
-            }
-        }
-        false
     }
 
     fn read(&mut self, ticket: Ticket, tenant: &TenantId, instance: InstanceId) {
@@ -222,7 +203,7 @@ impl Engine {
             self.components
                 .singleton(tenant, component, birth.machine.as_ref())
         };
-        !birth.repeatable && singleton().is_none_or(|singleton| singleton != *id)
+        birth.repeatable == Repeatable::No && singleton().is_none_or(|singleton| singleton != *id)
     }
 
     /// An event for an instance in memory. Where nothing is in its way it is looked at right now.

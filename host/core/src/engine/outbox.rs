@@ -89,6 +89,14 @@ impl Outbox {
         events.collect()
     }
 
+    /// What a record on its way says; none if it is durable, or void.
+    pub(crate) fn body(&self, seq: AppendSeq) -> Option<&Body> {
+        let at = self
+            .pending
+            .binary_search_by_key(&seq, |pending| pending.seq);
+        Some(&self.pending[at.ok()?].record.body)
+    }
+
     /// How many records are on their way.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
@@ -118,7 +126,7 @@ impl Engine {
                     return Source::Remembered(Box::new(key));
                 };
                 let of = (key.0.clone(), key.1.clone(), of.clone());
-                let before = self.repeats.answer(&of).cloned();
+                let before = self.repeats.answer(&of);
                 Source::Replay(Box::new(Replayed { key, of, before }))
             }
             Origin::Caller { .. } => Source::Nothing,

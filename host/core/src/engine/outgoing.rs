@@ -69,14 +69,15 @@ impl<'a> Sender<'a> {
             payload["previousState"] = machine.state(from).name.as_str().into();
             payload["newState"] = machine.state(to).name.as_str().into();
         }
+        let mut payload = Json::from_value(&payload);
         if with_context {
-            payload["childContext"] = self.snapshot.context.value();
+            payload = payload.with("childContext", &self.snapshot.context);
         }
         let to = Target::Instance {
             component: parent.component.clone(),
             id: parent.id.clone(),
         };
-        self.push(to, event, Json::from_value(&payload));
+        self.push(to, event, payload);
     }
 
     /// `inter_machine` and `cross_component`.
@@ -111,7 +112,7 @@ impl<'a> Sender<'a> {
                 let payload = self.mapped(mapping.as_ref());
                 let conditions = rules.iter().map(|rule| Condition {
                     rule: rule.clone(),
-                    value: payload.get(&rule.event_property),
+                    value: payload.part(&rule.event_property),
                 });
                 let by = SelectBy::Conditions(conditions.collect());
                 let selector = Selector {
@@ -170,8 +171,8 @@ impl<'a> Sender<'a> {
     fn conditions(&self, rules: &[MatchingRule], payload: &Json) -> Vec<Condition> {
         let value = |rule: &MatchingRule| {
             payload
-                .get(&rule.event_property)
-                .or_else(|| self.snapshot.context.get(&rule.event_property))
+                .part(&rule.event_property)
+                .or_else(|| self.snapshot.context.part(&rule.event_property))
         };
         rules
             .iter()

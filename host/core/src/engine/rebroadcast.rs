@@ -13,9 +13,8 @@ use hashbrown::{HashMap, HashSet};
 use crate::{
     effect::{Effect, Refused},
     engine::{
-        Engine,
+        Engine, fingerprint,
         redeliver::Rest,
-        repeats::fingerprint,
         selection::{Held, Want},
     },
     id::{EventId, InstanceId, TenantId},
@@ -147,8 +146,17 @@ impl Engine {
         let Some(first) = before.first() else {
             return self.begin_broadcast(ticket, &tenant, broadcast);
         };
-        let asked = fingerprint(&broadcast.event, &broadcast.payload);
-        if asked != fingerprint(&first.event.name, &first.event.payload) {
+        let Broadcast {
+            selector,
+            event,
+            payload,
+            ..
+        } = &broadcast;
+        let asked = fingerprint::of_broadcast(selector, event, payload);
+        let Selected {
+            selector, event, ..
+        } = &***first;
+        if asked != fingerprint::of_broadcast(selector, &event.name, &event.payload) {
             let key = (tenant, None, broadcast.id);
             return self.refuse_all(ticket, Some(key), Refused::KeyReused);
         }
@@ -160,6 +168,10 @@ impl Engine {
         let key = (tenant.clone(), broadcast.id.clone());
         let left = chosen.iter().cloned().collect();
         self.settle_rest(key, number, left, asked_at, reached);
+        if !self.resumed {
+            // This engine began it, and forgot it for lack of memory when it was done.
+            return self.tally_begun(number, Some(0));
+        }
         let selector = Arc::clone(&broadcast.selector);
         self.want(Want::Select(Box::new(Held {
             tenant,

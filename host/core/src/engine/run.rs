@@ -11,6 +11,7 @@ use crate::{
     effect::Effect,
     engine::{
         Engine,
+        cascade::is_host_made,
         instances::Slot,
         schedule::Work,
         versions::{Chosen, context_on},
@@ -133,13 +134,10 @@ impl Engine {
                 return self.defer(slot, letter);
             }
         }
+        let host_made = is_host_made(&letter.errand.trigger, &letter.mail.event.payload);
+        let context = context_on(snapshot, &deployment, machine);
         let attempt = Attempt {
-            step: Step::new(
-                machine_idx,
-                state,
-                context_on(snapshot, &deployment, machine),
-                candidates,
-            ),
+            step: Step::new(machine_idx, state, context, candidates).without_merging(host_made),
             deployment,
             letter,
         };

@@ -16,7 +16,7 @@ use crate::{
     input::{Migrate, Ticket},
     instance::{
         After, Letter, Origin, Trigger,
-        select::{conditions_hold, conditions_of, hash_value, rules_hold},
+        select::{conditions_hold, conditions_of, hash_raw, rules_hold},
     },
     record::{Body, Condition, Disposition, Mail, Parked, SelectBy, Selected, Selector},
 };
@@ -370,7 +370,7 @@ fn candidates(pool: &Pool, conditions: &[Condition]) -> Vec<Slot> {
         .filter(|condition| condition.rule.operator == Operator::Equal)
         .filter_map(|condition| {
             let path = &condition.rule.instance_property;
-            let hash = hash_value(condition.value.as_ref()?);
+            let hash = hash_raw(condition.value.as_ref()?.whole());
             Some((pool.count(path, hash)?, path, hash))
         });
     match indexed.min_by_key(|(count, ..)| *count) {

@@ -9,7 +9,13 @@ use crate::{
     call::{Fault, LogLine},
     definition::OnFault,
     effect::{HandledReply, Refused, Reply},
-    engine::{Engine, budget::chain_text, instances::Slot, repeats::Key, run::version_key},
+    engine::{
+        Engine,
+        budget::chain_text,
+        instances::Slot,
+        repeats::{Answer, Key},
+        run::version_key,
+    },
     id::{EventId, InstanceId, TenantId},
     input::Ticket,
     instance::{Attempt, Errand, Letter, Origin, Trigger, step::Step},
@@ -122,6 +128,13 @@ impl Engine {
                 | Reason::Exists => Refused::NotCommitted,
             };
             return self.miscarry(slot, letter, refused);
+        }
+        if is_deadline(&letter.errand.trigger)
+            && let Some(why) = Parked::of_rejection(&reason)
+        {
+            // Nobody waits for the answer, and the timer does not come again.
+            let verdict = Verdict::because(Disposition::DeadLettered, reason);
+            return self.settle_or_park(slot, letter, verdict, Traces::of(step), Some(why));
         }
         self.settle(
             slot,
@@ -262,8 +275,8 @@ impl Engine {
                 .cloned(),
             cancels: ThinVec::new(),
         };
-        let (handled, _) = self.append_handled(slot, &errand, handled);
-        self.answer_handled(&errand, handled);
+        let (handled, seq) = self.append_handled(slot, &errand, handled);
+        self.answer_handled(&errand, handled, seq);
     }
 
     /// Appends the record of an event.
@@ -280,7 +293,12 @@ impl Engine {
     }
 
     /// Answers whoever waits for an event.
-    pub(crate) fn answer_handled(&mut self, errand: &Errand, handled: Arc<Handled>) {
+    pub(crate) fn answer_handled(
+        &mut self,
+        errand: &Errand,
+        handled: Arc<Handled>,
+        seq: AppendSeq,
+    ) {
         self.counters.count(handled.disposition);
         if let Origin::Tally(tally) = errand.origin {
             return self.tally_settled(tally, handled.disposition);
@@ -294,7 +312,7 @@ impl Engine {
         });
         for key in key.into_iter().chain(first) {
             if self.repeats.knows(&key) {
-                self.answer_repeats(&key, &handled);
+                self.answer_repeats(&key, &handled, seq);
             }
         }
         if let Origin::Caller { ticket, .. } = errand.origin {
@@ -303,14 +321,15 @@ impl Engine {
         }
     }
 
-    /// Answers those who repeated an event while it was running, and remembers the answer.
-    pub(crate) fn answer_repeats(&mut self, key: &Key, handled: &Arc<Handled>) {
+    /// Answers those who repeated an event while it was running, and remembers which record has the
+    /// answer.
+    pub(crate) fn answer_repeats(&mut self, key: &Key, handled: &Arc<Handled>, seq: AppendSeq) {
         let again = Reply::Handled(HandledReply {
             handled: Arc::clone(handled),
             replayed: true,
         });
         let tickets = if is_remembered(&key.2, handled) {
-            self.repeats.answered(key, again.clone())
+            self.repeats.answered(key, Answer::Record(seq))
         } else {
             self.repeats.forget(key)
         };
@@ -436,6 +455,11 @@ impl Engine {
             at: self.now,
         }
     }
+}
+
+/// Whether an event is a deadline of the instance itself.
+fn is_deadline(trigger: &Trigger) -> bool {
+    matches!(trigger, Trigger::Timeout | Trigger::Auto | Trigger::Due)
 }
 
 /// Whether an event may be one that a caller gave an id.

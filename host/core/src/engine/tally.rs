@@ -6,8 +6,9 @@ use crate::{
     call::Event,
     effect::{Refused, Reply, Tally},
     engine::{
-        Engine,
-        repeats::{Key, fingerprint},
+        Engine, fingerprint,
+        recall::Admitted,
+        repeats::{Answer, Key},
         selection::{Held, Want},
     },
     id::TenantId,
@@ -40,12 +41,18 @@ impl Engine {
             return self.reply(ticket, Reply::Refused(refused));
         }
         if let Some(key) = key_of(tenant, &broadcast) {
-            let fingerprint = fingerprint(&broadcast.event, &broadcast.payload);
-            if !self.is_first(ticket, &key, fingerprint) {
+            let Broadcast {
+                selector,
+                event,
+                payload,
+                ..
+            } = &broadcast;
+            let fingerprint = fingerprint::of_broadcast(selector, event, payload);
+            if self.admit(ticket, &key, fingerprint) != Admitted::First {
                 return;
             }
         }
-        if repeatable && self.resumed {
+        if repeatable && (self.resumed || self.repeats.may_have_forgotten(None)) {
             self.recall_broadcast(ticket, tenant, broadcast);
         } else {
             self.begin_broadcast(ticket, tenant, broadcast);
@@ -180,7 +187,8 @@ impl Engine {
         let is_repeated = counting.is_repeated;
         let reply = |replayed| Reply::Tally { tally, replayed };
         if let Some(key) = key {
-            for waiting in self.repeats.answered(&key, reply(true)) {
+            let answer = Answer::Tally(tally, self.outbox.appended());
+            for waiting in self.repeats.answered(&key, answer) {
                 self.reply(waiting, reply(true));
             }
         }

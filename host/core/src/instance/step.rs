@@ -45,6 +45,8 @@ pub(crate) struct Step {
     stage: Stage,
     /// Whether an action has answered a new context.
     acted: bool,
+    /// Whether the payload may be merged into the context.
+    merges: bool,
 }
 
 /// Where a step is. Stages after the choice follow each other in this order.
@@ -129,7 +131,14 @@ impl Step {
             tried: 0,
             stage,
             acted: false,
+            merges: true,
         }
+    }
+
+    /// The same event with a payload that the host itself made: that is never merged.
+    pub(crate) fn without_merging(mut self, is_host_made: bool) -> Self {
+        self.merges &= !is_host_made;
+        self
     }
 
     /// How many numbers the sends have used up: cancellations have none.
@@ -177,7 +186,7 @@ impl Step {
                 }
                 Stage::Merge(idx) => {
                     let transition = machine.transition(idx);
-                    if transition.merge_payload {
+                    if transition.merge_payload && self.merges {
                         self.context = self.context.merge(payload);
                     }
                     self.stage = if is_internal(transition) {

@@ -7,6 +7,7 @@ use crate::{
     call::Event,
     definition::MatchingRule,
     id::{ComponentName, InstanceId, MachineName, StateName},
+    json::Json,
 };
 
 /// What a transition sends.
@@ -101,5 +102,5 @@ pub struct Condition {
     /// The rule.
     pub rule: MatchingRule,
     /// The value on the event's side; none = missing: no instance matches.
-    pub value: Option<serde_json::Value>,
+    pub value: Option<Json>,
 }

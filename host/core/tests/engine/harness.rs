@@ -16,7 +16,7 @@ use xcomponent_core::{
         ComponentName, Digest, EventId, EventName, InstanceId, MachineName, Partition,
         PartitionCount, StateName, TenantId, Version,
     },
-    input::{Broadcast, Create, Input, Request, SendEvent, Ticket},
+    input::{Broadcast, Create, Input, Repeatable, Request, SendEvent, Ticket},
     json::Json,
     limits::Limits,
     record::{Body, Cause, DeadLetter, Disposition, Handled, Record, SelectBy, Selector, Snapshot},
@@ -161,7 +161,21 @@ impl Host {
                     let input = Input::Reloaded { asked, instances };
                     self.engine.handle(input, Timestamp(self.now));
                 }
-                Effect::Recall { .. } | Effect::RecallBroadcast { .. } => {
+                Effect::Recall {
+                    tenant,
+                    instance,
+                    event,
+                } => {
+                    let handled = self.recall(&instance, &event);
+                    let input = Input::Recalled {
+                        tenant,
+                        instance,
+                        event,
+                        handled,
+                    };
+                    self.engine.handle(input, Timestamp(self.now));
+                }
+                Effect::RecallBroadcast { .. } => {
                     panic!("no engine goes on where another stopped")
                 }
                 Effect::Deliver { .. } => panic!("there is one shard only"),
@@ -193,6 +207,24 @@ impl Host {
             let instances = instances.collect();
             self.input(Input::Reloaded { asked, instances });
         }
+    }
+
+    /// What the log has of an event.
+    fn recall(&self, instance: &InstanceId, event: &EventId) -> Option<Arc<Handled>> {
+        let about = |record: &Record| match &record.body {
+            Body::Handled(handled) => {
+                let is_it = handled.after.id == *instance
+                    && (handled.event.id == *event || handled.settles.as_ref() == Some(event));
+                is_it.then(|| Arc::clone(handled))
+            }
+            Body::Selected(_)
+            | Body::Departed(_)
+            | Body::Moved(_)
+            | Body::Parked(_)
+            | Body::Discarded(_)
+            | Body::Received(_) => None,
+        };
+        self.records.iter().rev().find_map(about)
     }
 
     fn ask(&mut self, call: &Call) -> Outcome {
@@ -247,7 +279,7 @@ impl Host {
             machine: MachineName::new(machine),
             context: Json::from_value(&context),
             id: InstanceId::parse(id).expect("the test is sound"),
-            repeatable: true,
+            repeatable: Repeatable::ById,
             entry_point: false,
             trace_parent: None,
         }))

@@ -16,7 +16,7 @@ use xcomponent_core::{
         ComponentName, Digest, EventName, InstanceId, MachineName, PartitionCount, StreamId,
         TenantId,
     },
-    input::{Create, Elsewhere, Input, Receive, Request, SendEvent, Ticket},
+    input::{Create, Elsewhere, Input, Receive, Repeatable, Request, SendEvent, Ticket},
     json::Json,
     limits::Limits,
     owed::{Owed, Placement, TakenIn},
@@ -101,7 +101,7 @@ impl Host {
                 machine: MachineName::new("Node"),
                 context: Json::from_value(&json!({ "key": key })),
                 id: node(number, key),
-                repeatable: true,
+                repeatable: Repeatable::ById,
                 entry_point: false,
                 trace_parent: None,
             };

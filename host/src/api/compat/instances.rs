@@ -3,18 +3,19 @@
 use axum::{
     Json as JsonAnswer,
     extract::State as Shared,
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
+    response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
 use xcomponent_core::{
-    effect::Reply,
+    effect::{Refused, Reply},
     id::{ComponentName, MachineName, StateName},
     input::{Create, Request, SendEvent},
     record::{Snapshot, Status},
 };
 
 use super::{
-    super::{State, body, caller::Caller, error::ApiError, events, traced::Trace},
+    super::{State, body, caller::Caller, error::ApiError, events, traced},
     components::unknown_machine,
     failure::{Failure, Result},
     read::{Asked, Named, NewEvent, NewInstance, Sent},
@@ -40,9 +41,9 @@ pub(super) async fn create_in_component(
     Shared(state): Shared<State>,
     caller: Caller,
     Named(component): Named<String>,
-    trace: Trace,
+    headers: HeaderMap,
     Sent(new): Sent<NewInstance>,
-) -> Result<JsonAnswer<Created>> {
+) -> Result<Response> {
     let machine = new.machine()?;
     new_instance(
         &state,
@@ -50,7 +51,7 @@ pub(super) async fn create_in_component(
         ComponentName::new(component),
         machine,
         &new,
-        trace,
+        &headers,
     )
     .await
 }
@@ -59,15 +60,15 @@ pub(super) async fn create_in_component(
 pub(super) async fn create(
     Shared(state): Shared<State>,
     caller: Caller,
-    trace: Trace,
+    headers: HeaderMap,
     Sent(new): Sent<NewInstance>,
-) -> Result<JsonAnswer<Created>> {
+) -> Result<Response> {
     let machine = new.machine()?;
     let component = match new.component() {
         Some(component) => component,
         None => owner(&state, &caller, &machine)?,
     };
-    new_instance(&state, &caller, component, machine, &new, trace).await
+    new_instance(&state, &caller, component, machine, &new, &headers).await
 }
 
 /// The one component that has a machine of that name.
@@ -97,12 +98,12 @@ async fn new_instance(
     component: ComponentName,
     machine: MachineName,
     new: &NewInstance,
-    Trace(trace_parent): Trace,
-) -> Result<JsonAnswer<Created>> {
+    headers: &HeaderMap,
+) -> Result<Response> {
     let context = new.context()?;
     let own = new.id()?;
-    let repeatable = own.is_some();
-    let id = state.creation_id(caller, &component, &machine, &context, own);
+    let key = new.key(headers)?;
+    let (id, repeatable) = state.creation_id(caller, &component, &machine, &context, own, key);
     let request = Request::Create(Create {
         component,
         machine,
@@ -110,21 +111,30 @@ async fn new_instance(
         id,
         repeatable,
         entry_point: false,
-        trace_parent,
+        trace_parent: traced::context(headers),
     });
     match state.handle().request(&caller.tenant, request).await {
-        Reply::Created { instance, existing } => Ok(JsonAnswer(Created {
-            success: true,
-            instance_id: instance.id.to_string(),
-            component_name: instance.component().to_string(),
-            message: match existing {
-                true => "the instance was there already".to_owned(),
-                false => format!("created in {}", instance.state().name),
-            },
-        })),
+        Reply::Created { instance, existing } => {
+            let created = Created {
+                success: true,
+                instance_id: instance.id.to_string(),
+                component_name: instance.component().to_string(),
+                message: match existing {
+                    true => "the instance was there already".to_owned(),
+                    false => format!("created in {}", instance.state().name),
+                },
+            };
+            let mut response = JsonAnswer(created).into_response();
+            events::mark_replayed(&mut response, existing);
+            Ok(response)
+        }
         Reply::Refused(refused) => {
+            let is_about_key = refused == Refused::KeyReused;
             let error = ApiError::of_refused(refused, state.handle().now());
-            Err(Failure::about_what_was_sent(error))
+            Err(match is_about_key {
+                true => error.into(),
+                false => Failure::about_what_was_sent(error),
+            })
         }
         other => unreachable!("a creation is answered with an instance or refused: {other:?}"),
     }
@@ -255,7 +265,7 @@ pub(super) async fn send(
     Named(id): Named<String>,
     headers: HeaderMap,
     Sent(event): Sent<NewEvent>,
-) -> Result<(StatusCode, JsonAnswer<Handling>)> {
+) -> Result<Response> {
     let event = event.into_request(&id, None, &headers)?;
     handled(&state, &caller, event).await
 }
@@ -267,23 +277,21 @@ pub(super) async fn send_in_component(
     Named((component, id)): Named<(String, String)>,
     headers: HeaderMap,
     Sent(event): Sent<NewEvent>,
-) -> Result<(StatusCode, JsonAnswer<Handling>)> {
+) -> Result<Response> {
     let component = ComponentName::new(component);
     state.registry().expect(&caller.tenant, &component)?;
     let event = event.into_request(&id, Some(component), &headers)?;
     handled(&state, &caller, event).await
 }
 
-async fn handled(
-    state: &State,
-    caller: &Caller,
-    event: SendEvent,
-) -> Result<(StatusCode, JsonAnswer<Handling>)> {
+async fn handled(state: &State, caller: &Caller, event: SendEvent) -> Result<Response> {
     let request = Request::Send(event);
     match state.handle().request(&caller.tenant, request).await {
         Reply::Handled(handled) => {
             let status = events::settled_status(&handled)?;
-            Ok((status, JsonAnswer(Handling::of(&handled))))
+            let mut response = (status, JsonAnswer(Handling::of(&handled))).into_response();
+            events::mark_replayed(&mut response, handled.replayed);
+            Ok(response)
         }
         Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now()).into()),
         other => unreachable!("an event is answered with what became of it: {other:?}"),

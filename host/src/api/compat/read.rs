@@ -7,7 +7,7 @@ use axum::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 use xcomponent_core::{
-    id::{ComponentName, EventName, InstanceId, MachineName},
+    id::{ComponentName, EventId, EventName, InstanceId, MachineName},
     input::SendEvent,
     json::Json,
     time::Timestamp,
@@ -89,6 +89,11 @@ impl NewInstance {
     /// What it begins with.
     pub(super) fn context(&self) -> Result<Json> {
         body::object(self.context.as_deref(), "context").map_err(Failure::about_what_was_sent)
+    }
+
+    /// The key under which it is created once.
+    pub(super) fn key(&self, headers: &HeaderMap) -> Result<Option<EventId>> {
+        Ok(events::event_key(headers, self.id.as_deref())?)
     }
 
     /// The caller's own id for it.

@@ -1,7 +1,7 @@
 //! The shapes of answers: names in camelCase, times in milliseconds.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use xcomponent_core::{
     call::Deployment,
     definition::{Definition, Machine, StateKind},
@@ -261,7 +261,7 @@ pub(super) struct Event {
     instance_id: String,
     machine_name: String,
     component_name: String,
-    event: Value,
+    event: Happened,
     /// Null for a creation.
     state_before: Option<String>,
     state_after: String,
@@ -274,6 +274,15 @@ pub(super) struct Event {
     context: Raw,
     /// The public member afterwards, where the machine has one.
     public_member_snapshot: Option<Raw>,
+}
+
+/// The event of a record.
+#[derive(Serialize)]
+struct Happened {
+    #[serde(rename = "type")]
+    kind: String,
+    payload: Raw,
+    timestamp: u64,
 }
 
 impl Event {
@@ -289,11 +298,11 @@ impl Event {
             instance_id: after.id.to_string(),
             machine_name: machine.name.to_string(),
             component_name: after.component().to_string(),
-            event: json!({
-                "type": handled.event.name.as_str(),
-                "payload": handled.event.payload.value(),
-                "timestamp": handled.sent_at.unwrap_or(handled.event.at).0,
-            }),
+            event: Happened {
+                kind: handled.event.name.to_string(),
+                payload: Raw(handled.event.payload.clone()),
+                timestamp: handled.sent_at.unwrap_or(handled.event.at).0,
+            },
             state_before: handled.from.map(name),
             state_after: name(handled.to),
             persisted_at: at.0,

@@ -202,6 +202,7 @@ fn parked(why: &Parked) -> String {
         Parked::UnknownTarget(text)
         | Parked::CascadeBudget(text)
         | Parked::SchemaViolation(text)
+        | Parked::Refused(text)
         | Parked::Undeliverable(text) => text.to_string(),
         Parked::InstanceFinished => "the instance has finished".to_owned(),
         Parked::Overload => "too much was waiting".to_owned(),

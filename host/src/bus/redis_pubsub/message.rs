@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use xcomponent_core::{
     call::Event,
     definition::{MatchingRule, Operator},
@@ -132,7 +132,7 @@ struct Filter {
     #[serde(default = "equal")]
     operator: String,
     #[serde(default)]
-    value: Option<Value>,
+    value: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -144,7 +144,7 @@ struct Rule {
     #[serde(default = "equal")]
     operator: String,
     #[serde(default)]
-    value: Option<Value>,
+    value: Option<Box<RawValue>>,
 }
 
 fn equal() -> String {
@@ -343,7 +343,7 @@ impl Filter {
         Self {
             property: condition.rule.instance_property.to_string(),
             operator: condition.rule.operator.to_string(),
-            value: condition.value.clone(),
+            value: condition.value.as_ref().map(raw),
         }
     }
 
@@ -359,13 +359,14 @@ impl Filter {
         let path = || Path::parse(&self.property);
         let path = || path().ok_or_else(|| format!("`{}` is no path", self.property));
         let operator = Operator::parse(&self.operator);
+        let value = self.value.as_ref().map(|value| Json::parse(value.get()));
         Ok(Condition {
             rule: MatchingRule {
                 event_property: path()?,
                 instance_property: path()?,
                 operator: operator.ok_or_else(|| format!("`{}` is no operator", self.operator))?,
             },
-            value: self.value,
+            value: value.transpose().map_err(|error| error.to_string())?,
         })
     }
 }
@@ -376,7 +377,7 @@ impl Rule {
             event_property: condition.rule.event_property.to_string(),
             instance_property: condition.rule.instance_property.to_string(),
             operator: condition.rule.operator.to_string(),
-            value: condition.value.clone(),
+            value: condition.value.as_ref().map(raw),
         }
     }
 }

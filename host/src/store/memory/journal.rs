@@ -39,6 +39,9 @@ pub(super) struct Journal {
     dropped: u64,
 }
 
+/// What finding a record by its event's id takes.
+const KEY_BYTES: usize = 24;
+
 /// Slots below which emptiness does not matter.
 const SPARSE_SLOTS_MIN: usize = 4_096;
 
@@ -152,7 +155,7 @@ impl Journal {
 /// Roughly what a record occupies. Texts shared with others are counted each time.
 fn bytes_of(record: &Record) -> u32 {
     let variable = match &record.body {
-        Body::Handled(handled) => size_of::<Handled>() + bytes_of_handled(handled),
+        Body::Handled(handled) => size_of::<Handled>() + KEY_BYTES + bytes_of_handled(handled),
         Body::Departed(departed) => size_of::<Handled>() + departed.outgoing.event.payload.len(),
         Body::Moved(snapshot) => size_of::<Snapshot>() + snapshot.context.len(),
         Body::Selected(selected) => {
