@@ -22,7 +22,7 @@ pub use self::{
     membership::RegistryConfig,
 };
 use crate::{
-    api::{self, Entrance},
+    api::{self, ConnectionLimits, Entrance},
     bus::{broker::Runtime, registry::member::Lost},
     cache::InvalidAddress,
     driver::{self, Handle, Joiner, Progress},
@@ -86,6 +86,7 @@ pub struct Host {
     links: Links,
     copying: Option<Copying>,
     exporting: Option<telemetry::Exporting>,
+    connections: ConnectionLimits,
 }
 
 impl Host {
@@ -196,6 +197,7 @@ impl Host {
             links,
             copying,
             exporting,
+            connections: config.connections,
         })
     }
 
@@ -244,7 +246,8 @@ impl Host {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        let reception = Reception::open(listener, Progress::default(), stop);
+        let connections = self.connections;
+        let reception = Reception::open(listener, Progress::default(), connections, stop);
         reception.lead_to(self).await
     }
 
@@ -276,10 +279,11 @@ impl Reception {
     pub fn open(
         listener: TcpListener,
         progress: Progress,
+        connections: ConnectionLimits,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
         let entrance = Entrance::new(progress);
-        let served = tokio::spawn(api::serve(listener, entrance.clone(), stop));
+        let served = tokio::spawn(api::serve(listener, entrance.clone(), connections, stop));
         Self { entrance, served }
     }
 

@@ -11,6 +11,7 @@ use xcomponent_core::{
 
 use super::{
     dead_letters::DeadLetter,
+    openapi::words,
     seal::Seal,
     wire::{self, Instance, Raw, Time},
 };
@@ -20,6 +21,7 @@ use crate::driver::{Entry, Kind};
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct HistoryRecord {
     /// `created`, or the disposition.
+    #[schema(value_type = words::HistoryKind)]
     kind: &'static str,
     /// Its own name: the instance's id and the number.
     id: String,
@@ -38,6 +40,7 @@ pub(super) struct HistoryRecord {
     /// The event.
     event: EventView,
     /// What became of it.
+    #[schema(value_type = words::Disposition)]
     disposition: &'static str,
     /// Why, where it was ignored or rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +54,7 @@ pub(super) struct HistoryRecord {
     /// The state after.
     to: String,
     /// The context, or public member, after it.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     context_after: Raw,
     /// The event whose transition sent this one; absent for one from outside.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +89,7 @@ pub(super) struct EventView {
     /// Its name.
     name: String,
     /// What it carries.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     payload: Raw,
     /// When the host accepted it.
     #[schema(value_type = String)]

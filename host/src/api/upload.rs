@@ -65,7 +65,7 @@ pub(super) struct UploadAnswer {
 /// A definition without code may be sent as `application/yaml`; it is packed here, and methods
 /// that it names do nothing.
 #[utoipa::path(
-    put, path = "/v1/components/{component}", tag = "components",
+    put, path = "/v1/components/{component}", operation_id = "uploadVersion", tag = "components",
     params(("component" = String, Path, description = "Its name, as the definition has it"), HowToSwitch),
     request_body(content(
         (Vec<u8> = "application/wasm"),

@@ -6,7 +6,8 @@ use xcomponent_core::{id::PartitionCount, limits::Limits};
 
 use super::LinksConfig;
 use crate::{
-    api, cache,
+    api::{self, ConnectionLimits},
+    cache,
     driver::{
         self, Progress,
         clock::{Clock, SystemClock},
@@ -82,6 +83,8 @@ pub struct Config {
     /// How long requests are taken after the signal to end, while `/readyz` says `draining`: until
     /// whoever spreads requests over hosts has seen that.
     pub drain_wait: Duration,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
     /// After how long without a record a stream says that it is still there.
     pub heartbeat: Duration,
 }
@@ -111,6 +114,7 @@ impl Default for Config {
             telemetry: None,
             progress: Progress::default(),
             drain_wait: Duration::ZERO,
+            connections: ConnectionLimits::default(),
             heartbeat: Duration::from_secs(15),
         }
     }
@@ -139,6 +143,8 @@ impl Config {
         api::Config {
             public_address: self.public_address.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
+            memory: self.memory.clone(),
+            connections: self.connections,
             heartbeat: self.heartbeat,
             link_key: self.links.trust.key.clone(),
             cache,

@@ -7,8 +7,10 @@
 )]
 
 mod bad_input;
+mod bounds;
 mod bulk;
 mod components;
+mod connections;
 mod dead_letters;
 mod events;
 #[path = "../common/faulty.rs"]
