@@ -1,6 +1,7 @@
 //! The description of the API: generated from the native handlers, and beside them what clients of
 //! xcomponent-ai know.
 
+mod narrow;
 pub(super) mod words;
 
 use std::future::{Ready, ready};
@@ -101,6 +102,7 @@ pub(super) fn serve(document: OpenApi) -> impl Fn() -> Ready<Response> + Clone +
             all.extend(more.clone());
         }
     }
+    narrow::parameters(&mut all);
     let text: bytes::Bytes = all.to_string().into();
     move || {
         let body = ([(header::CONTENT_TYPE, "application/json")], text.clone());

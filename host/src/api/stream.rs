@@ -304,23 +304,23 @@ impl Feed {
                 },
                 step = self.next() => step,
             };
-            let mut _held = None;
-            let messages = match step {
+            // The room of the records is given back when they are sent.
+            let (messages, _room): (Vec<_>, Option<Share>) = match step {
                 Step::Records(entries, room) => {
-                    _held = Some(room);
                     let message = |entry| text(&self.record(entry));
-                    entries.iter().map(message).collect()
+                    (entries.iter().map(message).collect(), Some(room))
                 }
                 Step::Heartbeat if silent == SILENCE_MAX => return,
                 Step::Heartbeat => {
                     silent += 1;
-                    vec![text(&self.heartbeat()), Message::Ping(bytes::Bytes::new())]
+                    let ping = Message::Ping(bytes::Bytes::new());
+                    (vec![text(&self.heartbeat()), ping], None)
                 }
-                Step::Stopped => vec![close(GOING_AWAY, "the host ends")],
-                Step::Failed(error) => vec![
-                    text(&StreamEnd::of(&error)),
-                    close(CANNOT_GO_ON, error.code()),
-                ],
+                Step::Stopped => (vec![close(GOING_AWAY, "the host ends")], None),
+                Step::Failed(error) => {
+                    let close = close(CANNOT_GO_ON, error.code());
+                    (vec![text(&StreamEnd::of(&error)), close], None)
+                }
             };
             let is_last = matches!(messages.last(), Some(Message::Close(_)));
             for message in messages {

@@ -203,7 +203,8 @@ impl Places {
             }
             // So that a flood does not look at all places for each newcomer.
             _ if address.is_none() => {
-                let soonest = longest.map_or(now + millis(SETTLED), |(_, settled_at)| settled_at);
+                let soonest = longest.map(|(_, settled_at)| settled_at);
+                let soonest = soonest.unwrap_or_else(|| now + millis(SETTLED));
                 taken.none_settled_before = soonest;
                 false
             }
