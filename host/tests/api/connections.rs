@@ -193,6 +193,7 @@ async fn an_answer_that_nobody_reads_is_not_kept_for_ever() {
         }
     };
     timeout(PATIENCE, free).await.expect("they are given up");
+    drop(deaf);
     assert!(memory.max(Purpose::Answers) < 30 << 20);
     let answer = all_of(&host, &get("/v1/instances?limit=1")).await;
     assert!(answer.starts_with("HTTP/1.1 200 "));

@@ -250,10 +250,11 @@ async fn passed_on(asked: axum::http::Request<Body>, answer: &str) -> (String, A
     config.links.trust.key = Some("secret".into());
     let shop = Listening::start(config, reserve().await, SHOP).await;
     let answering = async {
-        let (mut stream, _) = there.accept().await.unwrap();
+        let (mut stream, _) = there.accept().await.expect("it is asked");
         let mut heard = vec![0; 64 << 10];
-        let length = stream.read(&mut heard).await.unwrap();
-        stream.write_all(answer.as_bytes()).await.unwrap();
+        let length = stream.read(&mut heard).await.expect("it asks");
+        let written = stream.write_all(answer.as_bytes()).await;
+        written.expect("it listens");
         String::from_utf8_lossy(&heard[..length]).into_owned()
     };
     let (heard, answered) = tokio::join!(answering, shop.host.ask(asked));
