@@ -24,7 +24,7 @@ pub use self::{
     membership::RegistryConfig,
 };
 use crate::{
-    api::{self, Entrance},
+    api::{self, ConnectionLimits, Entrance},
     bus::{broker::Runtime, registry::member::Lost},
     cache::InvalidAddress,
     driver::{self, Handle, Joiner, Progress},
@@ -92,6 +92,7 @@ pub struct Host {
     copying: Option<Copying>,
     exporting: Option<telemetry::Exporting>,
     upkeep: Upkeep,
+    connections: ConnectionLimits,
 }
 
 impl Host {
@@ -208,6 +209,7 @@ impl Host {
             copying,
             exporting,
             upkeep,
+            connections: config.connections,
         })
     }
 
@@ -256,7 +258,8 @@ impl Host {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        let reception = Reception::open(listener, Progress::default(), stop);
+        let connections = self.connections;
+        let reception = Reception::open(listener, Progress::default(), connections, stop);
         reception.lead_to(self).await
     }
 
@@ -294,10 +297,11 @@ impl Reception {
     pub fn open(
         listener: TcpListener,
         progress: Progress,
+        connections: ConnectionLimits,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
         let entrance = Entrance::new(progress);
-        let served = tokio::spawn(api::serve(listener, entrance.clone(), stop));
+        let served = tokio::spawn(api::serve(listener, entrance.clone(), connections, stop));
         Self { entrance, served }
     }
 

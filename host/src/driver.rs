@@ -73,8 +73,9 @@ pub use crate::store::{
     Entry, Error, Position, Result,
     crossing::Channel,
     query::{
-        ComponentVersion, Cursor, InstanceCount, InstanceFilter, Kind, Letter, LetterFilter, Page,
-        PageRequest, RecordFilter, TRACE_MAX, Where,
+        ComponentVersion, Cursor, InstanceCount, InstanceFilter, Kind, Letter, LetterFilter,
+        PAGE_BYTES_MAX, Page, PageRequest, RecordFilter, STRETCH_BYTES_MAX, Where, bytes_of,
+        is_cut,
     },
 };
 use crate::store::{Store, retention::Retention};

@@ -152,8 +152,14 @@ impl Memory {
 
     /// Takes bytes, if there is room for them.
     pub fn take(&self, purpose: Purpose, bytes: usize) -> Option<Share> {
+        self.take_up_to(purpose, bytes, self.max(purpose))
+    }
+
+    /// Takes bytes, if all holders together hold no more than `most` then.
+    pub fn take_up_to(&self, purpose: Purpose, bytes: usize, most: usize) -> Option<Share> {
         let pool = self.pool(purpose);
-        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= pool.max);
+        let most = most.min(pool.max);
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= most);
         pool.used
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits)
             .ok()?;
@@ -218,6 +224,21 @@ impl Share {
         };
         self.merge(more);
         true
+    }
+
+    /// Takes more bytes into it, if all holders together hold no more than `most` then; says
+    /// whether that was so.
+    pub fn grow_up_to(&mut self, bytes: usize, most: usize) -> bool {
+        let more = self.memory.take_up_to(self.purpose, bytes, most);
+        more.map(|more| self.merge(more)).is_some()
+    }
+
+    /// Makes it stand for so many bytes: gives back the rest, or takes what is missing whether
+    /// there is room or not.
+    pub fn resize(&mut self, bytes: usize) {
+        self.shrink_to(bytes);
+        let missing = bytes - self.bytes;
+        self.merge(self.memory.force(self.purpose, missing));
     }
 
     /// Gives back all but so many bytes.

@@ -17,6 +17,7 @@ mod deployments;
 mod ledger;
 mod stored;
 mod table;
+mod weight;
 
 use std::{fmt, sync::Arc};
 

@@ -2,7 +2,9 @@
 //! context that nobody looks into is carried by reference from the guest to the store.
 
 mod members;
+mod names;
 mod number;
+mod search;
 mod tree;
 
 use std::{borrow::Cow, fmt, sync::Arc};
@@ -10,8 +12,11 @@ use std::{borrow::Cow, fmt, sync::Arc};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use self::members::{Items, Member, Members, unquoted};
 pub(crate) use self::tree::hash_text;
+use self::{
+    members::{Items, Member, Members, unquoted},
+    names::{Name, Names},
+};
 pub use self::{number::Decimal, tree::Tree};
 use crate::{
     id::route_of,
@@ -19,7 +24,8 @@ use crate::{
 };
 
 /// JSON text (RFC 8259) that has been checked: at most [`JSON_BYTES_MAX`] bytes and
-/// [`JSON_DEPTH_MAX`] levels, no U+0000, no lone surrogate, every number within a double.
+/// [`JSON_DEPTH_MAX`] levels, no U+0000, no lone surrogate, no member twice, every number within a
+/// double.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Json(Arc<str>);
 
@@ -47,8 +53,8 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// If it is too large, not JSON, nested too deep, or holds U+0000, a lone surrogate or a
-    /// number outside a double; the message gives line and column.
+    /// If it is too large, not JSON, nested too deep, or holds U+0000, a lone surrogate, a member
+    /// twice or a number outside a double; the message gives line and column.
     pub fn parse(text: &str) -> Result<Self, JsonError> {
         check(text)?;
         Ok(Self(text.into()))
@@ -333,7 +339,15 @@ fn check(text: &str) -> Result<(), JsonError> {
     result.map_err(|error| JsonError::Malformed(error.to_string()))
 }
 
-/// Visits a whole value without keeping any of it.
+/// Checks a string, or the name of a member.
+fn check_text<E: de::Error>(text: &str) -> Result<(), E> {
+    if text.as_bytes().contains(&0) {
+        return Err(E::custom("U+0000 is not accepted in a text"));
+    }
+    Ok(())
+}
+
+/// Visits a whole value without keeping more of it than names.
 #[derive(Clone, Copy)]
 struct Checked {
     depth: usize,
@@ -388,10 +402,7 @@ impl<'de> Visitor<'de> for Checked {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
-        if text.as_bytes().contains(&0) {
-            return Err(E::custom("U+0000 is not accepted in a text"));
-        }
-        Ok(())
+        check_text(text)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
@@ -402,10 +413,12 @@ impl<'de> Visitor<'de> for Checked {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let inner = self.deeper()?;
-        while members.next_key_seed(inner)?.is_some() {
+        let mut names = Names::default();
+        while let Some(name) = members.next_key_seed(Name)? {
+            names.push(name);
             members.next_value_seed(inner)?;
         }
-        Ok(())
+        names.check()
     }
 }
 
@@ -427,6 +440,7 @@ mod tests {
         assert!(refusal(r#"{"a\u0000":1}"#).contains("U+0000"));
         assert!(refusal(r#"["\ud800"]"#).contains("escape"));
         assert!(refusal("[1e999]").contains("out of range"));
+        assert!(refusal(r#"[{"a":1,"b":2,"\u0061":3}]"#).contains("`a` twice"));
         assert!(refusal("{} {}").contains("trailing"));
         assert!(refusal(&"[".repeat(65)).contains("nested deeper than 64"));
         assert!(refusal(&"[".repeat(10_000)).contains("nested deeper than 64"));

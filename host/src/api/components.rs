@@ -163,7 +163,7 @@ pub(super) struct StateCount {
 
 /// The components that are loaded, by name.
 #[utoipa::path(
-    get, path = "/v1/components", tag = "components",
+    get, path = "/v1/components", operation_id = "listComponents", tag = "components",
     responses((status = 200, description = "All of them", body = List<ComponentItem>))
 )]
 pub(super) async fn list(
@@ -211,7 +211,7 @@ pub(super) async fn list(
 
 /// A component: its versions, machines, breakers and instances.
 #[utoipa::path(
-    get, path = "/v1/components/{component}", tag = "components",
+    get, path = "/v1/components/{component}", operation_id = "getComponent", tag = "components",
     params(("component" = String, Path, description = "Its name")),
     responses(
         (status = 200, description = "The component", body = Component),
@@ -313,7 +313,7 @@ pub(super) struct OfVersion {
 
 /// The definition, byte for byte as it was uploaded.
 #[utoipa::path(
-    get, path = "/v1/components/{component}/definition", tag = "components",
+    get, path = "/v1/components/{component}/definition", operation_id = "getDefinition", tag = "components",
     params(("component" = String, Path, description = "Its name"), OfVersion),
     responses(
         (status = 200, description = "The YAML", body = String, content_type = "application/yaml"),
@@ -333,7 +333,7 @@ pub(super) async fn definition(
 
 /// The packed component, byte for byte as it was uploaded.
 #[utoipa::path(
-    get, path = "/v1/components/{component}/artifact", tag = "components",
+    get, path = "/v1/components/{component}/artifact", operation_id = "getArtifact", tag = "components",
     params(("component" = String, Path, description = "Its name"), OfVersion),
     responses(
         (status = 200, description = "The WebAssembly component", body = Vec<u8>, content_type = "application/wasm"),

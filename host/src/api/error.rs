@@ -24,7 +24,7 @@ use xcomponent_core::{
     call::Fault, definition::Finding, effect::Refused, schema::Violation, time::Timestamp,
 };
 
-use super::wire;
+use super::{compat, wire};
 use crate::{driver, tenancy};
 
 /// Seconds after which an upload that found no room may be tried again: a large component takes about
@@ -73,7 +73,7 @@ pub(super) struct Problem {
     errors: Vec<ErrorItem>,
     /// Whatever else belongs to the problem.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     more: Map<String, Value>,
 }
 
@@ -91,7 +91,7 @@ pub(super) struct ProblemLine {
     errors: Vec<ErrorItem>,
     /// Whatever else belongs to the problem.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     more: Map<String, Value>,
 }
 
@@ -476,12 +476,14 @@ impl ApiError {
 }
 
 /// 404 for a path that nobody serves.
-pub(super) async fn no_such_route(method: Method, uri: Uri) -> ApiError {
+pub(super) async fn no_such_route(method: Method, uri: Uri) -> Response {
     std::future::ready(()).await;
-    ApiError::not_found(
-        "unknown_route",
-        format!("there is no {method} {}; see /docs", uri.path()),
-    )
+    let detail = format!("there is no {method} {}; see /docs", uri.path());
+    let error = ApiError::not_found("unknown_route", detail);
+    match compat::has(uri.path()) {
+        true => compat::failure(error),
+        false => error.into_response(),
+    }
 }
 
 /// 405 for a path that is served with other methods.

@@ -3,6 +3,8 @@
 use axum::{
     Json as JsonAnswer,
     extract::{Path, State as Shared},
+    http::StatusCode,
+    response::Response,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,7 +16,7 @@ use xcomponent_core::{
 };
 
 use super::{
-    State,
+    State, answers,
     body::{self, PageParams, Params},
     caller::Caller,
     error::{ApiError, Problem, Result},
@@ -25,7 +27,7 @@ use super::{
 
 /// What happened to an instance, the last first.
 #[utoipa::path(
-    get, path = "/v1/instances/{id}/history", tag = "instances",
+    get, path = "/v1/instances/{id}/history", operation_id = "getHistory", tag = "instances",
     params(("id" = String, Path, description = "Its id"), PageParams),
     responses(
         (status = 200, description = "A page of records", body = List<HistoryRecord>),
@@ -37,9 +39,10 @@ pub(super) async fn history(
     caller: Caller,
     Path(id): Path<String>,
     Params(page): Params<PageParams>,
-) -> Result<JsonAnswer<List<HistoryRecord>>> {
+) -> Result<Response> {
     let id = body::instance_id(&id)?;
     let page = state.page_request(&caller, &page)?;
+    let room = state.room(answers::PAGE).await?;
     // Asked first, so that what the shard knows is in the store when the history is read.
     state.expect_instance(&caller, &id).await?;
     let found = state.handle().history(&caller.tenant, &id, page).await?;
@@ -47,10 +50,11 @@ pub(super) async fn history(
     let list = state.page_of(&caller, found, |entry| {
         HistoryRecord::of(seal, tenant, &entry)
     });
-    Ok(JsonAnswer(List {
+    let list = List {
         items: list.items.into_iter().flatten().collect(),
         next_cursor: list.next_cursor,
-    }))
+    };
+    room.answer(StatusCode::OK, &list)
 }
 
 /// What can happen to an instance.
@@ -69,7 +73,7 @@ pub(super) struct Possibilities {
 
 /// What can happen to an instance in its present state.
 #[utoipa::path(
-    get, path = "/v1/instances/{id}/transitions", tag = "instances",
+    get, path = "/v1/instances/{id}/transitions", operation_id = "getTransitions", tag = "instances",
     params(("id" = String, Path, description = "Its id")),
     responses(
         (status = 200, description = "The transitions out of its state", body = Possibilities),

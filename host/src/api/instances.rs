@@ -3,7 +3,7 @@
 use axum::{
     Json as JsonAnswer,
     extract::{Path, State as Shared},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -22,11 +22,12 @@ use xcomponent_core::{
 };
 
 use super::{
-    State,
+    State, answers,
     body::{self, Body, PageParams, Params},
     caller::Caller,
     error::{ApiError, Problem, Result},
     events::{event_key, mark_replayed},
+    openapi::words,
     prefer::{Accepted, Prefer},
     traced,
     wire::{Instance, List},
@@ -42,7 +43,7 @@ const PAGE_DEFAULT: usize = 100;
 pub(super) struct NewInstance {
     /// What it begins with; `{}` if absent.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     context: Option<Box<RawValue>>,
     /// The caller's own id for it: creating it again gives the first. Without one, the header
     /// `Idempotency-Key` does the same.
@@ -52,7 +53,7 @@ pub(super) struct NewInstance {
 
 /// Creates an instance.
 #[utoipa::path(
-    post, path = "/v1/components/{component}/machines/{machine}/instances", tag = "instances",
+    post, path = "/v1/components/{component}/machines/{machine}/instances", operation_id = "createInstance", tag = "instances",
     params(
         ("component" = String, Path, description = "Its component"),
         ("machine" = String, Path, description = "Its machine"),
@@ -73,7 +74,7 @@ pub(super) async fn create(
     Path((component, machine)): Path<(String, String)>,
     prefer: Prefer,
     headers: HeaderMap,
-    Body(new): Body<NewInstance>,
+    Body(new, ..): Body<NewInstance>,
 ) -> Result<Response> {
     let context = body::object(new.context.as_deref(), "context")?;
     let (component, machine) = (ComponentName::new(component), MachineName::new(machine));
@@ -109,7 +110,10 @@ pub(super) async fn create(
             } else {
                 StatusCode::CREATED
             };
-            let mut response = (status, JsonAnswer(Instance::of(&instance))).into_response();
+            let location = format!("/v1/instances/{}", instance.id);
+            let shown = Instance::of(&instance);
+            let answered = state.answer_done(status, &instance, &shown).await?;
+            let mut response = ([(header::LOCATION, location)], answered).into_response();
             mark_replayed(&mut response, existing);
             Ok(response)
         }
@@ -158,7 +162,7 @@ impl State {
 
 /// An instance, finished or not.
 #[utoipa::path(
-    get, path = "/v1/instances/{id}", tag = "instances",
+    get, path = "/v1/instances/{id}", operation_id = "getInstance", tag = "instances",
     params(("id" = String, Path, description = "Its id")),
     responses(
         (status = 200, description = "The instance", body = Instance),
@@ -169,10 +173,11 @@ pub(super) async fn read(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<JsonAnswer<Instance>> {
+) -> Result<Response> {
     let id = body::instance_id(&id)?;
+    let room = state.room(answers::ONE).await?;
     let instance = state.expect_instance(&caller, &id).await?;
-    Ok(JsonAnswer(Instance::of(&instance)))
+    room.answer(StatusCode::OK, &Instance::of(&instance))
 }
 
 /// Which instances.
@@ -208,6 +213,7 @@ pub(super) struct InstanceCount {
     /// In which state.
     state: String,
     /// `active`, `completed` or `error`.
+    #[schema(value_type = words::InstanceStatus)]
     status: &'static str,
     /// How many.
     instances: u64,
@@ -225,7 +231,7 @@ pub(super) enum Found {
 
 /// Instances, the last created first.
 #[utoipa::path(
-    get, path = "/v1/instances", tag = "instances",
+    get, path = "/v1/instances", operation_id = "listInstances", tag = "instances",
     params(
         Search,
         ("where" = Option<Vec<String>>, Query, description = "`path:op:value`, for example `amount:>:100` or `customer.name:===:Ann`; all of several must hold"),
@@ -242,7 +248,7 @@ pub(super) async fn list(
     Params(search): Params<Search>,
     Params(pairs): Params<Vec<(String, String)>>,
     Params(page): Params<PageParams>,
-) -> Result<JsonAnswer<Found>> {
+) -> Result<Response> {
     let conditions = pairs.iter().filter(|(name, _)| name == "where");
     let conditions = conditions.map(|(_, text)| condition(text));
     let filter = filter(&search, conditions.collect::<Result<_>>()?)?;
@@ -259,18 +265,20 @@ pub(super) async fn list(
             status: count.status.as_str(),
             instances: count.instances,
         });
-        return Ok(JsonAnswer(Found::Counts(List {
+        let counts = Found::Counts(List {
             items: items.collect(),
             next_cursor: None,
-        })));
+        });
+        return Ok(JsonAnswer(counts).into_response());
     }
     let page = state.page_request(&caller, &page)?;
+    let room = state.room(answers::PAGE).await?;
     let found = state
         .handle()
         .instances(&caller.tenant, filter, page)
         .await?;
     let list = state.page_of(&caller, found, |instance| Instance::of(&instance));
-    Ok(JsonAnswer(Found::Instances(list)))
+    room.answer(StatusCode::OK, &Found::Instances(list))
 }
 
 fn filter(search: &Search, conditions: Vec<Where>) -> Result<InstanceFilter> {

@@ -1,6 +1,9 @@
 //! `/metrics`: the host's numbers for Prometheus. No label names a tenant.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
 
 use axum::{
     extract::State as Shared,
@@ -16,8 +19,8 @@ use prometheus_client::{
 use super::{
     State,
     error::{ApiError, Result},
+    serve::Numbers as Connections,
     standing,
-    stream::STREAMS_MAX,
 };
 use crate::{
     cache,
@@ -25,6 +28,7 @@ use crate::{
         LaneGauges,
         gauges::{Gauges, Histogram, ShardGauges},
     },
+    memory::{Memory, Purpose},
     telemetry::{Spans, Tracer},
 };
 
@@ -36,7 +40,7 @@ const NO_EXEMPLAR: Option<&Exemplar<[(&str, &str); 0], u64>> = None;
 
 /// The host's numbers, for Prometheus.
 #[utoipa::path(
-    get, path = "/metrics", tag = "operators",
+    get, path = "/metrics", operation_id = "getMetrics", tag = "operators",
     responses((status = 200, description = "The numbers", body = String, content_type = "application/openmetrics-text"))
 )]
 pub(super) async fn read(
@@ -48,7 +52,9 @@ pub(super) async fn read(
     let standings = standing::of_all(&state).into_iter();
     registry.register_collector(Box::new(Numbers {
         gauges: state.handle().gauges(),
-        streams: STREAMS_MAX - state.shared.streams.available_permits(),
+        streams: state.shared.streams_max - state.shared.streams.available_permits(),
+        connections: state.shared.connections.get().cloned(),
+        memory: state.config().memory.clone(),
         components: state.registry().list(&state.shared.tenant).len(),
         lanes: state.handle().lanes(),
         registry: state
@@ -73,6 +79,9 @@ pub(super) async fn read(
 struct Numbers {
     gauges: Gauges,
     streams: usize,
+    /// Of the port, if there is one.
+    connections: Option<Arc<Connections>>,
+    memory: Memory,
     components: usize,
     lanes: Vec<LaneGauges>,
     /// How often listening to the broker was begun again.
@@ -91,6 +100,10 @@ impl Collector for Numbers {
         let mut out = Out(encoder);
         out.gauge("components", "Components that are loaded", self.components)?;
         out.gauge("streams", "Streams that clients have open", self.streams)?;
+        if let Some(connections) = &self.connections {
+            out.connections(connections)?;
+        }
+        out.memory(&self.memory)?;
         if let Some(registry) = self.registry {
             out.registry(registry)?;
         }
@@ -215,6 +228,40 @@ impl Out<'_> {
                 .encode_counter(&count, NO_EXEMPLAR)?;
         }
         Ok(())
+    }
+
+    fn connections(&mut self, connections: &Connections) -> fmt::Result {
+        let open = connections.open.load(Ordering::Relaxed);
+        self.gauge("connections", "Connections that clients have open", open)?;
+        let max = connections.max.load(Ordering::Relaxed);
+        self.gauge("connections_max", "Connections that may be open", max)?;
+        self.counter(
+            "connections_evicted",
+            "Connections without a request that were closed for a new one",
+            connections.evicted.load(Ordering::Relaxed),
+        )?;
+        self.counter(
+            "connections_refused",
+            "Connections beyond the limits, which get answers to health checks only",
+            connections.refused.load(Ordering::Relaxed),
+        )
+    }
+
+    fn memory(&mut self, memory: &Memory) -> fmt::Result {
+        let mut by_purpose = |name: &str, help: &str, bytes: fn(&Memory, Purpose) -> usize| {
+            let kind = MetricType::Gauge;
+            let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+            for purpose in Purpose::ALL {
+                let labels = [("purpose", purpose.as_str())];
+                let bytes = number(bytes(memory, purpose));
+                metric.encode_family(&labels)?.encode_gauge(&bytes)?;
+            }
+            Ok(())
+        };
+        let help = "Bytes that are held, by what they are held for";
+        by_purpose("memory_used_bytes", help, Memory::used)?;
+        let help = "Bytes that may be held, by what they are held for";
+        by_purpose("memory_max_bytes", help, Memory::max)
     }
 
     fn lanes(&mut self, lanes: &[LaneGauges]) -> fmt::Result {

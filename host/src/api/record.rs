@@ -12,6 +12,7 @@ use xcomponent_core::{
 use super::{
     dead_letters::DeadLetter,
     mismatch::MismatchView,
+    openapi::words,
     seal::Seal,
     wire::{self, Instance, Raw, Time},
 };
@@ -21,6 +22,7 @@ use crate::driver::{Entry, Kind};
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct HistoryRecord {
     /// `created`, or the disposition.
+    #[schema(value_type = words::HistoryKind)]
     kind: &'static str,
     /// Its own name: the instance's id and the number.
     id: String,
@@ -39,6 +41,7 @@ pub(super) struct HistoryRecord {
     /// The event.
     event: EventView,
     /// What became of it.
+    #[schema(value_type = words::Disposition)]
     disposition: &'static str,
     /// Why, where it was ignored or rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +58,7 @@ pub(super) struct HistoryRecord {
     /// The state after.
     to: String,
     /// The context, or public member, after it.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     context_after: Raw,
     /// The event whose transition sent this one; absent for one from outside.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,7 +93,7 @@ pub(super) struct EventView {
     /// Its name.
     name: String,
     /// What it carries.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     payload: Raw,
     /// When the host accepted it.
     #[schema(value_type = String)]

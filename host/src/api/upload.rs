@@ -9,7 +9,7 @@ use axum::{
     extract::{FromRequest, Path, Request, State as Shared},
     http::{HeaderMap, StatusCode, header},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -96,7 +96,7 @@ pub(super) struct UploadAnswer {
 /// is a component, and anything else a definition. An upload whose client goes away is given up, until
 /// it changes something.
 #[utoipa::path(
-    put, path = "/v1/components/{component}", tag = "components",
+    put, path = "/v1/components/{component}", operation_id = "uploadVersion", tag = "components",
     params(("component" = String, Path, description = "Its name, as the definition has it"), HowToSwitch),
     request_body(content(
         (Vec<u8> = "application/wasm"),
@@ -293,36 +293,6 @@ async fn receive(
         })
     });
     whole.await.map_err(|error| ApiError::internal(&error))
-}
-
-/// Reads a body of at most so many bytes. A larger one is refused as soon as that is known; what
-/// comes after that is not kept.
-pub(super) async fn read_at_most(
-    headers: &HeaderMap,
-    body: Body,
-    bytes_max: usize,
-) -> Result<Bytes> {
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let mut stream = body.into_data_stream();
-    if announced.is_some_and(|length| length > bytes_max) {
-        return Err(too_large(stream, bytes_max));
-    }
-    let mut whole = BytesMut::with_capacity(announced.unwrap_or_default());
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| {
-            ApiError::bad_request("unreadable_body", "the body ended before it was complete")
-        })?;
-        if whole.len() + chunk.len() > bytes_max {
-            return Err(too_large(stream, bytes_max));
-        }
-        if whole.is_empty() && announced == Some(chunk.len()) {
-            return Ok(chunk);
-        }
-        whole.extend_from_slice(&chunk);
-    }
-    Ok(whole.freeze())
 }
 
 /// A client that sends everything before it reads gets to see the answer.

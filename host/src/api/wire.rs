@@ -12,7 +12,7 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::{error::ErrorItem, mismatch::MismatchView};
+use super::{error::ErrorItem, mismatch::MismatchView, openapi::words};
 use crate::tenancy;
 
 /// JSON as it is, written without being read into values.
@@ -58,17 +58,18 @@ pub(super) struct Instance {
     /// Its state.
     state: String,
     /// `active`, `completed` or `error`.
+    #[schema(value_type = words::InstanceStatus)]
     status: &'static str,
     /// Its context; empty where the machine has a public member.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     context: Raw,
     /// Its public member, where the machine has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     public_member: Option<Raw>,
     /// Always empty; kept for compatible answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     internal_member: Option<Raw>,
     /// Who made it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -161,6 +162,7 @@ pub(super) fn pending(snapshot: &Snapshot) -> impl Iterator<Item = (&str, Timest
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Handled {
     /// `transitioned`, `ignored`, `deferred`, `retrying`, `rejected` or `dead-lettered`.
+    #[schema(value_type = words::Disposition)]
     pub(super) disposition: &'static str,
     /// Why, where it was ignored or rejected.
     #[serde(skip_serializing_if = "Option::is_none")]

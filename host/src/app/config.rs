@@ -12,7 +12,8 @@ use xcomponent_core::{id::PartitionCount, limits::Limits};
 
 use super::{LinksConfig, mark::Place};
 use crate::{
-    api, cache,
+    api::{self, ConnectionLimits},
+    cache,
     driver::{
         self, Progress,
         clock::{Clock, SystemClock},
@@ -101,6 +102,8 @@ pub struct Config {
     /// How long requests are taken after the signal to end, while `/readyz` says `draining`: until
     /// whoever spreads requests over hosts has seen that.
     pub drain_wait: Duration,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
     /// After how long without a record a stream says that it is still there.
     pub heartbeat: Duration,
 }
@@ -131,6 +134,7 @@ impl Default for Config {
             telemetry: None,
             progress: Progress::default(),
             drain_wait: Duration::ZERO,
+            connections: ConnectionLimits::default(),
             heartbeat: Duration::from_secs(15),
         }
     }
@@ -174,6 +178,7 @@ impl Config {
             public_address: self.public_address.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
             memory: self.memory.clone(),
+            connections: self.connections,
             heartbeat: self.heartbeat,
             link_key: self.links.trust.key.clone(),
             cache,

@@ -23,6 +23,8 @@ pub(super) enum Format {
 /// Starts it. `RUST_LOG` says how much is told, else `usual`. In JSON, what the command notes and
 /// panics are part of it.
 pub(super) fn start(format: Format, usual: &str, printer: &Printer) {
+    // What a client does to its own connection is no warning to whoever runs the host.
+    let usual = format!("{usual},h2=error,hyper=error");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usual));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)

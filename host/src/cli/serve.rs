@@ -136,7 +136,8 @@ impl Serve {
             let (listener, config) = self.listen(address).await?;
             let url = url(&self.host, address, &listener)?;
             let (stop, mut stopped) = watch::channel(false);
-            let reception = Reception::open(listener, config.progress.clone(), async move {
+            let (progress, connections) = (config.progress.clone(), config.connections);
+            let reception = Reception::open(listener, progress, connections, async move {
                 // An error means that nobody will ever say so any more, which is the same.
                 let _ = stopped.wait_for(|stopped| *stopped).await;
             });

@@ -41,9 +41,10 @@ use super::{
     crossing::{Channel, Outlet},
     query::{
         ComponentVersion, Cursor, Found, InstanceCount, InstanceFilter, Letter, LetterFilter, Page,
-        PageRequest, RecordFilter, Tail,
+        PageRequest, RecordFilter, Room, STRETCH_BYTES_MAX, TRACE_BYTES_MAX, Tail,
     },
     retention::{Removable, shorten},
+    weight::Weighed,
 };
 
 /// Things looked at, or records taken over, while the lock is held once.
@@ -427,27 +428,27 @@ impl Store for Memory {
             through: after,
         };
         let last = kept.journal.last().min(after.0 + SLICE as u64);
+        let mut room = Room::new(STRETCH_BYTES_MAX);
         for position in after.0 + 1..=last {
-            if tail.entries.len() == limit {
-                break;
-            }
-            tail.through = Position(position);
             let record = kept
                 .journal
                 .slot(position)
                 .and_then(|slot| slot.record.as_ref());
-            if let Some(record) =
-                record.filter(|record| record.tenant == *tenant && filter.passes(record))
-            {
-                tail.entries.push(entry(position, record));
+            let passing = record.filter(|record| record.tenant == *tenant && filter.passes(record));
+            let is_full = tail.entries.len() == limit;
+            if is_full || passing.is_some_and(|record| !room.has_room_for(record)) {
+                break;
             }
+            tail.through = Position(position);
+            tail.entries
+                .extend(passing.map(|record| entry(position, record)));
         }
         Ok(tail)
     }
 
     fn trace(&self, tenant: &TenantId, roots: &[EventId], limit: usize) -> Result<Vec<Entry>> {
         let roots: HashSet<&EventId> = roots.iter().collect();
-        let mut trace = Vec::new();
+        let (mut trace, mut bytes) = (Vec::new(), 0);
         let mut next = self.kept().journal.first();
         loop {
             let kept = self.kept();
@@ -459,8 +460,9 @@ impl Store for Memory {
                     .and_then(|slot| slot.record.as_ref());
                 let part =
                     record.filter(|record| record.tenant == *tenant && belongs_to(record, &roots));
+                bytes += part.map_or(0, Weighed::weight);
                 trace.extend(part.map(|record| entry(position, record)));
-                if trace.len() == limit {
+                if trace.len() == limit || bytes >= TRACE_BYTES_MAX {
                     return Ok(trace);
                 }
             }

@@ -10,13 +10,23 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::{Entry, Position, Result};
+use super::{Entry, Position, Result, weight::Weighed};
 
 /// Items on one page at most.
 pub const PAGE_MAX: usize = 1_000;
 
+/// Bytes that the items of one page occupy at most, roughly; a page has at least one item.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
+
 /// Entries in one answer to a trace at most.
 pub const TRACE_MAX: usize = 10_000;
+
+/// Bytes that these occupy at most, roughly.
+pub const TRACE_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes that the records of one stretch of the log occupy at most, roughly; a stretch in which
+/// something passes has at least one record.
+pub const STRETCH_BYTES_MAX: usize = 1 << 20;
 
 /// Where the next page begins. Opaque to everybody but the store that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,26 +80,35 @@ pub(super) struct Found<T> {
     items: Vec<T>,
     last: u64,
     limit: usize,
+    /// What the items occupy.
+    bytes: usize,
     more: bool,
 }
 
-impl<T> Found<T> {
+impl<T: Weighed> Found<T> {
     /// An empty one.
     pub(super) fn new(page: PageRequest) -> Self {
         Self {
             items: Vec::new(),
             last: 0,
             limit: page.bounded(),
+            bytes: 0,
             more: false,
         }
     }
 
-    /// Takes one more item; false if the page was full without it.
+    /// Takes one more item; false if the page is full without it, in items or in bytes.
     pub(super) fn take(&mut self, position: u64, item: impl FnOnce() -> T) -> bool {
-        self.more = self.items.len() == self.limit;
+        self.more |= self.items.len() == self.limit;
+        if self.more {
+            return false;
+        }
+        let item = item();
+        self.bytes += item.weight();
+        self.more = self.bytes > PAGE_BYTES_MAX && !self.items.is_empty();
         if !self.more {
             self.last = position;
-            self.items.push(item());
+            self.items.push(item);
         }
         !self.more
     }
@@ -100,6 +119,93 @@ impl<T> Found<T> {
             items: self.items,
             next: self.more.then_some(Cursor(self.last)),
         }
+    }
+}
+
+/// Bytes that are left for what is gathered.
+pub(super) struct Room {
+    left: usize,
+    is_empty: bool,
+}
+
+impl Room {
+    /// Room for so many bytes.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            left: bytes,
+            is_empty: true,
+        }
+    }
+
+    /// Takes the room for an item; false if there is not enough left. The first always fits.
+    pub(super) fn has_room_for(&mut self, item: &impl Weighed) -> bool {
+        let left = self.left.checked_sub(item.weight());
+        let fits = left.is_some() || self.is_empty;
+        self.is_empty = false;
+        self.left = left.unwrap_or_default();
+        fits
+    }
+}
+
+/// Bytes that entries occupy, roughly.
+pub fn bytes_of(entries: &[Entry]) -> usize {
+    entries.iter().map(Weighed::weight).sum()
+}
+
+/// Whether something may be missing at the end of a trace.
+pub fn is_cut(trace: &[Entry]) -> bool {
+    trace.len() >= TRACE_MAX || bytes_of(trace) >= TRACE_BYTES_MAX
+}
+
+/// Takes entries of a trace, oldest first: at most `limit`, and none after [`TRACE_BYTES_MAX`].
+pub(super) fn gather_trace(
+    entries: impl Iterator<Item = Result<Entry>>,
+    limit: usize,
+) -> Result<Vec<Entry>> {
+    let (mut trace, mut bytes) = (Vec::new(), 0);
+    for entry in entries.take(limit) {
+        let entry = entry?;
+        bytes += entry.weight();
+        trace.push(entry);
+        if bytes >= TRACE_BYTES_MAX {
+            break;
+        }
+    }
+    Ok(trace)
+}
+
+/// How many rows are asked for at once where a database sends all of them before the first can be
+/// looked at: few to begin with, more while they are small.
+#[derive(Clone, Copy)]
+pub(super) struct Slices {
+    rows: usize,
+    max: usize,
+}
+
+impl Slices {
+    /// Rows that are asked for before anything is known of them.
+    const FIRST: usize = 16;
+
+    /// Slices of at most so many rows.
+    pub(super) fn up_to(max: usize) -> Self {
+        Self {
+            rows: Self::FIRST.min(max),
+            max,
+        }
+    }
+
+    /// Rows of the next slice.
+    pub(super) fn rows(self) -> usize {
+        self.rows
+    }
+
+    /// Takes note of how large a slice was.
+    pub(super) fn note(&mut self, bytes: usize) {
+        self.rows = match bytes {
+            0..STRETCH_BYTES_MAX => (self.rows * 4).min(self.max),
+            STRETCH_BYTES_MAX..PAGE_BYTES_MAX => self.rows,
+            _ => (self.rows / 4).max(1),
+        };
     }
 }
 
@@ -154,7 +260,7 @@ impl InstanceFilter {
             value.is_some_and(|value| condition.operator.holds(&value.tree(), &expected))
         };
         let has = |text: &String| {
-            instance.context.as_str().contains(&**text) || instance.id.to_string().contains(&**text)
+            instance.context.says(text) || instance.id.to_string().contains(&**text)
         };
         self.conditions.iter().all(holds) && self.text.as_ref().is_none_or(has)
     }
@@ -391,7 +497,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Takes what passes of the entries between two positions, oldest first; at most `limit`.
+    /// Takes what passes of the entries between two positions, oldest first; at most `limit`, and
+    /// no more than [`STRETCH_BYTES_MAX`].
     pub(super) fn gather(
         mut entries: impl Iterator<Item = Result<Entry>>,
         filter: &RecordFilter,
@@ -402,12 +509,14 @@ impl Tail {
             entries: Vec::new(),
             through: after,
         };
+        let mut room = Room::new(STRETCH_BYTES_MAX);
         while let Some(entry) = entries.next().transpose()? {
-            if tail.entries.len() == limit {
+            let passes = filter.passes(&entry.record);
+            if tail.entries.len() == limit || passes && !room.has_room_for(&entry) {
                 return Ok(tail);
             }
             tail.through = entry.position;
-            if filter.passes(&entry.record) {
+            if passes {
                 tail.entries.push(entry);
             }
         }

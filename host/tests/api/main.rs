@@ -9,8 +9,10 @@
 mod bad_input;
 #[path = "../common/bombs.rs"]
 mod bombs;
+mod bounds;
 mod bulk;
 mod components;
+mod connections;
 mod dead_letters;
 mod events;
 #[path = "../common/faulty.rs"]

@@ -15,7 +15,7 @@ use xcomponent_core::{
 
 use super::{
     super::{
-        State,
+        State, arrival,
         body::{self, Body, Params},
         events, traced,
     },
@@ -23,14 +23,21 @@ use super::{
 };
 
 /// A JSON body.
-pub(super) struct Sent<T>(pub(super) T);
+pub(super) struct Sent<T>(
+    pub(super) T,
+    #[expect(
+        dead_code,
+        reason = "the room of the body, held until the request is handled"
+    )]
+    pub(super) arrival::Held,
+);
 
 impl<T: DeserializeOwned> FromRequest<State> for Sent<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &State) -> Result<Self> {
-        let Body(sent) = Body::from_request(request, state).await?;
-        Ok(Self(sent))
+        let Body(sent, room) = Body::from_request(request, state).await?;
+        Ok(Self(sent, room))
     }
 }
 

@@ -22,7 +22,8 @@ use crate::store::{
     Entry, EventAt, Position, Result,
     ledger::Stale,
     query::{
-        Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail,
+        Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter,
+        Slices, Tail, gather_trace,
     },
     table::{
         self, Columns, ID, LAST_TIME, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance,
@@ -263,11 +264,13 @@ impl Postgres {
             "{SELECT_INSTANCES}
              WHERE i.tenant = (SELECT tenant FROM tenants WHERE name = $1) AND i.instance < $2
                AND ($3::text IS NULL OR i.machine = $3)
-             ORDER BY i.instance DESC LIMIT {SLICE}"
+             ORDER BY i.instance DESC LIMIT $4"
         );
         let mut below = from.map_or(i64::MAX, |cursor| signed(cursor.0));
+        let mut slices = Slices::up_to(SLICE);
         loop {
-            let values: Values<'_> = &[&tenant.as_str(), &below, &machine];
+            let limit = count(slices.rows());
+            let values: Values<'_> = &[&tenant.as_str(), &below, &machine, &limit];
             let (rows, stale) = self.instance_rows_for_people(&question, values)?;
             for row in &rows {
                 below = row.integer(NUMBER)?;
@@ -276,9 +279,10 @@ impl Postgres {
                     return Ok(());
                 }
             }
-            if rows.len() < SLICE {
+            if rows.len() < slices.rows() {
                 return Ok(());
             }
+            slices.note(bytes_of(&rows));
         }
     }
 
@@ -373,14 +377,16 @@ impl Postgres {
              SELECT position FROM back";
         let question =
             format!("{SELECT_EVENTS} WHERE e.position = ANY($1) ORDER BY e.position DESC");
-        let depth = i64::try_from(page.bounded()).unwrap_or(i64::MAX);
-        // Most pages are whole at once; those with other records in between are not.
+        let mut slices = Slices::up_to(page.bounded());
         while let Some(position) = next {
+            let depth = count(slices.rows());
             let places = self.rows_for_people(places, &[&position, &depth])?;
             let places: Vec<i64> = places.iter().map(|row| row.get(0)).collect();
             // The rest may have been removed.
             next = None;
-            for row in self.rows_for_people(&question, &[&places])? {
+            let rows = self.rows_for_people(&question, &[&places])?;
+            slices.note(bytes_of(&rows));
+            for row in rows {
                 let event = self.event(&row)?;
                 next = event.before.map(signed);
                 let position = event.entry.position.0;
@@ -418,11 +424,18 @@ impl Postgres {
         let through = self.last_read()?.0.min(after.0 + SLICE as u64);
         let question = format!(
             "{SELECT_EVENTS} WHERE e.position > $1 AND e.position <= $2 AND t.name = $3
-             ORDER BY e.position"
+             ORDER BY e.position LIMIT $4"
         );
-        let values: Values<'_> = &[&signed(after.0), &signed(through), &tenant.as_str()];
-        let rows = self.readers.rows(&question, values)?;
-        let entries = rows.iter().map(|row| Ok(self.event(row)?.entry));
+        let mut next = after;
+        let rows = Self::in_slices(move |limit| {
+            let values: Values<'_> = &[&signed(next.0), &signed(through), &tenant.as_str(), &limit];
+            let rows = self.readers.rows(&question, values)?;
+            if let Some(last) = rows.last() {
+                next = self.event(last)?.entry.position;
+            }
+            Ok(rows)
+        });
+        let entries = rows.map(|row| Ok(self.event(&row?)?.entry));
         let tail = Tail::gather(entries, filter, (after, Position(through)), limit)?;
         // What was removed by now may have been missing before.
         extent(self.readers.row(EXTENT, NONE)?)?.reaches(after)?;
@@ -472,15 +485,54 @@ impl Postgres {
         limit: usize,
     ) -> Result<Vec<Entry>> {
         let roots: Vec<String> = roots.iter().map(ToString::to_string).collect();
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let question = format!(
             "{SELECT_EVENTS} WHERE (e.root = ANY($1) OR e.event_id = ANY($1)) AND t.name = $2
-             ORDER BY e.position LIMIT $3"
+               AND e.position > $3
+             ORDER BY e.position LIMIT $4"
         );
-        let values: Values<'_> = &[&roots, &tenant.as_str(), &limit];
-        let rows = self.rows_for_people(&question, values)?;
-        rows.iter()
-            .map(|row| self.event(row).map(|event| event.entry))
-            .collect()
+        let mut after = Position(0);
+        let rows = Self::in_slices(move |limit| {
+            let values: Values<'_> = &[&roots, &tenant.as_str(), &signed(after.0), &limit];
+            let rows = self.rows_for_people(&question, values)?;
+            if let Some(last) = rows.last() {
+                after = self.event(last)?.entry.position;
+            }
+            Ok(rows)
+        });
+        gather_trace(rows.map(|row| Ok(self.event(&row?)?.entry)), limit)
     }
+
+    /// Rows that are asked for slice by slice, so that large ones do not all come at once.
+    fn in_slices(
+        mut ask: impl FnMut(i64) -> Result<Vec<Row>>,
+    ) -> impl Iterator<Item = Result<Row>> {
+        let mut slices = Slices::up_to(SLICE);
+        let mut is_last = false;
+        let slices = std::iter::from_fn(move || {
+            if is_last {
+                return None;
+            }
+            let asked = slices.rows();
+            let rows = ask(count(asked));
+            is_last = rows.as_ref().map_or(true, |rows| rows.len() < asked);
+            if let Ok(rows) = &rows {
+                slices.note(bytes_of(rows));
+            }
+            Some(rows)
+        });
+        slices.flat_map(|rows| match rows {
+            Ok(rows) => rows.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        })
+    }
+}
+
+/// Bytes that rows occupy.
+fn bytes_of(rows: &[Row]) -> usize {
+    rows.iter().map(Row::raw_size_bytes).sum()
+}
+
+/// A number of rows, for a `LIMIT`.
+fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -100,7 +100,9 @@ pub(super) fn list(
         ])?;
         while let Some(row) = rows.next()? {
             let letter = read_letter(row, tenant)?;
-            found.take(letter.position.0, || letter);
+            if !found.take(letter.position.0, || letter) {
+                break;
+            }
         }
     }
     Ok(found.into_page())

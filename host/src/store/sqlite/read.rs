@@ -17,7 +17,8 @@ use crate::store::{
     deployments::Deployments,
     ledger::Stale,
     query::{
-        Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail,
+        Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter,
+        Tail, gather_trace,
     },
     table::{
         self, Columns, ID, LAST_TIME, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance,
@@ -138,11 +139,12 @@ pub(super) fn trace(
     ];
     let mut statement = connection.prepare(&question)?;
     let mut rows = statement.query(params_from_iter(texts().chain(texts()).chain(bounds)))?;
-    let mut trace = Vec::new();
-    while let Some(row) = rows.next()? {
-        trace.push(read_event(row, connection, deployments)?.entry);
-    }
-    Ok(trace)
+    let entries = std::iter::from_fn(|| {
+        let row = rows.next().map_err(Error::from).transpose()?;
+        let event = row.and_then(|row| read_event(row, connection, deployments));
+        Some(event.map(|event| event.entry))
+    });
+    gather_trace(entries, limit)
 }
 
 /// Reads a row of `events`.
