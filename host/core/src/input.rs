@@ -114,6 +114,12 @@ pub enum Input {
         /// The last durable record of this shard.
         through: AppendSeq,
     },
+    /// How many bytes of records may wait to be durable before components with more than their
+    /// share of them start no more work. The driver knows how fast the store is.
+    Pace {
+        /// So many.
+        bytes: usize,
+    },
     /// No record after this one will ever be durable: whatever was touched later is dropped and
     /// asked for again by `Effect::Reload`.
     Truncated {

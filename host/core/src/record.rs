@@ -5,6 +5,7 @@
 //! forgotten by a crash between the commit and the delivery.
 
 mod sent;
+mod weight;
 
 use std::sync::Arc;
 

@@ -96,6 +96,15 @@ impl Instances {
         (snapshot.tenant(), &snapshot.id)
     }
 
+    /// The component of an instance, in memory or not.
+    pub(crate) fn component(&self, slot: Slot) -> &ComponentName {
+        if slot.is_passive() {
+            let passivated = self.passive.expect(slot);
+            return &self.pools[passivated.pool as usize].name.1;
+        }
+        self.expect(slot).snapshot.component()
+    }
+
     /// Of which kind a passive instance is, unless it is one no more.
     pub(crate) fn kind(&self, slot: Slot) -> Option<&Kind> {
         self.passive.kind(slot)

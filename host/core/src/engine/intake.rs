@@ -12,11 +12,12 @@ use crate::{
         instances::Slot,
         outbox::Source,
         outgoing::CREATED,
+        run::Place,
         repeats::{Seen, fingerprint},
     },
     id::{ComponentName, EventId, EventName, InstanceId, TenantId},
     input::{Create, Request, SendEvent, Ticket},
-    instance::{After, Birth, Letter, Origin, Trigger},
+    instance::{After, Birth, Letter, Origin, Trigger, mailbox::Mailbox},
     record::{
         AppendSeq, Body, Cause, Departed, Mail, Outgoing, Parked, Retry, Snapshot, Status, Target,
         Timer, TimerKind,
@@ -59,6 +60,9 @@ impl Engine {
     }
 
     fn create(&mut self, ticket: Ticket, tenant: &TenantId, create: Create) {
+        if self.is_overloaded() && self.has_more_than_its_share(tenant, &create.component) {
+            return self.refuse_at_once(ticket, &create.component);
+        }
         let Create {
             component,
             machine,
@@ -99,6 +103,12 @@ impl Engine {
     }
 
     fn send(&mut self, ticket: Ticket, tenant: &TenantId, send: SendEvent) {
+        if self.is_overloaded()
+            && let Some(component) = self.component_of(tenant, &send.instance)
+            && self.has_more_than_its_share(tenant, &component)
+        {
+            return self.refuse_at_once(ticket, &component);
+        }
         let SendEvent {
             instance,
             component,
@@ -182,16 +192,26 @@ impl Engine {
             return self.conceive(tenant, id, letter);
         }
         let key = (tenant.clone(), id);
-        if let Some(waiting) = self.absent.get_mut(&key) {
-            if waiting.len() < self.limits.mailbox_max {
-                waiting.push_back(letter);
-            } else {
-                self.refuse_absent(tenant, key.1, letter);
-            }
-            return;
+        if self.absent_is_full(&key, &letter) {
+            return self.refuse_absent(tenant, key.1, letter);
         }
-        self.absent.insert(key.clone(), VecDeque::from([letter]));
-        self.ask_for([key]);
+        let is_asked_for = self.absent.contains_key(&key);
+        let waiting = self.absent.entry(key.clone()).or_default();
+        waiting.push_back(letter, &self.absent_account);
+        if !is_asked_for {
+            self.ask_for([key]);
+        }
+    }
+
+    /// Whether a caller's event finds no room among what waits for an instance that is not in
+    /// memory. What comes from inside always finds some: the store answers soon.
+    pub(crate) fn absent_is_full(&self, key: &(TenantId, InstanceId), letter: &Letter) -> bool {
+        if !matches!(letter.errand.origin, Origin::Caller { .. }) {
+            return false;
+        }
+        let waiting = self.absent.get(key);
+        waiting.is_some_and(|waiting| waiting.len() >= self.limits.mailbox_max)
+            || self.exceeds(waiting.map_or(0, Mailbox::bytes), letter)
     }
 
     /// Brings what waited for an instance that was not born to it once more, before what came later.
@@ -202,8 +222,10 @@ impl Engine {
         letters: VecDeque<Letter>,
     ) {
         if let Some(waiting) = self.absent.get_mut(&(tenant.clone(), id.clone())) {
-            let later = std::mem::replace(waiting, letters);
-            waiting.extend(later);
+            let later = waiting.drain();
+            for letter in letters.into_iter().chain(later) {
+                waiting.push_back(letter, &self.absent_account);
+            }
             return;
         }
         for letter in letters {
@@ -317,10 +339,10 @@ impl Engine {
 
     /// Brings to an instance, which is back or does not exist, what waited for it; up to the first
     /// that waits for another answer.
-    fn bring_to(&mut self, key: &(TenantId, InstanceId), mut letters: VecDeque<Letter>) {
+    fn bring_to(&mut self, key: &(TenantId, InstanceId), mut letters: Mailbox) {
         while let Some(letter) = letters.pop_front() {
             if self.is_recalled(key, &letter) {
-                letters.push_front(letter);
+                letters.push_front(letter, &self.absent_account);
                 self.absent.insert(key.clone(), letters);
                 return;
             }
@@ -468,6 +490,7 @@ impl Engine {
         let instance = self.instances.expect_mut(slot);
         instance.snapshot.timers.retain(|timer| timer.id != *id);
         outgoing.event.at = now;
+        outgoing.n = 0;
         let after = instance.snapshot.clone();
         let tenant = after.tenant().clone();
         self.aim(&tenant, &mut outgoing);
@@ -504,7 +527,7 @@ impl Engine {
                 let waits = |letter: &Letter| letter.mail.event.id == mail.event.id;
                 if !busy.own.iter().any(waits) {
                     let letter = Letter::inside(mail, trigger, After::Nothing);
-                    busy.own.push_front(letter.attempted(attempts));
+                    self.enqueue(slot, letter.attempted(attempts), Place::Next);
                 }
             }
         }

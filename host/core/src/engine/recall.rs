@@ -21,15 +21,25 @@ impl Engine {
     /// Asks what became of an event before it is looked at.
     pub(crate) fn recall(&mut self, tenant: &TenantId, instance: InstanceId, letter: Letter) {
         let place = (tenant.clone(), instance);
-        let waiting = self.absent.entry(place.clone()).or_default();
-        if waiting.len() >= self.limits.mailbox_max {
+        if self.absent_is_full(&place, &letter) {
             return self.refuse_absent(tenant, place.1, letter);
         }
         let event = letter.mail.event.id.clone();
-        waiting.push_back(letter);
+        let waiting = self.absent.entry(place.clone()).or_default();
+        waiting.push_back(letter, &self.absent_account);
         let (tenant, instance) = place;
         self.recalling
             .insert((tenant.clone(), Some(instance.clone()), event.clone()));
+        self.ask_what_became_of(tenant, instance, event);
+    }
+
+    /// Asks the store what became of an event at an instance.
+    pub(crate) fn ask_what_became_of(
+        &mut self,
+        tenant: TenantId,
+        instance: InstanceId,
+        event: EventId,
+    ) {
         self.effects.push_back(Effect::Recall {
             tenant,
             instance,
@@ -56,7 +66,10 @@ impl Engine {
     ) {
         let place = (tenant, instance);
         let key = (place.0.clone(), Some(place.1.clone()), event);
-        self.recalling.remove(&key);
+        self.fetched(&key, found.as_deref());
+        if !self.recalling.remove(&key) {
+            return;
+        }
         let is_recent = |handled: &Arc<Handled>| {
             self.now.since(handled.event.at) <= self.limits.dedup_retention
                 && is_remembered(&key.2, handled)
@@ -105,7 +118,7 @@ impl Engine {
                 Some(slot) => self.arrive(slot, letter),
                 None => {
                     let waits_for_an_answer = self.is_recalled(place, &letter);
-                    letters.push_front(letter);
+                    letters.push_front(letter, &self.absent_account);
                     self.absent.insert(place.clone(), letters);
                     if !waits_for_an_answer {
                         self.ask_for([place.clone()]);

@@ -39,6 +39,10 @@ impl Engine {
         if let Err(refused) = self.knows_target(tenant, &broadcast.selector) {
             return self.reply(ticket, Reply::Refused(refused));
         }
+        let component = &broadcast.selector.component;
+        if self.is_overloaded() && self.has_more_than_its_share(tenant, component) {
+            return self.refuse_at_once(ticket, component);
+        }
         if let Some(key) = key_of(tenant, &broadcast) {
             let fingerprint = fingerprint(&broadcast.event, &broadcast.payload);
             if !self.is_first(ticket, &key, fingerprint) {
@@ -76,6 +80,7 @@ impl Engine {
             mail: broadcast.into_mail(self.now),
             origin: Origin::Tally(number),
             after: After::Nothing,
+            is_logged: false,
             rest: None,
         })));
     }
