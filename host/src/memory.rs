@@ -206,6 +206,15 @@ impl Share {
         self.memory.give_back(self.purpose, rest);
     }
 
+    /// Stands for so many bytes from now on, whether there is room for them or not.
+    pub fn set(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.merge(self.memory.force(self.purpose, bytes - self.bytes));
+        } else {
+            self.shrink_to(bytes);
+        }
+    }
+
     fn merge(&mut self, mut more: Self) {
         self.bytes += std::mem::take(&mut more.bytes);
     }

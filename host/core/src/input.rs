@@ -214,6 +214,35 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Bytes of the payloads in it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Create(create) => create.context.len(),
+            Self::Send(send) => send.payload.len(),
+            Self::Broadcast(broadcast) => broadcast.payload.len(),
+            Self::Replay { letter } | Self::Discard { letter } => letter.event.payload.len(),
+            Self::Receive(receive) => {
+                let parcels = receive.parcels.iter();
+                payload_bytes(parcels.flat_map(|parcel| &parcel.deliveries))
+            }
+            Self::Return { deliveries, .. } => payload_bytes(deliveries),
+            Self::Read { .. }
+            | Self::Preview { .. }
+            | Self::Migrate(_)
+            | Self::Census { .. }
+            | Self::Breakers { .. } => 0,
+        }
+    }
+}
+
+fn payload_bytes<'o>(deliveries: impl IntoIterator<Item = &'o Outgoing>) -> usize {
+    let deliveries = deliveries.into_iter();
+    deliveries
+        .map(|outgoing| outgoing.event.payload.len())
+        .sum()
+}
+
 /// A new instance.
 #[derive(Clone, Debug)]
 pub struct Create {

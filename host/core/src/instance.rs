@@ -41,6 +41,8 @@ pub(crate) struct Instance {
     pub(crate) busy: Option<Box<Busy>>,
     /// Whether it came from the store: a host before this one may have handled events of it.
     pub(crate) inherited: bool,
+    /// Bytes it is counted as.
+    pub(crate) bytes: usize,
     /// How often the hand that looks for idle ones passed it by since something happened to it.
     pub(crate) spared: u8,
 }

@@ -117,6 +117,29 @@ impl Collector for Numbers {
             |shard| shard.inbox,
         )?;
         out.by_shard(
+            "inbox_bytes",
+            "Bytes of requests and deliveries that were not looked at",
+            shards,
+            |shard| shard.inbox_bytes,
+        )?;
+        out.by_shard(
+            "waiting_bytes",
+            "Bytes of events that wait for instances",
+            shards,
+            |shard| shard.waiting_bytes,
+        )?;
+        out.by_shard(
+            "instance_bytes",
+            "Bytes of instances in memory",
+            shards,
+            |shard| shard.instance_bytes,
+        )?;
+        out.counter(
+            "deliveries_spilled",
+            "Internal deliveries whose payloads stayed in the log while they waited",
+            shards.iter().map(|shard| shard.events.spilled).sum(),
+        )?;
+        out.by_shard(
             "calls_away",
             "Calls that yielded and are not done",
             shards,
@@ -141,6 +164,16 @@ impl Collector for Numbers {
             "commit_queue",
             "Records that are not durable",
             commit.queued,
+        )?;
+        out.gauge(
+            "commit_queue_bytes",
+            "Bytes of records that are not durable",
+            commit.queued_bytes,
+        )?;
+        out.gauge(
+            "commit_batch_bytes_max",
+            "Bytes at which a batch is cut at the moment",
+            commit.batch_bytes_max,
         )?;
         out.counter("commit_records", "Records committed", commit.records)?;
         out.counter("commit_batches", "Batches committed", commit.batches)?;

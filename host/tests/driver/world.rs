@@ -14,6 +14,7 @@ use xcomponent_core::{
     time::Timestamp,
 };
 use xcomponent_host::{
+    memory::Memory,
     driver::{self, ComponentVersion, Config, Handle, Joiner, clock::ManualClock},
     store::{Store, retention::Retention},
 };
@@ -72,6 +73,7 @@ impl World {
             clock: Arc::clone(&clock) as Arc<_>,
             slow_threads: 1,
             retention: Retention::default(),
+            memory: Memory::new(1 << 30),
         };
         let (handle, joiner) = driver::start(config, Arc::clone(&store) as Arc<_>, guests.clone())
             .expect("a memory store can be read");

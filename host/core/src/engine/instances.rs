@@ -20,6 +20,7 @@ use crate::{
     id::{ComponentName, InstanceId, MachineName, TenantId},
     instance::Instance,
     json::Path,
+    limits::INSTANCE_BYTES,
     record::{Snapshot, Status},
 };
 
@@ -47,6 +48,8 @@ pub(crate) struct Instances {
     entries: Vec<Entry>,
     free: Vec<u32>,
     passive: Passive,
+    /// Bytes of those in memory.
+    bytes: usize,
     ids: HashTable<Slot>,
     pools: Vec<Pool>,
     pool_names: HashMap<PoolName, u32, FixedState>,
@@ -66,6 +69,19 @@ impl Instances {
     /// How many there are, finished ones that have not left and passive ones included.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
+    }
+
+    /// Bytes of those in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Counts an instance as what it is now.
+    pub(crate) fn weigh(&mut self, slot: Slot) {
+        let instance = self.expect_mut(slot);
+        let bytes = bytes_of(&instance.snapshot);
+        let before = std::mem::replace(&mut instance.bytes, bytes);
+        self.bytes = self.bytes - before + bytes;
     }
 
     /// How many of them only the store has.
@@ -147,7 +163,10 @@ impl Instances {
     pub(crate) fn insert(&mut self, snapshot: Snapshot) -> Slot {
         let pool = self.pool_of(&snapshot);
         let hash = self.hash(snapshot.tenant(), &snapshot.id);
+        let bytes = bytes_of(&snapshot);
+        self.bytes += bytes;
         let instance = Instance {
+            bytes,
             snapshot,
             pool,
             place: NO_PLACE,
@@ -203,7 +222,9 @@ impl Instances {
         let entry = &mut self.entries[slot.at as usize];
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(slot.at);
-        entry.instance.take()
+        let instance = entry.instance.take()?;
+        self.bytes -= instance.bytes;
+        Some(instance)
     }
 
     /// Makes the instance a member of its pool if it is active, or brings the index up to date;
@@ -386,6 +407,10 @@ impl Instances {
     fn hash(&self, tenant: &TenantId, id: &InstanceId) -> u64 {
         hash_key(&self.hasher, tenant, id)
     }
+}
+
+fn bytes_of(snapshot: &Snapshot) -> usize {
+    INSTANCE_BYTES + snapshot.context.len()
 }
 
 fn hash_key(hasher: &FixedState, tenant: &TenantId, id: &InstanceId) -> u64 {

@@ -172,6 +172,7 @@ impl Engine {
         let instance = self.instances.expect_mut(slot);
         instance.appended = seq;
         instance.spared = 0;
+        self.instances.weigh(slot);
         seq
     }
 

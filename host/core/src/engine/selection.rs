@@ -144,9 +144,14 @@ impl Engine {
     /// Hands the event to the instances that are meant, all of which are in memory.
     pub(crate) fn select(&mut self, held: Held) {
         let origin = held.origin;
+        let max = self.matched_max(held.mail.event.payload.len());
         let matched = self.select_now(held);
-        if let Origin::Tally(number) = origin {
-            self.tally_begun(number, matched);
+        let Origin::Tally(number) = origin else {
+            return;
+        };
+        match matched {
+            Some(matched) => self.tally_begun(number, matched),
+            None => self.tally_refused(number, max as u64),
         }
     }
 

@@ -45,6 +45,11 @@ impl Engine {
             && self.schedule.undurable_bytes() > self.pace
     }
 
+    /// Whether work waits for its turn.
+    pub fn has_work(&self) -> bool {
+        self.schedule.len() > 0
+    }
+
     /// Components that have work here, or records that are not durable.
     pub fn components_at_work(&self) -> usize {
         self.schedule.active()
@@ -53,6 +58,11 @@ impl Engine {
     /// Bytes of events that wait for instances.
     pub fn waiting_bytes(&self) -> usize {
         self.schedule.waiting_bytes()
+    }
+
+    /// Bytes of instances in memory.
+    pub fn instance_bytes(&self) -> usize {
+        self.instances.bytes()
     }
 
     /// Bytes of records that are not durable.

@@ -72,7 +72,7 @@ impl Engine {
             let counting = self.tallies.get_mut(&number).expect("just inserted");
             counting.tally.ignored = matched;
             self.counters.add(Disposition::Ignored, matched);
-            return self.tally_begun(number, Some(matched));
+            return self.tally_begun(number, matched);
         }
         self.want(Want::Select(Box::new(Held {
             tenant: tenant.clone(),
@@ -109,18 +109,20 @@ impl Engine {
         self.last_tally
     }
 
-    /// So many instances were chosen; none = too many.
-    pub(crate) fn tally_begun(&mut self, number: u64, matched: Option<u64>) {
-        if let Some(matched) = matched {
-            let counting = self.tallies.get_mut(&number);
-            let counting = counting.expect("it is not done before all are chosen");
-            counting.tally.matched += matched;
-            counting.is_chosen = true;
-            return self.tally_done(number);
-        }
+    /// So many instances were chosen.
+    pub(crate) fn tally_begun(&mut self, number: u64, matched: u64) {
+        let counting = self.tallies.get_mut(&number);
+        let counting = counting.expect("it is not done before all are chosen");
+        counting.tally.matched += matched;
+        counting.is_chosen = true;
+        self.tally_done(number);
+    }
+
+    /// More than `max` instances would be reached.
+    pub(crate) fn tally_refused(&mut self, number: u64, max: u64) {
         let counting = self.tallies.remove(&number);
         let counting = counting.expect("it is not done before all are chosen");
-        let refused = Refused::TooManyMatched(self.limits.broadcast_matched_max as u64);
+        let refused = Refused::TooManyMatched(max);
         self.refuse_all(counting.ticket, counting.key, refused);
     }
 
