@@ -55,7 +55,7 @@ use tokio::runtime;
 use xcomponent_core::{
     engine::{self, Engine},
     id::PartitionCount,
-    limits::Limits,
+    limits::{Limits, SPILLED_BYTES_MIN},
     owed::{Owed, Placement},
 };
 
@@ -116,7 +116,7 @@ impl Config {
                 .commit_bytes_max
                 .min(part(Purpose::Commits) / 2),
             instance_bytes_max: self.limits.instance_bytes_max.min(part(Purpose::Instances)),
-            spills: !store.is_immediate(),
+            spills_from: (!store.is_immediate()).then_some(SPILLED_BYTES_MIN),
             ..self.limits.clone()
         }
     }

@@ -33,6 +33,9 @@ pub const CREDIT_BYTES: usize = 16 << 10;
 /// What a waiting event costs besides its payload: its ids, names and place in a mailbox.
 pub const LETTER_BYTES: usize = 512;
 
+/// Payloads smaller than this stay in memory: reading them again costs more than they hold.
+pub const SPILLED_BYTES_MIN: usize = 128;
+
 /// What a record costs besides the texts in it: its row and what the store keeps beside it.
 pub const RECORD_BYTES: usize = 512;
 
@@ -69,9 +72,9 @@ pub struct Limits {
     /// Bytes of events waiting on a shard; beyond it the same. From half of it on a component that
     /// has more than its share is refused.
     pub queue_bytes_max: usize,
-    /// Whether payloads of internal deliveries may stay in the log: where the store is not in
-    /// memory itself.
-    pub spills: bool,
+    /// Payloads of internal deliveries that may stay in the log: those of so many bytes and more;
+    /// none where the store is in memory itself.
+    pub spills_from: Option<usize>,
     /// Bytes of records of a shard that are not durable, above which events from outside for a
     /// component are refused that has more than its share of them.
     pub commit_bytes_max: usize,
@@ -117,7 +120,7 @@ impl Default for Limits {
             mailbox_max: 10_000,
             mailbox_bytes_max: 8 << 20,
             queue_bytes_max: 64 << 20,
-            spills: false,
+            spills_from: None,
             commit_bytes_max: 64 << 20,
             debt_soft_max: 100_000,
             debt_hard_max: 2_000_000,

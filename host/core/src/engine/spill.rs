@@ -20,9 +20,6 @@ use crate::{
 const FETCHED_MAX: usize = 64;
 const FETCHED_BYTES_MAX: usize = 1 << 20;
 
-/// Payloads smaller than this stay in memory: their place in the mailbox costs more.
-const SPILLED_BYTES_MIN: usize = 64;
-
 /// When a record is looked for again that is not durable yet.
 const AGAIN_AFTER: Duration = Duration(20);
 
@@ -31,10 +28,11 @@ impl Engine {
     pub(crate) fn spill(&mut self, slot: Slot, mut letter: Letter) -> Letter {
         let instance = self.instances.expect(slot);
         let bytes = letter.mail.event.payload.len();
-        let is_there = letter.errand.payload == Payload::Logged && bytes >= SPILLED_BYTES_MIN;
+        let is_large = self.limits.spills_from.is_some_and(|min| bytes >= min);
+        let is_there = letter.errand.payload == Payload::Logged;
         // An instance whose creation may be void can vanish, and then its events are parked.
         let is_born = instance.snapshot.seq > 0 && instance.appended <= self.outbox.durable();
-        if self.limits.spills && is_there && is_born {
+        if is_large && is_there && is_born {
             letter.mail.event.payload = Json::empty();
             letter.errand.payload = Payload::Spilled(u32::try_from(bytes).unwrap_or(u32::MAX));
             self.counters.spilled += 1;

@@ -96,7 +96,7 @@ fn taken(host: &Host) -> Vec<Value> {
 #[test]
 fn payloads_over_the_budget_stay_in_the_log_and_come_back_in_order() {
     let mut host = blocked(Limits {
-        spills: true,
+        spills_from: Some(64),
         mailbox_bytes_max: 4_000,
         ..limits()
     });
@@ -115,7 +115,7 @@ fn payloads_over_the_budget_stay_in_the_log_and_come_back_in_order() {
 #[test]
 fn a_payload_is_read_again_once_its_record_is_durable() {
     let mut host = blocked(Limits {
-        spills: true,
+        spills_from: Some(64),
         mailbox_bytes_max: 1,
         ..limits()
     });
