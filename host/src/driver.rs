@@ -111,10 +111,7 @@ impl Config {
         Limits {
             queue_bytes_max,
             mailbox_bytes_max: self.limits.mailbox_bytes_max.min(queue_bytes_max / 2),
-            commit_bytes_max: self
-                .limits
-                .commit_bytes_max
-                .min(part(Purpose::Commits) / 2),
+            commit_bytes_max: self.limits.commit_bytes_max.min(part(Purpose::Commits) / 2),
             instance_bytes_max: self.limits.instance_bytes_max.min(part(Purpose::Instances)),
             spills_from: (!store.is_immediate()).then_some(SPILLED_BYTES_MIN),
             ..self.limits.clone()

@@ -28,9 +28,9 @@ mod repeats;
 mod replay;
 mod run;
 mod schedule;
-mod share;
 mod selection;
 mod settle;
+mod share;
 mod spill;
 mod survey;
 mod tally;
@@ -43,7 +43,6 @@ use std::{collections::VecDeque, sync::Arc};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
-pub(crate) use self::{budget::exhausted, schedule::Account};
 use self::{
     breaker::Breakers,
     budget::Budget,
@@ -61,6 +60,7 @@ use self::{
     unstorable::LeftAlone,
     versions::Components,
 };
+pub(crate) use self::{budget::exhausted, schedule::Account};
 pub use self::{elsewhere::Parcels, versions::fit};
 use crate::{
     call::Lease,

@@ -329,8 +329,7 @@ impl Owed {
         self.open.insert(
             position,
             Open {
-                record: (!self.is_lean || record.bytes() <= KEPT_BYTES_MAX)
-                    .then(|| record.clone()),
+                record: (!self.is_lean || record.bytes() <= KEPT_BYTES_MAX).then(|| record.clone()),
                 letters,
                 selections,
                 source: source_of(&record.body, placement),

@@ -258,17 +258,13 @@ impl Handle {
 
     /// The driver's numbers at this moment.
     pub fn gauges(&self) -> Gauges {
-        let shards = self
-            .shared
-            .posts
-            .iter()
-            .map(|post| {
-                let gauges = post.counters.read(post.inbox.waiting());
-                ShardGauges {
-                    inbox_bytes: post.inbox.bytes(),
-                    ..gauges
-                }
-            });
+        let shards = self.shared.posts.iter().map(|post| {
+            let gauges = post.counters.read(post.inbox.waiting());
+            ShardGauges {
+                inbox_bytes: post.inbox.bytes(),
+                ..gauges
+            }
+        });
         Gauges {
             shards: shards.collect(),
             commit: CommitGauges {
@@ -377,13 +373,7 @@ impl Handle {
     }
 
     /// The same; `answered` says whether somebody hears it if an engine refuses the request.
-    fn send_as(
-        &self,
-        tenant: &TenantId,
-        request: Request,
-        waiter: Waiter,
-        answered: bool,
-    ) -> bool {
+    fn send_as(&self, tenant: &TenantId, request: Request, waiter: Waiter, answered: bool) -> bool {
         let Some(shard) = self.owner(&request) else {
             let parts = waiter.split(self.shards()).enumerate();
             return parts.fold(true, |all, (shard, part)| {

@@ -21,7 +21,6 @@ use xcomponent_core::{
 use super::intake::Intake;
 use crate::store::{Entry, Position};
 
-
 /// Records on their way to the store.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -357,5 +356,88 @@ impl Log {
         self.queue
             .lock()
             .expect("nothing that holds the lock panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use xcomponent_core::{
+        id::{EventId, PartitionCount, TenantId},
+        record::{Body, Discarded},
+        time::Timestamp,
+    };
+
+    use super::*;
+
+    fn records(count: usize) -> Vec<Record> {
+        let discarded = Arc::new(Discarded {
+            id: EventId::from_stored("one"),
+            instance: None,
+            resent: None,
+        });
+        let record = Record {
+            tenant: TenantId::default_tenant(),
+            at: Timestamp(0),
+            body: Body::Discarded(discarded),
+        };
+        vec![record; count]
+    }
+
+    fn placement() -> Placement {
+        Placement {
+            partitions: PartitionCount::DEFAULT,
+            shards: 2,
+        }
+    }
+
+    fn empty_log() -> Log {
+        let taken_in = TakenIn::all(placement(), 0);
+        Log::new(Position(0), taken_in, usize::MAX)
+    }
+
+    #[test]
+    fn a_batch_ends_with_the_run_that_fills_it() {
+        let log = empty_log();
+        for run in 1..=4 {
+            log.append(0, &mut records(10), 100, AppendSeq(10 * run), None);
+        }
+        let mut batch = Batch::empty(placement());
+        let mut sizes = Vec::new();
+        while log.queued() > 0 {
+            assert!(log.take(&mut batch, 250, None));
+            sizes.push((batch.entries.len(), batch.through[0].0));
+            log.committed(&batch);
+        }
+        assert_eq!(sizes, [(20, 20), (20, 40)]);
+        assert_eq!(log.queued_bytes(), 0);
+    }
+
+    #[test]
+    fn a_run_larger_than_a_batch_is_a_batch() {
+        let log = empty_log();
+        log.append(0, &mut records(10), 1_000, AppendSeq(10), None);
+        let mut batch = Batch::empty(placement());
+        assert!(log.take(&mut batch, 250, None));
+        assert_eq!(batch.entries.len(), 10);
+    }
+
+    #[test]
+    fn a_batch_says_of_shards_only_what_its_own_records_bear_out() {
+        let log = empty_log();
+        let mut intake = Intake::nothing();
+        intake.begin(2, 0);
+        log.append(0, &mut records(10), 100, AppendSeq(10), None);
+        log.append(0, &mut records(10), 100, AppendSeq(20), None);
+        // The other shard has taken in all of it, and had nothing to record.
+        intake.received(0, 20);
+        log.take_in(1, &mut intake);
+        let mut batch = Batch::empty(placement());
+        assert!(log.take(&mut batch, 150, None));
+        assert_eq!(batch.taken_in.rows[1][0], 0);
+        log.committed(&batch);
+        assert!(log.take(&mut batch, 150, None));
+        assert_eq!(batch.taken_in.rows[1][0], 20);
     }
 }

@@ -100,10 +100,9 @@ impl Outbox {
             before
         } else {
             let bytes = std::mem::take(&mut self.bytes);
-            let first =
-                shared
-                    .log
-                    .append(self.shard, &mut self.records, bytes, self.last, intake);
+            let first = shared
+                .log
+                .append(self.shard, &mut self.records, bytes, self.last, intake);
             self.position = Position(first.0 + records as u64 - 1);
             first
         };

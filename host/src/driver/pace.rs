@@ -18,9 +18,9 @@ const AHEAD: Duration = Duration::from_millis(20);
 
 /// The fewest bytes of a batch from whose time anything is concluded, of a batch at all, and of
 /// what waits before work stops.
-const MEASURED_MIN: usize = 256 << 10;
-const BATCH_MIN: usize = 2 << 20;
-const AHEAD_MIN: usize = 1 << 20;
+const MEASURED_MIN: usize = 64 << 10;
+const BATCH_MIN: usize = 1 << 20;
+const AHEAD_MIN: usize = 256 << 10;
 
 /// Bytes that a store writes in a second, as long as nothing is known about it.
 const RATE: usize = 256 << 20;
@@ -77,9 +77,9 @@ mod tests {
     fn a_slow_store_gets_small_batches_and_a_fast_one_large_ones() {
         let pace = Pace::new(64 << 20);
         for _ in 0..50 {
-            pace.wrote(16 << 20, Duration::from_secs(1));
+            pace.wrote(8 << 20, Duration::from_secs(1));
         }
-        assert!(pace.batch_bytes() < 3 << 20, "{}", pace.batch_bytes());
+        assert!(pace.batch_bytes() < 2 << 20, "{}", pace.batch_bytes());
         assert_eq!(pace.ahead_bytes(), AHEAD_MIN);
         for _ in 0..50 {
             pace.wrote(16 << 20, Duration::from_millis(10));

@@ -162,8 +162,7 @@ impl<G: Guests> Shard<G> {
             }
         }
         let mut inputs = 0;
-        while inputs < INPUTS_PER_TURN
-            || (inputs < INPUTS_PER_BUSY_TURN && self.engine.has_work())
+        while inputs < INPUTS_PER_TURN || (inputs < INPUTS_PER_BUSY_TURN && self.engine.has_work())
         {
             let Some(message) = self.feed.next() else {
                 break;

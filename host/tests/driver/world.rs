@@ -14,8 +14,8 @@ use xcomponent_core::{
     time::Timestamp,
 };
 use xcomponent_host::{
-    memory::Memory,
     driver::{self, ComponentVersion, Config, Handle, Joiner, clock::ManualClock},
+    memory::Memory,
     store::{Store, retention::Retention},
 };
 

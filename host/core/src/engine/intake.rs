@@ -12,8 +12,8 @@ use crate::{
         instances::Slot,
         outbox::Source,
         outgoing::CREATED,
-        run::Place,
         repeats::{Seen, fingerprint},
+        run::Place,
     },
     id::{ComponentName, EventId, EventName, InstanceId, TenantId},
     input::{Create, Request, SendEvent, Ticket},
@@ -201,17 +201,6 @@ impl Engine {
         if !is_asked_for {
             self.ask_for([key]);
         }
-    }
-
-    /// Whether a caller's event finds no room among what waits for an instance that is not in
-    /// memory. What comes from inside always finds some: the store answers soon.
-    pub(crate) fn absent_is_full(&self, key: &(TenantId, InstanceId), letter: &Letter) -> bool {
-        if !matches!(letter.errand.origin, Origin::Caller { .. }) {
-            return false;
-        }
-        let waiting = self.absent.get(key);
-        waiting.is_some_and(|waiting| waiting.len() >= self.limits.mailbox_max)
-            || self.exceeds(waiting.map_or(0, Mailbox::bytes), letter)
     }
 
     /// Brings what waited for an instance that was not born to it once more, before what came later.
@@ -542,20 +531,6 @@ impl Engine {
         self.instances
             .find(tenant, id)
             .filter(|slot| self.instances.expect(*slot).snapshot.seq > 0)
-    }
-
-    pub(crate) fn refuse_absent(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
-        match letter.errand.origin {
-            Origin::Caller { ticket, .. } => {
-                let key = letter.repeat_key(tenant, &id);
-                self.refuse_all(
-                    ticket,
-                    key,
-                    Refused::Busy("too many events wait at this instance".into()),
-                );
-            }
-            Origin::Tally(_) | Origin::Inside => self.unknown_instance(tenant, id, letter),
-        }
     }
 
     /// There is no such instance.

@@ -13,7 +13,7 @@ use crate::{
     },
     id::{ComponentName, InstanceId, TenantId},
     input::Ticket,
-    instance::Letter,
+    instance::{Letter, Origin, mailbox::Mailbox},
     record::AppendSeq,
 };
 
@@ -132,9 +132,8 @@ impl Engine {
     /// Whether an event finds no room at an instance.
     pub(crate) fn has_no_room(&self, slot: Slot, letter: &Letter) -> bool {
         let busy = self.instances.expect(slot).busy.as_ref();
-        let (waiting, bytes) = busy.map_or((0, 0), |busy| {
-            (busy.mailbox.len(), busy.mailbox.bytes())
-        });
+        let (waiting, bytes) =
+            busy.map_or((0, 0), |busy| (busy.mailbox.len(), busy.mailbox.bytes()));
         waiting >= self.limits.mailbox_max || self.exceeds(bytes, letter)
     }
 
@@ -144,5 +143,31 @@ impl Engine {
         let bytes = letter.bytes();
         (mailbox_bytes > 0 && mailbox_bytes + bytes > self.limits.mailbox_bytes_max)
             || self.schedule.waiting_bytes() + bytes > self.limits.queue_bytes_max
+    }
+
+    /// Whether a caller's event finds no room among what waits for an instance that is not in
+    /// memory. What comes from inside always finds some: the store answers soon.
+    pub(crate) fn absent_is_full(&self, key: &(TenantId, InstanceId), letter: &Letter) -> bool {
+        if !matches!(letter.errand.origin, Origin::Caller { .. }) {
+            return false;
+        }
+        let waiting = self.absent.get(key);
+        waiting.is_some_and(|waiting| waiting.len() >= self.limits.mailbox_max)
+            || self.exceeds(waiting.map_or(0, Mailbox::bytes), letter)
+    }
+
+    /// An event that finds no room among these.
+    pub(crate) fn refuse_absent(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
+        match letter.errand.origin {
+            Origin::Caller { ticket, .. } => {
+                let key = letter.repeat_key(tenant, &id);
+                self.refuse_all(
+                    ticket,
+                    key,
+                    Refused::Busy("too many events wait at this instance".into()),
+                );
+            }
+            Origin::Tally(_) | Origin::Inside => self.unknown_instance(tenant, id, letter),
+        }
     }
 }

@@ -126,10 +126,13 @@ impl Letter {
             return;
         }
         let event = &mut self.mail.event;
-        let sent = handled.deliveries.iter().find(|outgoing| match outgoing.to {
-            Target::Selection(_) => outgoing.event.id.at(to) == event.id,
-            Target::Instance { .. } | Target::Create { .. } => outgoing.event.id == event.id,
-        });
+        let sent = handled
+            .deliveries
+            .iter()
+            .find(|outgoing| match outgoing.to {
+                Target::Selection(_) => outgoing.event.id.at(to) == event.id,
+                Target::Instance { .. } | Target::Create { .. } => outgoing.event.id == event.id,
+            });
         if let Some(outgoing) = sent {
             event.payload = outgoing.event.payload.clone();
             self.errand.payload = Payload::Logged;

@@ -19,7 +19,10 @@ use xcomponent_core::{
     input::{Broadcast, Create, Input, Request, SendEvent, Ticket},
     json::Json,
     limits::Limits,
-    record::{AppendSeq, Body, Cause, DeadLetter, Disposition, Handled, Record, SelectBy, Selector, Snapshot},
+    record::{
+        AppendSeq, Body, Cause, DeadLetter, Disposition, Handled, Record, SelectBy, Selector,
+        Snapshot,
+    },
     time::{Duration, Timestamp},
 };
 
