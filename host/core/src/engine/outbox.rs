@@ -454,7 +454,9 @@ fn component_of(body: &Body) -> Option<&ComponentName> {
             let first = received.deliveries.first();
             first.map(|outgoing| outgoing.to.component())
         }
-        body => body.snapshot().map(Snapshot::component),
+        Body::Handled(_) | Body::Departed(_) | Body::Moved(_) | Body::Discarded(_) => {
+            body.snapshot().map(Snapshot::component)
+        }
     }
 }
 

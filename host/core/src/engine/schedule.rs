@@ -276,7 +276,7 @@ impl Schedule {
         // A turn that is over costs one round; so do the lanes that are held.
         while let Some(number) = self.ring.front().copied() {
             let tenant = &mut self.tenants[number];
-            let idx = *tenant.ring.front().expect("a tenant in the ring has work");
+            let idx = *tenant.ring.front()?;
             let lane = &mut self.lanes[idx.0 as usize];
             let is_held = lane.undurable_bytes > undurable_bytes_max;
             if is_held || lane.credit <= 0 || tenant.credit <= 0 {
@@ -296,7 +296,7 @@ impl Schedule {
                 }
                 continue;
             }
-            let work = lane.queue.pop_front().expect("a lane in the ring has work");
+            let work = lane.queue.pop_front()?;
             let cost = match work {
                 Work::Instance(_) => 1,
                 Work::Selection(_) => SELECTION_COST,

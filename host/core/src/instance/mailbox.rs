@@ -21,12 +21,19 @@ impl Letter {
     /// Bytes that it holds while it waits. A selected event shares its payload with all that were
     /// selected with it.
     pub(crate) fn bytes(&self) -> usize {
-        let payload = match &self.errand.trigger {
-            Trigger::Selected { shared_by, .. } => {
-                self.mail.event.payload.len() / (*shared_by).max(1) as usize
-            }
-            _ => self.mail.event.payload.len(),
+        let sharers = match &self.errand.trigger {
+            Trigger::Selected { shared_by, .. } => *shared_by,
+            Trigger::Event
+            | Trigger::Expecting(_)
+            | Trigger::Deferred
+            | Trigger::Due
+            | Trigger::Timeout
+            | Trigger::Auto
+            | Trigger::Create(_)
+            | Trigger::Replay { .. }
+            | Trigger::Unstorable { .. } => 1,
         };
+        let payload = self.mail.event.payload.len() / sharers.max(1) as usize;
         LETTER_BYTES + payload
     }
 }

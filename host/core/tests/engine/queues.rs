@@ -319,3 +319,34 @@ fn a_broadcast_of_too_many_bytes_is_refused() {
         200
     );
 }
+
+#[test]
+fn instances_that_hold_too_many_bytes_leave_memory_and_those_in_use_stay() {
+    let limits = Limits {
+        instance_bytes_max: 20_000,
+        passivate_after: Some(xcomponent_core::time::Duration::from_secs(600)),
+        ..limits()
+    };
+    let mut host = Host::with_limits(&[SPILLING], limits);
+    for n in 0..30 {
+        host.create("Pipe", "Sink", &format!("s{n}"), big(n));
+    }
+    assert!(host.engine.instance_bytes() > 60_000);
+    for _ in 0..20 {
+        host.wait(4);
+        host.send("s7", "TAKE", none());
+    }
+    let bytes = host.engine.instance_bytes();
+    assert!(bytes <= 20_000, "{bytes} bytes in memory");
+    let asked = host.engine.passive();
+    assert_eq!(
+        host.becomes("s7", "TAKE", none()),
+        Disposition::Transitioned
+    );
+    assert_eq!(host.engine.passive(), asked, "it was still there");
+    assert_eq!(
+        host.becomes("s3", "TAKE", none()),
+        Disposition::Transitioned
+    );
+    assert_eq!(host.context("s3"), big(3));
+}
