@@ -278,7 +278,7 @@ impl<G: Guests> Shard<G> {
             let delivers = matches!(effect, Effect::Deliver { .. });
             self.perform(effect, now);
             left = left.saturating_sub(1);
-            let is_long = || left % EFFECTS_PER_LOOK == 0 && began.elapsed() > TURN_MAX;
+            let is_long = || left.is_multiple_of(EFFECTS_PER_LOOK) && began.elapsed() > TURN_MAX;
             if self.outbox.bytes() > BYTES_PER_TURN || is_long() {
                 left = 0;
             }
