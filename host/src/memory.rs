@@ -248,6 +248,15 @@ impl Share {
         self.memory.give_back(self.purpose, rest);
     }
 
+    /// Stands for so many bytes from now on, whether there is room for them or not.
+    pub fn set(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.merge(self.memory.force(self.purpose, bytes - self.bytes));
+        } else {
+            self.shrink_to(bytes);
+        }
+    }
+
     /// Makes one of two.
     pub fn merge(&mut self, mut more: Self) {
         debug_assert_eq!(self.purpose, more.purpose);

@@ -326,7 +326,7 @@ pub enum Refused {
     KeyReused,
     /// The key was used and its event applied; what became of that is not kept any more.
     AnswerLost,
-    /// Too many events wait at the instance, or the shard is too far behind.
+    /// Too many events wait at the instance, or its component has more than its share of what waits.
     Busy(Arc<str>),
     /// The instance faulted too often in a row; it is left alone until then.
     InstanceSuspended {

@@ -122,6 +122,12 @@ pub enum Input {
         /// The last durable record of this shard.
         through: AppendSeq,
     },
+    /// How many bytes of records may wait to be durable before components with more than their
+    /// share of them start no more work. The driver knows how fast the store is.
+    Pace {
+        /// So many.
+        bytes: usize,
+    },
     /// No record after this one will ever be durable: whatever was touched later is dropped and
     /// asked for again by `Effect::Reload`.
     Truncated {
@@ -214,6 +220,35 @@ pub enum Request {
         /// Which component.
         component: ComponentName,
     },
+}
+
+impl Request {
+    /// Bytes of the payloads in it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Create(create) => create.context.len(),
+            Self::Send(send) => send.payload.len(),
+            Self::Broadcast(broadcast) => broadcast.payload.len(),
+            Self::Replay { letter } | Self::Discard { letter } => letter.event.payload.len(),
+            Self::Receive(receive) => {
+                let parcels = receive.parcels.iter();
+                payload_bytes(parcels.flat_map(|parcel| &parcel.deliveries))
+            }
+            Self::Return { deliveries, .. } => payload_bytes(deliveries),
+            Self::Read { .. }
+            | Self::Preview { .. }
+            | Self::Migrate(_)
+            | Self::Census { .. }
+            | Self::Breakers { .. } => 0,
+        }
+    }
+}
+
+fn payload_bytes<'o>(deliveries: impl IntoIterator<Item = &'o Outgoing>) -> usize {
+    let deliveries = deliveries.into_iter();
+    deliveries
+        .map(|outgoing| outgoing.event.payload.len())
+        .sum()
 }
 
 /// A new instance.

@@ -70,6 +70,27 @@ pub const CASCADE_DEPTH_MAX: u16 = 64;
 /// Work that one event from outside may cause; divided among the deliveries of each transition.
 pub const CASCADE_CREDITS: u32 = 10_000;
 
+/// Payload bytes that one credit pays for; smaller payloads are free. So one event from outside
+/// causes deliveries of at most 10 000 × 16 KiB = 160 MiB, and a document of the largest size still
+/// passes through a chain of the greatest depth.
+pub const CREDIT_BYTES: usize = 16 << 10;
+
+/// What a waiting event costs besides its payload: its ids, names and place in a mailbox.
+pub const LETTER_BYTES: usize = 512;
+
+/// Payloads smaller than this stay in memory: reading them again costs more than they hold.
+pub const SPILLED_BYTES_MIN: usize = 128;
+
+/// What a record costs besides the texts in it: its row and what the store keeps beside it.
+pub const RECORD_BYTES: usize = 512;
+
+/// What an instance in memory costs besides its context.
+pub const INSTANCE_BYTES: usize = 1 << 10;
+
+/// Instances that wait for their turn above which no further deadlines are met: these wait in the
+/// order in which they are due, and cost nothing there.
+pub const DUE_MAX: usize = 16_384;
+
 /// Roots whose spent credits a shard remembers; only chains that select across shards need it.
 pub const CASCADE_ROOTS_MAX: usize = 65_536;
 
@@ -96,12 +117,26 @@ pub const DELAY_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);
 /// Limits that an operator may change; the defaults are those of the documentation.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Events waiting at one instance, from outside; more are refused.
+    /// Events waiting at one instance above which events from outside are refused.
     pub mailbox_max: usize,
-    /// Queued internal deliveries and unperformed effects of a shard above which events from
-    /// outside are refused.
+    /// Bytes of events waiting at one instance. Beyond it events from outside are refused, and
+    /// payloads of internal deliveries stay in the log.
+    pub mailbox_bytes_max: usize,
+    /// Bytes of events waiting on a shard; beyond it the same. From half of it on a component that
+    /// has more than its share is refused.
+    pub queue_bytes_max: usize,
+    /// Payloads of internal deliveries that may stay in the log: those of so many bytes and more;
+    /// none where the store is in memory itself.
+    pub spills_from: Option<usize>,
+    /// Bytes of records of a shard that are not durable, above which events from outside for a
+    /// component are refused that has more than its share of them.
+    pub commit_bytes_max: usize,
+    /// Queued internal deliveries, unperformed effects and records that are not durable, of a shard,
+    /// above which events from outside for a component are refused that has more than its share of
+    /// them.
     pub debt_soft_max: usize,
-    /// The same, above which an internal delivery becomes a dead letter.
+    /// Queued internal deliveries and unperformed effects above which an internal delivery becomes
+    /// a dead letter: a quota that back-pressure keeps out of reach.
     pub debt_hard_max: usize,
     /// Instances one broadcast may reach on a shard.
     pub broadcast_matched_max: usize,
@@ -109,6 +144,9 @@ pub struct Limits {
     pub selection_slice: usize,
     /// Live instances on a shard; further creations are refused.
     pub instances_max: usize,
+    /// Bytes of instances in memory above which idle ones leave it early, the least recently used
+    /// first; where they leave it at all.
+    pub instance_bytes_max: usize,
     /// How long nothing happens to an instance before it leaves memory; none = it never does.
     pub passivate_after: Option<Duration>,
     /// Bytes that a shard holds of callers' keys, 64 for each; the store alone knows those that are
@@ -134,11 +172,16 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             mailbox_max: 10_000,
+            mailbox_bytes_max: 8 << 20,
+            queue_bytes_max: 64 << 20,
+            spills_from: None,
+            commit_bytes_max: 64 << 20,
             debt_soft_max: 100_000,
             debt_hard_max: 2_000_000,
             broadcast_matched_max: 1_000_000,
             selection_slice: 1_000,
             instances_max: 20_000_000,
+            instance_bytes_max: usize::MAX,
             passivate_after: Some(Duration::from_secs(600)),
             remembered_bytes_max: 256 << 20,
             dedup_retention: Duration::from_secs(7 * 24 * 3_600),

@@ -9,6 +9,7 @@
 mod mismatch;
 mod sent;
 mod waiting;
+mod weight;
 
 use std::sync::Arc;
 

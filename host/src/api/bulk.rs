@@ -39,6 +39,9 @@ const BYTES_MAX: usize = 64 << 20;
 /// fills their inboxes and leaves room for others.
 const SLICE: usize = 4_096;
 
+/// Bytes of payloads after which a slice ends: inboxes are bounded in bytes, too.
+const SLICE_BYTES: usize = 2 << 20;
+
 /// Bytes that an answer takes, roughly.
 const ANSWER_BYTES: usize = 100;
 
@@ -188,13 +191,20 @@ impl Slice {
             refused: Vec::new(),
             broadcast: None,
         };
-        for (number, line) in lines.take(SLICE).enumerate() {
+        let mut bytes = 0;
+        for number in 0..SLICE {
+            let Some(line) = (bytes < SLICE_BYTES).then(|| lines.next()).flatten() else {
+                break;
+            };
             match parse(state, trace, line) {
                 Ok(broadcast @ Request::Broadcast(_)) => {
                     slice.broadcast = Some(broadcast);
                     break;
                 }
-                Ok(request) => slice.requests.push(request),
+                Ok(request) => {
+                    bytes += request.bytes();
+                    slice.requests.push(request);
+                }
                 Err(error) => slice.refused.push((number, error)),
             }
         }

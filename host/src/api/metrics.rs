@@ -26,7 +26,7 @@ use crate::{
     cache,
     driver::{
         LaneGauges,
-        gauges::{Gauges, Histogram, ShardGauges},
+        gauges::{CommitGauges, Gauges, Histogram, ShardGauges},
     },
     memory::{Memory, Purpose},
     telemetry::{Spans, Tracer},
@@ -135,6 +135,7 @@ impl Collector for Numbers {
             shards,
             |shard| shard.inbox,
         )?;
+        out.bytes(shards)?;
         out.by_shard(
             "calls_away",
             "Calls that yielded and are not done",
@@ -155,26 +156,67 @@ impl Collector for Numbers {
             "Deliveries dropped after the first dead letter of their root and instance",
             shards.iter().map(|shard| shard.dropped_over_budget).sum(),
         )?;
-        let commit = &self.gauges.commit;
-        out.gauge(
-            "commit_queue",
-            "Records that are not durable",
-            commit.queued,
-        )?;
-        out.counter("commit_records", "Records committed", commit.records)?;
-        out.counter("commit_batches", "Batches committed", commit.batches)?;
-        out.counter("commit_failures", "Batches that failed", commit.failures)?;
-        out.histogram(
-            "commit_duration_seconds",
-            "How long batches took",
-            &commit.latency,
-        )
+        out.commit(&self.gauges.commit)
     }
 }
 
 struct Out<'e>(DescriptorEncoder<'e>);
 
 impl Out<'_> {
+    /// What the shards hold.
+    fn bytes(&mut self, shards: &[ShardGauges]) -> fmt::Result {
+        self.by_shard(
+            "inbox_bytes",
+            "Bytes of requests and deliveries that were not looked at",
+            shards,
+            |shard| shard.inbox_bytes,
+        )?;
+        self.by_shard(
+            "waiting_bytes",
+            "Bytes of events that wait for instances",
+            shards,
+            |shard| shard.waiting_bytes,
+        )?;
+        self.by_shard(
+            "instance_bytes",
+            "Bytes of instances in memory",
+            shards,
+            |shard| shard.instance_bytes,
+        )?;
+        self.counter(
+            "deliveries_spilled",
+            "Internal deliveries whose payloads stayed in the log while they waited",
+            shards.iter().map(|shard| shard.events.spilled).sum(),
+        )
+    }
+
+    /// What the committer does.
+    fn commit(&mut self, commit: &CommitGauges) -> fmt::Result {
+        self.gauge(
+            "commit_queue",
+            "Records that are not durable",
+            commit.queued,
+        )?;
+        self.gauge(
+            "commit_queue_bytes",
+            "Bytes of records that are not durable",
+            commit.queued_bytes,
+        )?;
+        self.gauge(
+            "commit_batch_bytes_max",
+            "Bytes at which a batch is cut at the moment",
+            commit.batch_bytes_max,
+        )?;
+        self.counter("commit_records", "Records committed", commit.records)?;
+        self.counter("commit_batches", "Batches committed", commit.batches)?;
+        self.counter("commit_failures", "Batches that failed", commit.failures)?;
+        self.histogram(
+            "commit_duration_seconds",
+            "How long batches took",
+            &commit.latency,
+        )
+    }
+
     fn gauge(&mut self, name: &str, help: &str, value: usize) -> fmt::Result {
         let mut metric = self
             .0

@@ -156,6 +156,7 @@ impl Config {
             clock: Arc::clone(&self.clock),
             slow_threads: self.slow_threads,
             retention: self.retention,
+            memory: self.memory.clone(),
         }
     }
 

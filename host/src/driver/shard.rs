@@ -6,7 +6,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering, mpsc::RecvError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::runtime;
@@ -25,6 +25,7 @@ use super::{
     gate::Gated,
     gauges::ShardGauges,
     guests::Guests,
+    held::Held,
     inbox::{Message, Order, Patience},
     inheritance::{Chunk, Will},
     intake::Intake,
@@ -37,11 +38,21 @@ use super::{
 };
 use crate::store::{EventAt, Position};
 
-/// Inputs fed to the engine in one turn.
+/// Inputs fed to the engine in one turn: so many, and more while it has work of its own, since then
+/// they only take their places in its fair queue.
 const INPUTS_PER_TURN: usize = 64;
+const INPUTS_PER_BUSY_TURN: usize = 1_024;
 
 /// Effects performed in one turn.
 const EFFECTS_PER_TURN: usize = 1_024;
+
+/// Bytes of records after which a turn ends, and how long it may take: then new requests are looked
+/// at.
+const BYTES_PER_TURN: usize = 4 << 20;
+const TURN_MAX: Duration = Duration::from_millis(4);
+
+/// Effects between two looks at how long a turn has taken.
+const EFFECTS_PER_LOOK: usize = 32;
 
 /// How long an idle shard leaves its engine without the news that its last records are durable.
 const DURABLE_NEWS_AFTER: Duration = Duration::from_millis(5);
@@ -66,6 +77,11 @@ pub(super) struct Shard<G: Guests> {
     recalls: Vec<EventAt>,
     /// Whether the engine wanted nothing more at the end of the last turn.
     idle: bool,
+    /// Whether it has work that waits until less is on its way to the store.
+    waits_for_commits: bool,
+    /// How many bytes may be on that way, as the engine knows it.
+    pace: usize,
+    held: Held,
     /// The last durable record that the engine knows of.
     told: AppendSeq,
     /// Versions that were suspended at the end of the last turn.
@@ -81,6 +97,7 @@ impl<G: Guests> Shard<G> {
         guests: G,
         lane: runtime::Handle,
     ) -> Self {
+        let held = Held::nothing(&shared.memory);
         let outbox = Outbox::new(number, shared.posts.len(), *shared.durable.borrow());
         Self {
             number,
@@ -97,6 +114,9 @@ impl<G: Guests> Shard<G> {
             reloads: 0,
             recalls: Vec::new(),
             idle: false,
+            waits_for_commits: false,
+            pace: 0,
+            held,
             told: AppendSeq(0),
             suspended: 0,
         }
@@ -131,23 +151,36 @@ impl<G: Guests> Shard<G> {
             self.told = durable;
             self.engine.handle(Input::Durable { through: durable }, now);
         }
+        let pace = self.shared.pace();
+        if pace != self.pace {
+            self.pace = pace;
+            self.engine.handle(Input::Pace { bytes: pace }, now);
+        }
         if self.engine.poll_timeout().is_some_and(|due| due <= now) {
             self.be_busy();
             if self.fires_timers() {
                 self.engine.handle_timeout(now);
             }
         }
-        for _ in 0..INPUTS_PER_TURN {
+        let mut inputs = 0;
+        while inputs < INPUTS_PER_TURN || (inputs < INPUTS_PER_BUSY_TURN && self.engine.has_work())
+        {
             let Some(message) = self.feed.next() else {
                 break;
             };
             self.receive(message, now);
+            inputs += 1;
         }
-        self.idle = self.perform_all(now);
+        let is_done = self.perform_all(now);
+        self.waits_for_commits = is_done && self.engine.waits_for_commits();
+        self.post()
+            .waits_for_commits
+            .store(self.waits_for_commits, Ordering::Release);
+        self.idle = is_done && !self.waits_for_commits;
         self.recall();
         self.publish();
         self.report_suspensions();
-        let is_even = self.idle
+        let is_even = is_done
             && self.feed.is_empty()
             && self.intake.has_begun()
             && !self.engine.holds_selections();
@@ -242,11 +275,16 @@ impl<G: Guests> Shard<G> {
 
     /// Performs effects; true if the engine wants nothing more.
     fn perform_all(&mut self, now: Timestamp) -> bool {
+        let began = Instant::now();
         let mut left = EFFECTS_PER_TURN;
         while let Some(effect) = self.engine.poll_effect() {
             let delivers = matches!(effect, Effect::Deliver { .. });
             self.perform(effect, now);
             left = left.saturating_sub(1);
+            let is_long = || left.is_multiple_of(EFFECTS_PER_LOOK) && began.elapsed() > TURN_MAX;
+            if self.outbox.bytes() > BYTES_PER_TURN || is_long() {
+                left = 0;
+            }
             // What one record sends leaves at once: who has some of it counts as having all.
             if left == 0 && !delivers {
                 return false;
@@ -412,7 +450,7 @@ impl<G: Guests> Shard<G> {
     }
 
     fn patience(&self) -> Patience {
-        if !self.idle {
+        if !self.idle && !self.waits_for_commits {
             return Patience::None;
         }
         let due = if self.fires_timers() {
@@ -436,13 +474,19 @@ impl<G: Guests> Shard<G> {
     }
 
     /// Publishes the shard's numbers.
-    fn publish(&self) {
+    fn publish(&mut self) {
+        let feed = self.shared.posts[self.number].inbox.bytes();
+        self.held.update(&self.engine, feed);
         self.post().counters.publish(ShardGauges {
             live: self.engine.live(),
             passive: self.engine.passive(),
             remembered_bytes: self.engine.remembered_bytes(),
             debt: self.engine.debt() + self.feed.len(),
             inbox: 0,
+            inbox_bytes: 0,
+            waiting_bytes: self.engine.waiting_bytes(),
+            instance_bytes: self.engine.instance_bytes(),
+            components: self.engine.components_at_work(),
             away: self.leases.away(),
             events: self.engine.counters(),
             next_due: self.engine.poll_timeout(),

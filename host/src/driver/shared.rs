@@ -25,15 +25,20 @@ use super::{
     clock::Clock,
     gate::Gate,
     gauges::{CommitCounters, ShardCounters},
-    inbox::Inbox,
+    inbox::{Inbox, Room},
     log::Log,
+    pace::Pace,
     pulse::{Pulse, Watch},
     relay::Relays,
 };
 use crate::{
+    memory::{Memory, Purpose},
     store::{Error, Position, Store},
     telemetry::Tracer,
 };
+
+/// Batches that fit into what may wait for the store: one is written while others gather.
+const BATCHES: usize = 4;
 
 /// How long questions to the store may take that are asked when a host ends.
 const QUESTIONS_MAX: Duration = Duration::from_secs(2);
@@ -48,6 +53,8 @@ pub(super) struct Shared {
     pub(super) placement: Placement,
     pub(super) limits: Limits,
     pub(super) log: Log,
+    pub(super) pace: Pace,
+    pub(super) memory: Memory,
     pub(super) store: Arc<dyn Store>,
     /// Questions that it is being asked from tasks.
     pub(super) questions: Arc<AtomicUsize>,
@@ -93,6 +100,8 @@ pub(super) struct Post {
     /// While the shards halt: whether its first record that is void is one that the store refuses
     /// for what is in it.
     pub(super) unstorable: AtomicBool,
+    /// The shard has work that waits until less is on its way to the store.
+    pub(super) waits_for_commits: AtomicBool,
 }
 
 /// How far the driver is in its life.
@@ -118,14 +127,18 @@ impl Shared {
         clock: Arc<dyn Clock>,
         last: Position,
         relays: Relays,
+        memory: Memory,
     ) -> Self {
+        let commits = memory.max(Purpose::Commits);
         Self {
             posts: std::iter::repeat_with(Post::default)
                 .take(taken_in.placement.shards)
                 .collect(),
             placement: taken_in.placement,
             limits,
-            log: Log::new(last, taken_in),
+            log: Log::new(last, taken_in, commits),
+            pace: Pace::new(commits / BATCHES),
+            memory,
             store,
             questions: Arc::default(),
             clock,
@@ -159,10 +172,30 @@ impl Shared {
             .filter(move |shard| owner.map_or(*shard != from, |owner| owner == *shard))
     }
 
-    /// How many requests may wait at a shard: what is left of `debt_soft_max`.
-    pub(super) fn room(&self, shard: usize) -> usize {
-        let debt = self.posts[shard].counters.debt.load(Ordering::Relaxed) + self.log.queued();
-        self.limits.debt_soft_max.saturating_sub(debt)
+    /// How much may wait at a shard: what is left of `debt_soft_max`, if one component is at work
+    /// there. Of several the engine refuses the one that has more than its share, so that here only
+    /// the requests that it has not seen are bounded. It does the same with a request that is
+    /// `answered`, and for which there is a little more room.
+    pub(super) fn room(&self, shard: usize, answered: bool) -> Room {
+        let counters = &self.posts[shard].counters;
+        let soft = self.limits.debt_soft_max;
+        let shares = counters.components.load(Ordering::Relaxed) > 1;
+        let debt = counters.debt.load(Ordering::Relaxed) + self.log.queued();
+        let requests = match (self.log.is_filling(), shares) {
+            (true, _) => 0,
+            (false, true) => soft,
+            (false, false) if answered => soft.saturating_sub(debt).max(soft / 8),
+            (false, false) => soft.saturating_sub(debt),
+        };
+        Room {
+            requests,
+            bytes: self.limits.queue_bytes_max / 2,
+        }
+    }
+
+    /// Bytes that a shard may have on their way to the store while it starts work by itself.
+    pub(super) fn pace(&self) -> usize {
+        self.pace.ahead_bytes() / self.posts.len()
     }
 
     /// How far the driver is in its life.

@@ -139,6 +139,7 @@ impl Ledger {
     pub(super) fn begin(&mut self, last: u64, number: i64) {
         (self.last, self.next) = (last, number + 1);
         self.owed.ends_at(last);
+        self.owed.keep_no_large_ones();
     }
 
     /// How many positions a batch leaves out.

@@ -18,6 +18,7 @@ use xcomponent_core::{
 };
 use xcomponent_host::{
     driver::{self, Config, Handle, Joiner, Progress, clock::ManualClock},
+    memory::Memory,
     store::{
         Store,
         query::{InstanceFilter, PageRequest},
@@ -107,6 +108,7 @@ impl Life {
             clock: Arc::new(ManualClock::start(Timestamp(1_000_000))),
             slow_threads: 1,
             retention: Retention::default(),
+            memory: Memory::new(1 << 30),
         };
         change(&mut config);
         let prepared =

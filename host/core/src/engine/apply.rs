@@ -12,10 +12,11 @@ use crate::{
     effect::Reply,
     engine::{
         Engine,
+        budget::{exhausted, paid},
         cascade::{caused_by, restarted, timeout_payload},
         instances::Slot,
         outgoing::{Sender, broadcast, creation, parent_of},
-        run::same_delay,
+        run::{Place, same_delay},
         settle::settled_by,
         versions::{context_on, move_to},
     },
@@ -128,6 +129,9 @@ impl Engine {
         if has_effects(&attempt, moved, &self.instances.expect(slot).snapshot) {
             (deliveries, own, cancels) = self.deliveries(slot, &attempt, moved);
         }
+        let is_over = |outgoing: &mut Outgoing| exhausted(&outgoing.cause).is_some();
+        let mut over: Vec<Outgoing> = deliveries.extract_if(.., is_over).collect();
+        over.extend(own.extract_if(.., is_over));
         let finished = self.instances.expect(slot).snapshot.status != Status::Active;
         if finished {
             self.finish(slot);
@@ -172,6 +176,7 @@ impl Engine {
         for outgoing in here {
             self.receive(&tenant, outgoing, After::Here(seq));
         }
+        self.stop(&tenant, over, After::Here(seq));
         self.fire_due(slot);
         self.redeliver_deferred(slot);
     }
@@ -258,7 +263,8 @@ impl Engine {
             .unwrap_or(u32::MAX)
             .max(1);
         for outgoing in deliveries.iter_mut().chain(&mut own) {
-            outgoing.cause.credits = letter.mail.cause.credits / count;
+            let share = letter.mail.cause.credits / count;
+            outgoing.cause.credits = paid(share, outgoing.event.payload.len());
         }
         let tenant = self.instances.expect(slot).snapshot.tenant().clone();
         for outgoing in &mut deliveries {
@@ -357,19 +363,12 @@ impl Engine {
             .filter(|mail| retried != Some(&mail.event.id))
             .cloned()
             .collect();
-        let busy = self.busy(slot);
-        let waiting = |mail: &Mail, letters: &std::collections::VecDeque<Letter>| {
-            letters
-                .iter()
-                .any(|letter| letter.mail.event.id == mail.event.id)
-        };
         for mail in due.into_iter().rev() {
-            if !waiting(&mail, &busy.mailbox) {
-                busy.mailbox.push_front(Letter::inside(
-                    Mail::clone(&mail),
-                    Trigger::Deferred,
-                    After::Nothing,
-                ));
+            let is_it = |letter: &Letter| letter.mail.event.id == mail.event.id;
+            if !self.busy(slot).mailbox.iter().any(is_it) {
+                let mail = Mail::clone(&mail);
+                let letter = Letter::inside(mail, Trigger::Deferred, After::Nothing);
+                self.enqueue(slot, letter, Place::First);
             }
         }
         self.reschedule(slot);

@@ -175,8 +175,8 @@ impl Engine {
             instance.snapshot.id.clone(),
         );
         self.stillborn(&tenant, id.clone(), letter, refused);
-        let waiting = instance.busy.map(|busy| busy.mailbox).unwrap_or_default();
-        self.deliver_again(&tenant, &id, waiting);
+        let waiting = instance.busy.map(|mut busy| busy.mailbox.drain());
+        self.deliver_again(&tenant, &id, waiting.unwrap_or_default());
     }
 
     /// Tells whoever wanted the instance why there is none.

@@ -91,6 +91,7 @@ impl Engine {
         if let Some(why) = self.over_budget(&outgoing.cause) {
             return self.park_over_budget(tenant, outgoing, why, after);
         }
+        let is_logged = outgoing.is_logged();
         let Outgoing {
             to, event, cause, ..
         } = outgoing;
@@ -101,7 +102,9 @@ impl Engine {
         };
         match to {
             Target::Instance { component, id } => {
-                let letter = Letter::new(mail, Origin::Inside, after).within(Some(component));
+                let letter = Letter::new(mail, Origin::Inside, after)
+                    .within(Some(component))
+                    .logged(is_logged);
                 self.deliver(tenant, id, letter);
             }
             Target::Create {
@@ -130,6 +133,7 @@ impl Engine {
                     mail,
                     origin: Origin::Inside,
                     after,
+                    is_logged,
                     rest: None,
                 })));
             }

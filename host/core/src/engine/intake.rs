@@ -14,11 +14,12 @@ use crate::{
         outbox::Source,
         outgoing::CREATED,
         recall::Admitted,
+        run::Place,
         waiting::{Due, due_mail},
     },
     id::{ComponentName, EventName, InstanceId, TenantId},
     input::{Create, Repeatable, Request, SendEvent, Ticket},
-    instance::{After, Birth, Letter, Origin, Trigger},
+    instance::{After, Birth, Letter, Origin, Trigger, mailbox::Mailbox},
     record::{
         AppendSeq, Body, Cause, Delayed, Departed, Extra, Mail, Outgoing, Parked, Retry, Snapshot,
         Status, Target, Timer, TimerKind,
@@ -61,6 +62,9 @@ impl Engine {
     }
 
     fn create(&mut self, ticket: Ticket, tenant: &TenantId, create: Create) {
+        if self.is_overloaded() && self.has_more_than_its_share(tenant, &create.component) {
+            return self.refuse_at_once(ticket, &create.component);
+        }
         let Create {
             component,
             machine,
@@ -101,6 +105,12 @@ impl Engine {
     }
 
     fn send(&mut self, ticket: Ticket, tenant: &TenantId, send: SendEvent) {
+        if self.is_overloaded()
+            && let Some(component) = self.component_of(tenant, &send.instance)
+            && self.has_more_than_its_share(tenant, &component)
+        {
+            return self.refuse_at_once(ticket, &component);
+        }
         let SendEvent {
             instance,
             component,
@@ -164,16 +174,15 @@ impl Engine {
             return self.conceive(tenant, id, letter);
         }
         let key = (tenant.clone(), id);
-        if let Some(waiting) = self.absent.get_mut(&key) {
-            if waiting.len() < self.limits.mailbox_max {
-                waiting.push_back(letter);
-            } else {
-                self.refuse_absent(tenant, key.1, letter);
-            }
-            return;
+        if self.absent_is_full(&key, &letter) {
+            return self.refuse_absent(tenant, key.1, letter);
         }
-        self.absent.insert(key.clone(), VecDeque::from([letter]));
-        self.ask_for([key]);
+        let is_asked_for = self.absent.contains_key(&key);
+        let waiting = self.absent.entry(key.clone()).or_default();
+        waiting.push_back(letter, &self.absent_account);
+        if !is_asked_for {
+            self.ask_for([key]);
+        }
     }
 
     /// Brings what waited for an instance that was not born to it once more, before what came later.
@@ -184,8 +193,10 @@ impl Engine {
         letters: VecDeque<Letter>,
     ) {
         if let Some(waiting) = self.absent.get_mut(&(tenant.clone(), id.clone())) {
-            let later = std::mem::replace(waiting, letters);
-            waiting.extend(later);
+            let later = waiting.drain();
+            for letter in letters.into_iter().chain(later) {
+                waiting.push_back(letter, &self.absent_account);
+            }
             return;
         }
         for letter in letters {
@@ -299,10 +310,10 @@ impl Engine {
 
     /// Brings to an instance, which is back or does not exist, what waited for it; up to the first
     /// that waits for another answer.
-    fn bring_to(&mut self, key: &(TenantId, InstanceId), mut letters: VecDeque<Letter>) {
+    fn bring_to(&mut self, key: &(TenantId, InstanceId), mut letters: Mailbox) {
         while let Some(letter) = letters.pop_front() {
             if self.is_recalled(key, &letter) {
-                letters.push_front(letter);
+                letters.push_front(letter, &self.absent_account);
                 self.absent.insert(key.clone(), letters);
                 return;
             }
@@ -446,6 +457,7 @@ impl Engine {
         let id = &outgoing.event.id;
         Extra::retain_sends(extra, |delayed| delayed.outgoing.event.id != *id);
         outgoing.event.at = now;
+        outgoing.n = 0;
         // What waits is one less by what departs.
         let (after, _) = self.recorded(slot);
         let tenant = after.tenant().clone();
@@ -483,7 +495,7 @@ impl Engine {
                 let waits = |letter: &Letter| letter.mail.event.id == mail.event.id;
                 if !busy.own.iter().any(waits) {
                     let letter = Letter::inside(mail, trigger, After::Nothing);
-                    busy.own.push_front(letter.attempted(attempts));
+                    self.enqueue(slot, letter.attempted(attempts), Place::Next);
                 }
             }
         }
@@ -498,20 +510,6 @@ impl Engine {
         self.instances
             .find(tenant, id)
             .filter(|slot| self.instances.expect(*slot).snapshot.seq > 0)
-    }
-
-    pub(crate) fn refuse_absent(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
-        match letter.errand.origin {
-            Origin::Caller { ticket, .. } => {
-                let key = letter.repeat_key(tenant, &id);
-                self.refuse_all(
-                    ticket,
-                    key,
-                    Refused::Busy("too many events wait at this instance".into()),
-                );
-            }
-            Origin::Tally(_) | Origin::Inside => self.unknown_instance(tenant, id, letter),
-        }
     }
 
     /// There is no such instance.

@@ -2,10 +2,7 @@
 //! and how that ended; nobody gets the event twice, and whoever is meant and has not got it gets it
 //! now. What is on its way is waited for: it was handed out again at the start.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
@@ -19,7 +16,7 @@ use crate::{
     },
     id::{EventId, InstanceId, TenantId},
     input::{Broadcast, Reached, Ticket},
-    instance::{After, Letter, Origin},
+    instance::{After, Letter, Origin, mailbox::Mailbox},
     record::{AppendSeq, Disposition, Selected},
 };
 
@@ -170,7 +167,7 @@ impl Engine {
         self.settle_rest(key, number, left, asked_at, reached);
         if !self.resumed {
             // This engine began it, and forgot it for lack of memory when it was done.
-            return self.tally_begun(number, Some(0));
+            return self.tally_begun(number, 0);
         }
         let selector = Arc::clone(&broadcast.selector);
         self.want(Want::Select(Box::new(Held {
@@ -179,6 +176,7 @@ impl Engine {
             mail: broadcast.into_mail(self.now),
             origin: Origin::Tally(number),
             after: After::Nothing,
+            is_logged: false,
             rest: Some(Box::new(Rest::besides(self.partitions, chosen))),
         })));
     }
@@ -230,7 +228,7 @@ impl Engine {
     fn is_on_its_way(&self, tenant: &TenantId, id: &InstanceId, event: &EventId) -> bool {
         let is_it = |letter: &Letter| letter.mail.event.id == *event;
         let place = (tenant.clone(), id.clone());
-        let is_absent = |letters: &VecDeque<Letter>| letters.iter().any(is_it);
+        let is_absent = |letters: &Mailbox| letters.iter().any(is_it);
         let slot = self.instances.find(tenant, id);
         let instance = slot.and_then(|slot| self.instances.get(slot));
         let busy = instance.and_then(|instance| instance.busy.as_ref());

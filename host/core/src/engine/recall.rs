@@ -100,8 +100,7 @@ impl Engine {
         is_stored: bool,
     ) {
         let place = (tenant.clone(), instance);
-        let waiting = self.absent.entry(place.clone()).or_default();
-        if waiting.len() >= self.limits.mailbox_max {
+        if self.absent_is_full(&place, &letter) {
             if is_stored && let Some(key) = letter.repeat_key(tenant, &place.1) {
                 let stored = Answer::Record(AppendSeq(0));
                 let others = self.repeats.answered(&key, stored);
@@ -115,12 +114,21 @@ impl Engine {
             return self.refuse_absent(tenant, place.1, letter);
         }
         let event = letter.mail.event.id.clone();
-        waiting.push_back(letter);
+        let waiting = self.absent.entry(place.clone()).or_default();
+        waiting.push_back(letter, &self.absent_account);
         let (tenant, instance) = place;
-        self.recalling.insert(
-            (tenant.clone(), Some(instance.clone()), event.clone()),
-            is_stored,
-        );
+        let key = (tenant.clone(), Some(instance.clone()), event.clone());
+        self.recalling.insert(key, is_stored);
+        self.ask_what_became_of(tenant, instance, event);
+    }
+
+    /// Asks the store what became of an event at an instance.
+    pub(crate) fn ask_what_became_of(
+        &mut self,
+        tenant: TenantId,
+        instance: InstanceId,
+        event: EventId,
+    ) {
         self.effects.push_back(Effect::Recall {
             tenant,
             instance,
@@ -147,7 +155,10 @@ impl Engine {
     ) {
         let place = (tenant, instance);
         let key = (place.0.clone(), Some(place.1.clone()), event);
-        let is_stored = self.recalling.remove(&key).unwrap_or_default();
+        self.fetched(&key, found.as_deref());
+        let Some(is_stored) = self.recalling.remove(&key) else {
+            return;
+        };
         let is_lost = is_stored && found.is_none();
         let is_recent = |handled: &Arc<Handled>| {
             self.now.since(handled.event.at) <= self.limits.dedup_retention
@@ -213,7 +224,7 @@ impl Engine {
                 Some(slot) => self.arrive(slot, letter),
                 None => {
                     let waits_for_an_answer = self.is_recalled(place, &letter);
-                    letters.push_front(letter);
+                    letters.push_front(letter, &self.absent_account);
                     self.absent.insert(place.clone(), letters);
                     if !waits_for_an_answer {
                         self.ask_for([place.clone()]);

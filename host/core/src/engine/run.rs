@@ -25,27 +25,59 @@ use crate::{
     time::Timestamp,
 };
 
+/// Where an event waits at its instance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// Before everything.
+    Next,
+    /// Behind what the instance sent to itself.
+    OwnLast,
+    /// Before everything that others sent.
+    First,
+    /// Behind everything.
+    Last,
+}
+
 impl Engine {
-    /// Puts an event into an instance's mailbox.
+    /// Puts an event into an instance's mailbox. What comes from inside always finds a place; over
+    /// the budget its payload stays in the log.
     pub(crate) fn post(&mut self, slot: Slot, letter: Letter) {
-        let limit = self.limits.mailbox_max;
-        let busy = self.busy(slot);
-        if busy.mailbox.len() >= limit {
+        let is_full = self.has_no_room(slot, &letter);
+        if is_full && matches!(letter.errand.origin, Origin::Caller { .. }) {
             return self.refuse_letter(slot, letter);
         }
-        busy.mailbox.push_back(letter);
+        let letter = if is_full {
+            self.spill(slot, letter)
+        } else {
+            letter
+        };
+        self.enqueue(slot, letter, Place::Last);
         self.reschedule(slot);
+    }
+
+    /// Puts an event where it waits.
+    pub(crate) fn enqueue(&mut self, slot: Slot, letter: Letter, place: Place) {
+        let lane = self.lane_of(slot);
+        let account = self.schedule.account(lane);
+        let instance = self.instances.expect_mut(slot);
+        let busy = instance.busy.get_or_insert_default();
+        match place {
+            Place::Next => busy.own.push_front(letter, account),
+            Place::OwnLast => busy.own.push_back(letter, account),
+            Place::First => busy.mailbox.push_front(letter, account),
+            Place::Last => busy.mailbox.push_back(letter, account),
+        }
     }
 
     /// Puts an event of the instance's own before all others.
     pub(crate) fn post_own(&mut self, slot: Slot, letter: Letter) {
-        self.busy(slot).own.push_back(letter);
+        self.enqueue(slot, letter, Place::OwnLast);
         self.reschedule(slot);
     }
 
     /// Puts the `auto` event of the state that was just entered before everything.
     pub(crate) fn post_auto(&mut self, slot: Slot, letter: Letter) {
-        self.busy(slot).own.push_front(letter);
+        self.enqueue(slot, letter, Place::Next);
         self.reschedule(slot);
     }
 
@@ -56,10 +88,13 @@ impl Engine {
             return;
         };
         let has_work = !busy.own.is_empty() || !busy.mailbox.is_empty();
-        if has_work && busy.running.is_none() && !busy.queued && busy.blocked_until.is_none() {
+        if has_work && busy.is_free() && !busy.queued {
+            if busy.is_spilled() {
+                return self.fetch(slot);
+            }
             busy.queued = true;
-            let tenant = instance.snapshot.tenant().clone();
-            self.schedule.push(&tenant, Work::Instance(slot));
+            let lane = self.lane_of(slot);
+            self.schedule.push(lane, Work::Instance(slot));
         } else if busy.is_idle() {
             instance.busy = None;
         }
@@ -75,8 +110,11 @@ impl Engine {
             return;
         };
         busy.queued = false;
-        if busy.running.is_some() || busy.blocked_until.is_some() {
+        if !busy.is_free() {
             return;
+        }
+        if busy.is_spilled() {
+            return self.fetch(slot);
         }
         let letter = busy.own.pop_front().or_else(|| busy.mailbox.pop_front());
         if let Some(letter) = letter {
@@ -163,7 +201,7 @@ impl Engine {
                 let reason = Reason::UnexpectedState(snapshot.state().name.clone());
                 self.reject(slot, letter, reason);
             }
-            Trigger::Selected { selector, seq }
+            Trigger::Selected { selector, seq, .. }
                 if *seq != snapshot.seq
                     && !self.still_selected(slot, selector, &letter.mail.event) =>
             {
@@ -407,8 +445,8 @@ impl Engine {
         if matches!(letter.errand.origin, Origin::Caller { .. }) {
             return self.refuse_suspended(letter, slot, until);
         }
+        self.enqueue(slot, letter, Place::Next);
         let busy = self.busy(slot);
-        busy.own.push_front(letter);
         busy.blocked_until = Some(until);
         self.timers.set(until, slot);
     }

@@ -15,21 +15,16 @@ impl Engine {
         broadcasts: Vec<(TenantId, EventId)>,
     ) {
         for place in instances {
-            let Some(letters) = self.absent.remove(&place) else {
+            let Some(mut letters) = self.absent.remove(&place) else {
                 continue;
             };
-            let (callers, others) = letters
-                .into_iter()
-                .partition::<std::collections::VecDeque<_>, _>(|letter| {
-                    matches!(letter.errand.origin, Origin::Caller { .. })
-                });
-            if !others.is_empty() {
-                self.absent.insert(place.clone(), others);
-            }
-            for letter in callers {
+            for letter in letters.drain() {
                 if let Origin::Caller { ticket, .. } = letter.errand.origin {
                     let key = letter.repeat_key(&place.0, &place.1);
                     self.refuse_all(ticket, key, Refused::NotCommitted);
+                } else {
+                    let waiting = self.absent.entry(place.clone()).or_default();
+                    waiting.push_back(letter, &self.absent_account);
                 }
             }
         }

@@ -19,7 +19,10 @@ use xcomponent_core::{
     input::{Broadcast, Create, Input, Repeatable, Request, SendEvent, Ticket},
     json::Json,
     limits::Limits,
-    record::{Body, Cause, DeadLetter, Disposition, Handled, Record, SelectBy, Selector, Snapshot},
+    record::{
+        AppendSeq, Body, Cause, DeadLetter, Disposition, Handled, Record, SelectBy, Selector,
+        Snapshot,
+    },
     time::{Duration, Timestamp},
 };
 
@@ -36,6 +39,9 @@ pub(crate) struct Host {
     pub(crate) asked: Vec<String>,
     /// Every effect as text, where somebody wants it.
     pub(crate) trace: Option<String>,
+    /// While this is so, no record becomes durable.
+    pub(crate) holds_commits: bool,
+    undurable: Option<AppendSeq>,
     scripts: HashMap<String, Script>,
     store: BTreeMap<(TenantId, InstanceId), Snapshot>,
     replies: HashMap<Ticket, Reply>,
@@ -69,6 +75,8 @@ impl Host {
             records: Vec::new(),
             asked: Vec::new(),
             trace: None,
+            holds_commits: false,
+            undurable: None,
             scripts: HashMap::new(),
             store: BTreeMap::new(),
             replies: HashMap::new(),
@@ -166,7 +174,10 @@ impl Host {
                     instance,
                     event,
                 } => {
-                    let handled = self.recall(&instance, &event);
+                    let handled = match self.holds_commits {
+                        true => None,
+                        false => self.recall(&instance, &event),
+                    };
                     let input = Input::Recalled {
                         tenant,
                         instance,
@@ -182,7 +193,11 @@ impl Host {
                 Effect::Release { .. } | Effect::Unused { .. } => {}
             }
         }
-        if let Some(through) = last {
+        self.undurable = last.or(self.undurable);
+        if self.holds_commits {
+            return;
+        }
+        if let Some(through) = self.undurable.take() {
             self.engine
                 .handle(Input::Durable { through }, Timestamp(self.now));
             self.run();
@@ -332,6 +347,30 @@ impl Host {
         event: &str,
         payload: Value,
     ) -> Tally {
+        match self.ask_broadcast(component, machine, state, event, payload) {
+            Reply::Tally { tally, .. } => tally,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn try_broadcast(
+        &mut self,
+        component: &str,
+        machine: &str,
+        event: &str,
+        payload: Value,
+    ) -> Reply {
+        self.ask_broadcast(component, machine, None, event, payload)
+    }
+
+    fn ask_broadcast(
+        &mut self,
+        component: &str,
+        machine: &str,
+        state: Option<&str>,
+        event: &str,
+        payload: Value,
+    ) -> Reply {
         let id = EventId::parse(&format!("broadcast-{}", self.tickets)).expect("the test is sound");
         let selector = Selector {
             component: ComponentName::new(component),
@@ -347,10 +386,7 @@ impl Host {
             id,
             repeatable: false,
         };
-        match self.request(Request::Broadcast(broadcast)) {
-            Reply::Tally { tally, .. } => tally,
-            other => panic!("{other:?}"),
-        }
+        self.request(Request::Broadcast(broadcast))
     }
 
     /// The instance as the store has it.
@@ -395,10 +431,20 @@ impl Host {
     }
 
     pub(crate) fn handled(&self) -> impl Iterator<Item = &Handled> {
+        self.bodies().map(|handled| &**handled)
+    }
+
+    fn bodies(&self) -> impl Iterator<Item = &Arc<Handled>> {
         self.records.iter().filter_map(|record| match &record.body {
-            Body::Handled(handled) => Some(&**handled),
+            Body::Handled(handled) => Some(handled),
             _ => None,
         })
+    }
+
+    /// What waits for commits becomes durable, and so on until nothing is left to be done.
+    pub(crate) fn commit(&mut self) {
+        self.holds_commits = false;
+        self.run();
     }
 
     /// `event disposition` of an instance's history.

@@ -7,6 +7,7 @@ mod elsewhere;
 mod faults;
 mod harness;
 mod passivation;
+mod queues;
 mod repeats;
 mod selection;
 mod tenants;
