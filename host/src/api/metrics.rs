@@ -53,7 +53,7 @@ pub(super) async fn read(
     registry.register_collector(Box::new(Numbers {
         gauges: state.handle().gauges(),
         streams: state.shared.streams_max - state.shared.streams.available_permits(),
-        connections: state.shared.connections.get().cloned(),
+        connections: state.shared.connections.get().cloned().unwrap_or_default(),
         memory: state.config().memory.clone(),
         components: state.registry().list(&state.shared.tenant).len(),
         lanes: state.handle().lanes(),
@@ -80,7 +80,7 @@ struct Numbers {
     gauges: Gauges,
     streams: usize,
     /// Of the port, if there is one.
-    connections: Option<Arc<Connections>>,
+    connections: Arc<Connections>,
     memory: Memory,
     components: usize,
     lanes: Vec<LaneGauges>,
@@ -100,9 +100,7 @@ impl Collector for Numbers {
         let mut out = Out(encoder);
         out.gauge("components", "Components that are loaded", self.components)?;
         out.gauge("streams", "Streams that clients have open", self.streams)?;
-        if let Some(connections) = &self.connections {
-            out.connections(connections)?;
-        }
+        out.connections(&self.connections)?;
         out.memory(&self.memory)?;
         if let Some(registry) = self.registry {
             out.registry(registry)?;

@@ -262,8 +262,9 @@ impl From<Tally> for BroadcastTally {
 pub(super) struct Report {
     /// What checking the definition found: errors first, at most 100.
     findings: Vec<ErrorItem>,
-    /// How many findings there are besides.
-    findings_unlisted: usize,
+    /// How many findings there are besides, if there are more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings_unlisted: Option<usize>,
     /// Methods that the definition names and the code does not answer: `guard name`.
     missing_methods: Vec<String>,
     /// By machine and state, how many instances are affected.
@@ -297,7 +298,7 @@ impl Report {
         let method = |(kind, name): &(MethodKind, _)| format!("{} {name}", kind_name(*kind));
         Self {
             findings: report.findings.iter().map(ErrorItem::from).collect(),
-            findings_unlisted: report.findings.unlisted(),
+            findings_unlisted: Some(report.findings.unlisted()).filter(|unlisted| *unlisted > 0),
             missing_methods: report.missing.iter().map(method).collect(),
             live: report.live.iter().map(LiveFit::of).collect(),
         }

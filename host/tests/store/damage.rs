@@ -42,6 +42,25 @@ fn replace(path: &Path) {
     fs::rename(copy, path).unwrap();
 }
 
+#[test]
+fn a_host_without_work_makes_room_in_an_empty_log_and_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let path = database(&folder);
+    {
+        let store = open(&path);
+        Shard::new(&store).create("O-1", "{}");
+    }
+    let store = open(&path);
+    while store.tidy().unwrap() {
+        store.check().unwrap();
+    }
+    store.check().unwrap();
+    let log = fs::metadata(beside(&path, "-wal")).unwrap();
+    assert!(log.len() > 0, "there is room in the log");
+    Shard::new(&store).create("O-2", "{}");
+    store.check().unwrap();
+}
+
 /// What somebody may do to a file.
 type Deed = fn(&Path);
 

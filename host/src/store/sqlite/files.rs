@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -32,7 +32,8 @@ const ENDINGS: [&str; 2] = ["-wal", "-shm"];
 /// The first bytes of every database.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// The first bytes of every write-ahead log but an empty one; the last bit is the order of bytes.
+/// The first bytes of every write-ahead log with a transaction in it; the last bit is the order of
+/// bytes.
 const LOG_MAGIC: u32 = 0x377f_0682;
 
 /// The files of a database.
@@ -60,6 +61,8 @@ struct Log {
     file: File,
     /// Bytes that it had.
     length: AtomicU64,
+    /// Whether it has a header. Before its first transaction it may consist of zeros: see `room`.
+    has_begun: AtomicBool,
 }
 
 /// How the files were found.
@@ -210,22 +213,32 @@ impl Log {
     fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let length = AtomicU64::new(file.metadata()?.len());
-        Ok(Self { file, length })
+        Ok(Self {
+            file,
+            length,
+            has_begun: AtomicBool::new(false),
+        })
     }
 
     fn look(&self) -> io::Result<Look> {
         let length = self.file.metadata()?.len();
         let before = self.length.swap(length, Ordering::Relaxed);
-        Ok(match length < before {
-            true => Look::LogIsShorter,
-            false => Look::Well,
-        })
+        if length >= before {
+            return Ok(Look::Well);
+        }
+        self.has_begun.store(false, Ordering::Relaxed);
+        Ok(Look::LogIsShorter)
     }
 
     fn begins_well(&self) -> io::Result<bool> {
         let mut begin = [0; 4];
         let bytes = self.file.read_at(&mut begin, 0)?;
-        Ok(bytes == 0 || u32::from_be_bytes(begin) & !1 == LOG_MAGIC)
+        if u32::from_be_bytes(begin) & !1 == LOG_MAGIC {
+            self.has_begun.store(true, Ordering::Relaxed);
+            return Ok(true);
+        }
+        let is_room = begin == [0; 4] && !self.has_begun.load(Ordering::Relaxed);
+        Ok(bytes == 0 || is_room)
     }
 }
 

@@ -113,8 +113,15 @@ fn unreachable(machine: &Machine, states: &[machine::Written], notes: &mut Notes
             open.append(&mut from_any);
         }
     }
-    for ((state, written), reached) in machine.states.iter().zip(states).zip(reached) {
-        if !reached {
+    // Of two states with one name, which is an error of its own, transitions lead to the first.
+    let states_reached = machine
+        .states
+        .iter()
+        .zip(&reached)
+        .filter(|(_, reached)| **reached);
+    let names: BTreeSet<_> = states_reached.map(|(state, _)| &state.name).collect();
+    for ((state, written), reached) in machine.states.iter().zip(states).zip(&reached) {
+        if !reached && !names.contains(&state.name) {
             let message = format!("no transition reaches `{}`", state.name);
             notes.warning("unreachable_state", written.place, &written.path, message);
         }
