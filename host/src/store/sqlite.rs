@@ -180,17 +180,28 @@ impl Sqlite {
     /// Writes; what was written is in the files that were opened.
     fn write<T>(&self, write: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
         let mut writer = self.writer();
-        let before = self.files.look_at_log()?;
+        if self.files.look_at_log()? == Look::LogIsShorter {
+            self.read_back_shorter()?;
+        }
         let written = write(&mut writer).and_then(|written| {
-            let after = self.files.look()?;
-            if [before, after].contains(&Look::LogIsShorter) {
-                self.read_back()
-                    .map_err(|error| self.files.lose(&in_full(&error)))?;
+            if self.files.look()? == Look::LogIsShorter {
+                self.read_back_shorter()?;
             }
             Ok(written)
         });
         drop(writer);
         written.map_err(|error| self.files.judge(error))
+    }
+
+    /// The same once the write-ahead log is shorter than it was: whoever shortened it must have
+    /// copied it into the database.
+    fn read_back_shorter(&self) -> Result<()> {
+        self.read_back().map_err(|error| {
+            let why = format!("the write-ahead log was cut off: {}", in_full(&error));
+            self.files.lose(&why)
+        })?;
+        self.files.log_was_copied();
+        Ok(())
     }
 
     /// Reads what this process committed last, on a new connection: the pages in memory would hide
@@ -229,6 +240,9 @@ impl Sqlite {
 
 /// An error and what caused it.
 fn in_full(error: &Error) -> String {
+    if let Error::Lost(why) = error {
+        return why.to_string();
+    }
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
         error.source()
     });
@@ -290,10 +304,10 @@ impl Store for Sqlite {
             let _writer = self.writer();
             self.files.look()?
         };
-        self.read_back().map_err(|error| match looked {
-            Look::LogIsShorter => self.files.lose(&in_full(&error)),
-            Look::Well => self.files.judge(error),
-        })
+        match looked {
+            Look::LogIsShorter => self.read_back_shorter(),
+            Look::Well => self.read_back().map_err(|error| self.files.judge(error)),
+        }
     }
 
     fn owed(&self) -> Result<Owed> {

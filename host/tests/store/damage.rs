@@ -51,7 +51,7 @@ fn a_host_without_work_makes_room_in_an_empty_log_and_goes_on() {
         Shard::new(&store).create("O-1", "{}");
     }
     let store = open(&path);
-    while store.tidy().unwrap() {
+    while store.make_room().unwrap() {
         store.check().unwrap();
     }
     store.check().unwrap();

@@ -138,6 +138,13 @@ impl Files {
         }
     }
 
+    /// The write-ahead log is shorter, and what was in it is in the database.
+    pub(super) fn log_was_copied(&self) {
+        if let Some(log) = self.log.get() {
+            log.has_begun.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Looks at all files.
     ///
     /// # Errors
@@ -223,11 +230,10 @@ impl Log {
     fn look(&self) -> io::Result<Look> {
         let length = self.file.metadata()?.len();
         let before = self.length.swap(length, Ordering::Relaxed);
-        if length >= before {
-            return Ok(Look::Well);
-        }
-        self.has_begun.store(false, Ordering::Relaxed);
-        Ok(Look::LogIsShorter)
+        Ok(match length < before {
+            true => Look::LogIsShorter,
+            false => Look::Well,
+        })
     }
 
     fn begins_well(&self) -> io::Result<bool> {
