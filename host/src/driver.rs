@@ -73,6 +73,7 @@ pub use crate::store::{
         ComponentVersion, Cursor, InstanceCount, InstanceFilter, Kind, Letter, LetterFilter, Page,
         PageRequest, RecordFilter, TRACE_MAX, Where,
     },
+    unreadable::UnreadableInstance,
 };
 use crate::store::{Store, retention::Retention};
 

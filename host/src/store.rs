@@ -12,6 +12,7 @@ pub mod memory;
 pub mod postgres;
 pub mod retention;
 pub mod sqlite;
+pub mod unreadable;
 
 mod deployments;
 mod ledger;
@@ -23,6 +24,7 @@ use std::{fmt, sync::Arc};
 use xcomponent_core::{
     definition::OnLive,
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
+    input::Found,
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
 };
@@ -33,6 +35,7 @@ use query::{
     RecordFilter, Tail,
 };
 use retention::Removable;
+use unreadable::UnreadableInstance;
 
 /// A place in the log, from 1; 0 is before the first. Places grow, but some stay empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +75,9 @@ pub enum Error {
     /// What it has cannot be read: somebody else wrote it, or the disk lied.
     #[error("what the store has cannot be read")]
     Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It has the instance, and what it has of it cannot be read.
+    #[error("what the store has of `{}` cannot be read: {}", .0.id, .0.why)]
+    Unreadable(UnreadableInstance),
     /// Another artifact has this version label already.
     #[error("version `{version}` of `{component}` exists with another artifact")]
     VersionExists {
@@ -208,7 +214,7 @@ pub trait Store: Send + Sync + 'static {
     fn last_position(&self) -> Result<Position>;
 
     /// Gives away, one by one, what may belong in memory: instances that go on, and entry points.
-    /// There may be more of them than fit.
+    /// There may be more of them than fit. Those that cannot be read are left out.
     ///
     /// # Errors
     ///
@@ -224,7 +230,23 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// If the store cannot be asked.
-    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>>;
+    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Found>;
+
+    /// Instances that cannot be read, the last created first.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn unreadable(
+        &self,
+        _tenant: &TenantId,
+        _page: PageRequest,
+    ) -> Result<Page<UnreadableInstance>> {
+        Ok(Page {
+            items: Vec::new(),
+            next: None,
+        })
+    }
 
     /// What became of these events, as far as a host before this one handled them: of each the last
     /// record, or that of the replay which settled it.

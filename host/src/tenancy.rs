@@ -217,6 +217,18 @@ pub enum Error {
     Store(#[source] driver::Error),
 }
 
+impl Error {
+    /// Whether nobody but who wants this version is concerned.
+    fn is_about_one_version(&self) -> bool {
+        match self {
+            Self::Unreadable(_) | Self::Invalid { .. } | Self::UnknownVersion { .. } => true,
+            Self::Rejected(rejected) => !rejected.by_host,
+            Self::Store(error) => matches!(error, driver::Error::Damaged(_)),
+            _ => false,
+        }
+    }
+}
+
 /// The result of asking the registry.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -234,6 +246,7 @@ impl From<driver::Error> for Error {
             | driver::Error::Unstorable(_)
             | driver::Error::TakenOver
             | driver::Error::Damaged(_)
+            | driver::Error::Unreadable(_)
             | driver::Error::Gone { .. }) => Self::Store(other),
         }
     }

@@ -18,7 +18,7 @@ use super::{
     body::{self, Params},
     caller::Caller,
     dead_letters::reason,
-    error::{Problem, Result},
+    error::{ApiError, Problem, Result},
     record::{FaultView, state_name},
     wire::{self, Time},
 };
@@ -143,7 +143,8 @@ pub(super) async fn of_event(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<JsonAnswer<EventTrace>> {
-    let id = body::event_id(&id)?;
+    let unknown = || ApiError::bad_request("invalid_id", "no event has such an id".to_owned());
+    let id = body::derived_event_id(&id).ok_or_else(unknown)?;
     let entries = state.handle().trace(&caller.tenant, &id).await?;
     Ok(JsonAnswer(EventTrace {
         event_id: id.to_string(),

@@ -18,6 +18,7 @@ use crate::store::{
         ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
         TRACE_MAX,
     },
+    unreadable::UnreadableInstance,
 };
 
 impl Handle {
@@ -46,6 +47,20 @@ impl Handle {
         let tenant = tenant.clone();
         self.ask(move |store| store.instances(&tenant, &filter, page))
             .await
+    }
+
+    /// Instances that cannot be read, the last created first.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    pub async fn unreadable(
+        &self,
+        tenant: &TenantId,
+        page: PageRequest,
+    ) -> Result<Page<UnreadableInstance>> {
+        let tenant = tenant.clone();
+        self.ask(move |store| store.unreadable(&tenant, page)).await
     }
 
     /// How many instances there are of each kind, finished ones included.

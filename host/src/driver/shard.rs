@@ -299,18 +299,16 @@ impl<G: Guests> Shard<G> {
     /// Asks the store: here if it has everything in memory, else off the shard until it answers.
     fn reload(&mut self, asked: Vec<(TenantId, InstanceId)>, now: Timestamp) {
         if self.shared.store.is_immediate()
-            && let Ok(instances) = self.shared.store.reload(&asked)
+            && let Ok(found) = self.shared.store.reload(&asked)
         {
-            return self
-                .engine
-                .handle(Input::Reloaded { asked, instances }, now);
+            return self.engine.handle(Input::Reloaded { asked, found }, now);
         }
         self.reloads += 1;
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         self.lane.spawn(async move {
-            let (asked, instances) =
+            let (asked, found) =
                 read_until_answered(&shared, asked, |store, asked| store.reload(asked)).await;
-            let answer = Input::Reloaded { asked, instances };
+            let answer = Input::Reloaded { asked, found };
             shared.posts[number].inbox.put(Message::Read(vec![answer]));
         });
     }
@@ -439,8 +437,8 @@ impl<G: Guests> Shard<G> {
 async fn read_until_answered<Q: Send + Sync + 'static, A: Send + 'static>(
     shared: &Arc<Shared>,
     asked: Vec<Q>,
-    question: fn(&dyn Store, &[Q]) -> Result<Vec<A>>,
-) -> (Vec<Q>, Vec<A>) {
+    question: fn(&dyn Store, &[Q]) -> Result<A>,
+) -> (Vec<Q>, A) {
     let asked = Arc::new(asked);
     let mut wait = RELOAD_BACKOFF[0];
     let answer = loop {

@@ -22,6 +22,7 @@ use hashbrown::{HashMap, HashSet};
 use xcomponent_core::{
     definition::OnLive,
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
+    input::Found as Asked,
     owed::{Owed, TakenIn},
     record::{Body, Handled, Record, Snapshot},
 };
@@ -38,7 +39,7 @@ use super::{
     crossing::{Channel, Outlet},
     query::{
         ComponentVersion, Cursor, Found, InstanceCount, InstanceFilter, Letter, LetterFilter, Page,
-        PageRequest, RecordFilter, Tail,
+        PageRequest, RecordFilter, Tail, is_shown,
     },
     retention::{Removable, shorten},
 };
@@ -303,12 +304,15 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
+    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Asked> {
         let kept = self.kept();
         let found = asked
             .iter()
             .filter_map(|(tenant, id)| kept.instances.find(tenant, id));
-        Ok(found.map(|known| known.snapshot().clone()).collect())
+        Ok(Asked {
+            instances: found.map(|known| known.snapshot().clone()).collect(),
+            unreadable: Vec::new(),
+        })
     }
 
     /// The engines know themselves: none of them was before this store.
@@ -385,8 +389,8 @@ impl Store for Memory {
             .map_or(0, |known| known.last);
         while let Some(slot) = kept.journal.slot(position) {
             let Some(record) = &slot.record else { break };
-            let wanted = page.after.is_none_or(|after| position < after.0)
-                && matches!(record.body, Body::Handled(_));
+            let wanted =
+                page.after.is_none_or(|after| position < after.0) && is_shown(&record.body);
             if wanted && !found.take(position, || entry(position, record)) {
                 break;
             }

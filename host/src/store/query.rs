@@ -57,6 +57,11 @@ impl PageRequest {
     }
 }
 
+/// Whether a record is part of its instance's history.
+pub(super) fn is_shown(body: &Body) -> bool {
+    matches!(body, Body::Handled(_) | Body::Moved(_))
+}
+
 /// One page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -69,6 +74,8 @@ pub struct Page<T> {
 /// A page while it is filled.
 pub(super) struct Found<T> {
     items: Vec<T>,
+    /// How many were taken, those among them that cannot be read.
+    seen: usize,
     last: u64,
     limit: usize,
     more: bool,
@@ -79,6 +86,7 @@ impl<T> Found<T> {
     pub(super) fn new(page: PageRequest) -> Self {
         Self {
             items: Vec::new(),
+            seen: 0,
             last: 0,
             limit: page.bounded(),
             more: false,
@@ -87,10 +95,19 @@ impl<T> Found<T> {
 
     /// Takes one more item; false if the page was full without it.
     pub(super) fn take(&mut self, position: u64, item: impl FnOnce() -> T) -> bool {
-        self.more = self.items.len() == self.limit;
+        if self.seen == self.limit {
+            return self.take_or_pass(position, None);
+        }
+        self.take_or_pass(position, Some(item()))
+    }
+
+    /// The same for something that may not be readable: then it has a place and nothing in it.
+    pub(super) fn take_or_pass(&mut self, position: u64, item: Option<T>) -> bool {
+        self.more = self.seen == self.limit;
         if !self.more {
             self.last = position;
-            self.items.push(item());
+            self.seen += 1;
+            self.items.extend(item);
         }
         !self.more
     }

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::Mutex;
 use xcomponent_core::{
     call::Deployment,
-    definition::check,
+    definition::{Definition, check},
     id::{ComponentName, Digest, TenantId, Version},
 };
 
@@ -75,8 +75,8 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// If the store cannot be read, or has a component that is not accepted any more or that another
-    /// host has come by.
+    /// If the store cannot be read, or another host has come by a component. A version that cannot be
+    /// loaded is left out.
     pub async fn restore(&self, tenant: &TenantId, progress: &Progress) -> Result<()> {
         let mut versions = self.shared.handle.versions(tenant, None).await?;
         progress.expect_components(versions.len());
@@ -86,7 +86,20 @@ impl Registry {
                 self.claim(tenant, &version.component, &version.version)
                     .await?;
             }
-            let deployment = self.prepare(&version).await?;
+            let deployment = match self.prepare(&version).await {
+                Ok(deployment) => deployment,
+                Err(error) if error.is_about_one_version() => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        component = %version.component,
+                        version = %version.version,
+                        "a version cannot be loaded and is left out"
+                    );
+                    progress.component_is_ready();
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             self.shared.handle.deploy(Arc::clone(&deployment)).await;
             if version.active {
                 self.shared
@@ -179,6 +192,16 @@ impl Registry {
         let artifact = self.shared.handle.artifact(version.digest).await?;
         let artifact = artifact.ok_or_else(unknown)?;
         let checked = check(&version.definition, self.shared.leniency.strictness);
+        let is_named = |found: &Definition| {
+            found.name == version.component && found.version == version.version
+        };
+        if checked
+            .definition
+            .as_ref()
+            .is_some_and(|found| !is_named(found))
+        {
+            return Err(unknown());
+        }
         let Some(definition) = checked.definition else {
             return Err(Error::Invalid {
                 findings: checked.findings,

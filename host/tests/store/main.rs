@@ -11,6 +11,7 @@
 )]
 
 mod crossing;
+mod damaged;
 mod durable;
 mod encrypted;
 mod instances;

@@ -192,12 +192,14 @@ impl Engine {
             Refused::UnknownMachine(name) => Parked::UnknownTarget(
                 format!("component `{}` has no machine `{name}`", birth.component).into(),
             ),
+            Refused::RecordUnreadable(_) => Parked::RecordUnreadable,
             Refused::UnknownComponent(_)
             | Refused::UnknownInstance(_)
             | Refused::InstanceExists(_)
             | Refused::KeyReused
             | Refused::InstanceSuspended { .. }
             | Refused::ComponentSuspended { .. }
+            | Refused::TooManyStreams
             | Refused::Gap { .. }
             | Refused::TooManyMatched(_)
             | Refused::NotCommitted => {

@@ -226,7 +226,7 @@ pub(crate) fn caused_by(mail: &Mail, instance: &InstanceId, share: u32) -> Cause
         instance: Some(instance.clone()),
         root: mail.cause.root.clone(),
         chain: Some(Arc::new(link)),
-        depth: mail.cause.depth + 1,
+        depth: mail.cause.depth.saturating_add(1),
         credits: share,
         spread: mail.cause.spread,
         trace_parent: mail.cause.trace_parent.clone(),

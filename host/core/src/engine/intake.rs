@@ -15,7 +15,7 @@ use crate::{
         repeats::{Seen, fingerprint},
     },
     id::{ComponentName, EventId, EventName, InstanceId, TenantId},
-    input::{Create, Request, SendEvent, Ticket},
+    input::{Create, Found, Request, SendEvent, Ticket},
     instance::{After, Birth, Letter, Origin, Trigger},
     record::{
         AppendSeq, Body, Cause, Departed, Mail, Outgoing, Parked, Retry, Snapshot, Status, Target,
@@ -172,6 +172,9 @@ impl Engine {
 
     /// Brings an event to its instance, wherever that is.
     pub(crate) fn deliver(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
+        if self.unreadable.has(tenant, &id) {
+            return self.hold(tenant, id, letter);
+        }
         // What waits comes first, also if the instance is back already.
         let others_wait =
             !self.absent.is_empty() && self.absent.contains_key(&(tenant.clone(), id.clone()));
@@ -287,8 +290,11 @@ impl Engine {
     }
 
     /// The store has answered what it knows of instances that were asked for.
-    pub(crate) fn reloaded(&mut self, asked: Vec<(TenantId, InstanceId)>, found: Vec<Snapshot>) {
-        for snapshot in found {
+    pub(crate) fn reloaded(&mut self, asked: Vec<(TenantId, InstanceId)>, found: Found) {
+        for key in found.unreadable {
+            self.suspend_unreadable(key);
+        }
+        for snapshot in found.instances {
             if self
                 .instances
                 .find(snapshot.tenant(), &snapshot.id)
@@ -552,20 +558,29 @@ impl Engine {
             }
             Origin::Inside => {
                 let why = Parked::UnknownTarget(format!("there is no instance `{id}`").into());
-                let component = letter
-                    .errand
-                    .component
-                    .unwrap_or_else(|| ComponentName::new(""));
-                let to = Target::Instance { component, id };
-                let Mail { event, cause, .. } = letter.mail;
-                self.park_outgoing(
-                    tenant,
-                    Outgoing::underway(to, event, cause),
-                    why,
-                    letter.errand.after,
-                );
+                self.park_letter(tenant, id, letter, why);
             }
         }
+    }
+
+    /// Parks an event from inside that its instance does not get.
+    pub(crate) fn park_letter(
+        &mut self,
+        tenant: &TenantId,
+        id: InstanceId,
+        letter: Letter,
+        why: Parked,
+    ) {
+        let component = letter.errand.component;
+        let component = component.unwrap_or_else(|| ComponentName::new(""));
+        let to = Target::Instance { component, id };
+        let Mail { event, cause, .. } = letter.mail;
+        self.park_outgoing(
+            tenant,
+            Outgoing::underway(to, event, cause),
+            why,
+            letter.errand.after,
+        );
     }
 }
 

@@ -16,7 +16,7 @@ use xcomponent_core::{
         ComponentName, Digest, EventId, EventName, InstanceId, MachineName, Partition,
         PartitionCount, StateName, TenantId, Version,
     },
-    input::{Broadcast, Create, Input, Request, SendEvent, Ticket},
+    input::{Broadcast, Create, Found, Input, Request, SendEvent, Ticket},
     json::Json,
     limits::Limits,
     record::{Body, Cause, DeadLetter, Disposition, Handled, Record, SelectBy, Selector, Snapshot},
@@ -38,6 +38,8 @@ pub(crate) struct Host {
     pub(crate) trace: Option<String>,
     scripts: HashMap<String, Script>,
     store: BTreeMap<(TenantId, InstanceId), Snapshot>,
+    /// Instances that the store has and cannot read.
+    pub(crate) unreadable: Vec<InstanceId>,
     replies: HashMap<Ticket, Reply>,
     tickets: u64,
 }
@@ -67,6 +69,7 @@ impl Host {
             trace: None,
             scripts: HashMap::new(),
             store: BTreeMap::new(),
+            unreadable: Vec::new(),
             replies: HashMap::new(),
             tickets: 0,
         };
@@ -147,9 +150,15 @@ impl Host {
                     assert!(self.replies.insert(ticket, reply).is_none(), "two answers");
                 }
                 Effect::Reload { instances: asked } => {
-                    let instances = asked.iter().filter_map(|key| self.store.get(key).cloned());
-                    let instances = instances.collect();
-                    let input = Input::Reloaded { asked, instances };
+                    let (unreadable, asked_for): (Vec<_>, Vec<_>) =
+                        (asked.iter().cloned()).partition(|(_, id)| self.unreadable.contains(id));
+                    let instances = asked_for.iter();
+                    let instances = instances.filter_map(|key| self.store.get(key).cloned());
+                    let found = Found {
+                        instances: instances.collect(),
+                        unreadable,
+                    };
+                    let input = Input::Reloaded { asked, found };
                     self.engine.handle(input, Timestamp(self.now));
                 }
                 Effect::Recall { .. } | Effect::RecallBroadcast { .. } => {

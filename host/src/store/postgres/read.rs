@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use tokio_postgres::Row;
 use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
+    input::Found as Asked,
     owed::Owed,
     record::{Body, Handled, Record, Snapshot},
 };
@@ -17,15 +18,17 @@ use super::{
     session::Values,
 };
 use crate::store::{
-    Entry, EventAt, Position, Result,
-    ledger::Stale,
+    Entry, Error, EventAt, Position, Result,
+    ledger::{Recovered, Stale},
     query::{
-        Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter, Tail,
+        Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter,
+        Tail, is_shown,
     },
     table::{
-        self, Columns, ID, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance, read_kind,
-        read_taken_in, signed, unsigned,
+        self, BEFORE, Columns, ID, INSTANCE, NUMBER, POSITION, SELECT_EVENTS, SELECT_INSTANCES,
+        everything_through, read_instance, read_kind, read_taken_in, signed, unsigned,
     },
+    unreadable::UnreadableInstance,
 };
 
 /// Rows that one question is answered with.
@@ -37,35 +40,43 @@ impl Postgres {
     pub(super) fn recover(&self) -> Result<()> {
         let mut writer = self.writer();
         let question = "SELECT partitions, rows_json FROM taken_in";
-        let taken_in = self.readers.row(question, NONE)?;
-        let taken_in = taken_in.map(|row| read_taken_in(&row)).transpose()?;
+        let last = self.last_read()?.0;
+        let taken_in = self.readers.row(question, NONE)?.map(|row| {
+            let read = read_taken_in(&row);
+            let read = self
+                .unreadable
+                .leave_out(read, || "that of `taken_in`".to_owned())?;
+            Ok::<_, Error>(read.unwrap_or_else(|| everything_through(Position(last))))
+        });
+        let taken_in = taken_in.transpose()?;
         if let Some(taken_in) = &taken_in {
             writer.ledger.owed = Owed::new(taken_in.clone());
         }
-        let marks = "SELECT min(position + CASE name WHEN 'covered' THEN 1 ELSE 0 END) FROM marks";
-        let from = self.readers.row(marks, NONE)?;
-        let mut from: i64 = from.map(|row| row.try_get(0)).transpose()?.unwrap_or(1);
-        let last = self.last_read()?.0;
+        self.name_log(&mut writer)?;
+        let mut from = self.begin_at(last)?;
         let question = format!(
             "{SELECT_EVENTS} WHERE e.position >= $1 AND e.position <= $2
              ORDER BY e.position LIMIT {SLICE}"
         );
         loop {
             let rows = self.readers.rows(&question, &[&from, &signed(last)])?;
-            let events = rows.iter().map(|row| self.event(row));
-            let events = events.collect::<Result<Vec<_>>>()?;
-            let numbers = events.iter().filter_map(|event| event.instance).collect();
+            let found = rows.iter().map(|row| {
+                Ok(Recovered {
+                    position: row.bits(POSITION)?,
+                    instance: row.number(INSTANCE)?,
+                    event: self.event(row),
+                })
+            });
+            let found = found.collect::<Result<Vec<_>>>()?;
+            let numbers = found.iter().filter_map(|row| row.instance).collect();
             let written = self.last_of(numbers)?;
             let mut stale = self.stale.write().unwrap_or_else(PoisonError::into_inner);
-            for event in events {
-                let position = event.entry.position.0;
-                from = signed(position) + 1;
-                writer.ledger.owed.note(position, &event.entry.record);
-                if let Some(number) = event.instance
-                    && written.get(&number).is_some_and(|last| position > *last)
-                {
-                    stale.note(number, position, position, event.entry.record.body);
-                }
+            for row in found {
+                from = signed(row.position) + 1;
+                let last = row
+                    .instance
+                    .and_then(|number| written.get(&number).copied());
+                row.note(last, &self.unreadable, &mut writer.ledger, &mut stale)?;
             }
             if rows.len() < SLICE {
                 break;
@@ -81,12 +92,29 @@ impl Postgres {
         Ok(())
     }
 
+    /// The end of the log that a host that starts looks at. What says where that begins is looked at
+    /// as well: where it is missing or beyond the end, that is the whole log.
+    fn begin_at(&self, last: u64) -> Result<i64> {
+        let question = "SELECT count(*), min(position + CASE name WHEN 'covered' THEN 1 ELSE 0 END)
+            FROM marks WHERE name IN ('covered', 'settled_below') AND position BETWEEN 0 AND $1";
+        let row = self.readers.row(question, &[&signed(last + 1)])?;
+        let marks = row.map(|row| Ok::<_, Error>((row.integer(0)?, row.number(1)?)));
+        Ok(match marks.transpose()? {
+            Some((2, Some(from))) => from,
+            _ => {
+                tracing::error!("what says where the end of the log begins cannot be read");
+                0
+            }
+        })
+    }
+
     /// The records that rows of instances are the results of.
     fn last_of(&self, numbers: Vec<i64>) -> Result<HashMap<i64, u64>> {
         let question = "SELECT instance, last FROM instances WHERE instance = ANY($1)";
         let rows = self.readers.rows(question, &[&numbers])?;
         let last = |row: Row| Ok((row.integer(0)?, row.bits(1)?));
-        rows.into_iter().map(last).collect()
+        let last = rows.into_iter().map(last);
+        last.collect()
     }
 
     /// The position of the last record that a reader sees.
@@ -97,8 +125,21 @@ impl Postgres {
     }
 
     /// Reads a row of `events`.
-    pub(super) fn event(&self, row: &Row) -> Result<table::Found> {
+    pub(super) fn event(&self, row: &Row) -> Result<Entry> {
         table::read_event(row, |number| self.deployment(number))
+    }
+
+    /// The same where others are read too: one that cannot be read is left out.
+    fn entry(&self, row: &Row) -> Result<Option<Entry>> {
+        let position = row.bits(POSITION)?;
+        self.unreadable
+            .leave_out(self.event(row), || format!("record {position}"))
+    }
+
+    /// Rows of `events` as far as they can be read.
+    pub(super) fn entries(&self, rows: &[Row]) -> Result<Vec<Entry>> {
+        let entries = rows.iter().map(|row| self.entry(row));
+        entries.filter_map(Result::transpose).collect()
     }
 
     fn stale(&self) -> RwLockReadGuard<'_, Stale> {
@@ -147,12 +188,19 @@ impl Postgres {
         self.readers.rows(question, values)
     }
 
-    /// An instance as it is: what is newer than its row, else the row.
-    fn newest(&self, stale: &Stale, row: &Row) -> Result<Snapshot> {
-        match stale.get(row.integer(NUMBER)?) {
-            Some(newest) => Ok(newest.snapshot().clone()),
-            None => read_instance(row, |number| self.deployment(number)),
-        }
+    /// An instance as it is: what is newer than its row, else the row. Or why it cannot be read.
+    fn newest(&self, stale: &Stale, row: &Row) -> Result<Result<Snapshot, UnreadableInstance>> {
+        let number = row.integer(NUMBER)?;
+        let newest = self
+            .unreadable
+            .instance(number, || match stale.get(number) {
+                Some(newest) => Ok(newest.snapshot().clone()),
+                None => read_instance(row, |number| self.deployment(number)),
+            })?;
+        Ok(newest.map_err(|why| UnreadableInstance {
+            id: InstanceId::from_stored(row.text(ID).unwrap_or_default()),
+            why,
+        }))
     }
 
     /// What goes on, or is an entry point.
@@ -173,11 +221,12 @@ impl Postgres {
             let (rows, stale) = self.instance_rows(&question, &[&after])?;
             for row in &rows {
                 after = row.integer(NUMBER)?;
-                if !wanted(&InstanceId::from_stored(row.text(ID)?)) {
+                let id = row.text(ID).map(InstanceId::from_stored);
+                if id.is_ok_and(|id| !wanted(&id)) {
                     continue;
                 }
                 let snapshot = self.newest(&stale, row)?;
-                if snapshot.is_live() {
+                if let Some(snapshot) = snapshot.ok().filter(Snapshot::is_live) {
                     take(snapshot);
                 }
             }
@@ -188,20 +237,27 @@ impl Postgres {
     }
 
     /// These instances, as far as they exist.
-    pub(super) fn find(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
+    pub(super) fn find(&self, asked: &[(TenantId, InstanceId)]) -> Result<Asked> {
+        let select = SELECT_INSTANCES.replace("FROM instances i", ", t.name FROM instances i");
         let question = format!(
-            "{SELECT_INSTANCES}
+            "{select}
              JOIN unnest($1::text[], $2::text[]) AS asked (tenant, id) ON asked.id = i.id
              JOIN tenants t ON t.name = asked.tenant AND t.tenant = i.tenant"
         );
-        let mut found = Vec::with_capacity(asked.len());
+        let mut found = Asked::default();
         for some in asked.chunks(SLICE) {
             let tenants: Vec<&str> = some.iter().map(|(tenant, _)| tenant.as_str()).collect();
             let ids: Vec<String> = some.iter().map(|(_, id)| id.to_string()).collect();
             let values: Values<'_> = &[&tenants, &ids];
             let (rows, stale) = self.instance_rows(&question, values)?;
             for row in &rows {
-                found.push(self.newest(&stale, row)?);
+                match self.newest(&stale, row)? {
+                    Ok(instance) => found.instances.push(instance),
+                    Err(unreadable) => {
+                        let tenant = TenantId::new(row.text(NUMBER + 1)?);
+                        found.unreadable.push((tenant, unreadable.id));
+                    }
+                }
             }
         }
         Ok(found)
@@ -213,7 +269,7 @@ impl Postgres {
         tenant: &TenantId,
         filter: &InstanceFilter,
         from: Option<Cursor>,
-        mut visit: impl FnMut(i64, Snapshot) -> bool,
+        mut visit: impl FnMut(i64, Result<Snapshot, UnreadableInstance>) -> bool,
     ) -> Result<()> {
         let machine = filter.machine.as_ref().map(ToString::to_string);
         let question = format!(
@@ -228,8 +284,9 @@ impl Postgres {
             let (rows, stale) = self.instance_rows_for_people(&question, values)?;
             for row in &rows {
                 below = row.integer(NUMBER)?;
-                let snapshot = self.newest(&stale, row)?;
-                if filter.passes(&snapshot) && !visit(below, snapshot) {
+                let instance = self.newest(&stale, row)?;
+                let passes = instance.as_ref().map_or(true, |known| filter.passes(known));
+                if passes && !visit(below, instance) {
                     return Ok(());
                 }
             }
@@ -247,8 +304,47 @@ impl Postgres {
         page: PageRequest,
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
-        self.walk(tenant, filter, page.after, |number, snapshot| {
-            found.take(unsigned(number), || snapshot)
+        self.walk(tenant, filter, page.after, |number, instance| {
+            instance.map_or(true, |snapshot| found.take(unsigned(number), || snapshot))
+        })?;
+        Ok(found.into_page())
+    }
+
+    /// Why one instance cannot be read.
+    pub(super) fn why_unreadable(
+        &self,
+        tenant: &TenantId,
+        id: &InstanceId,
+    ) -> Result<UnreadableInstance> {
+        let question = format!(
+            "{SELECT_INSTANCES} WHERE i.id = $2
+               AND i.tenant = (SELECT tenant FROM tenants WHERE name = $1)"
+        );
+        let values: Values<'_> = &[&tenant.as_str(), &id.to_string()];
+        let (rows, stale) = self.instance_rows(&question, values)?;
+        let found = rows
+            .first()
+            .map(|row| self.newest(&stale, row))
+            .transpose()?;
+        let why = "it was not when it was read".into();
+        let gone = UnreadableInstance {
+            id: id.clone(),
+            why,
+        };
+        Ok(found.and_then(Result::err).unwrap_or(gone))
+    }
+
+    /// A page of instances that cannot be read.
+    pub(super) fn list_unreadable(
+        &self,
+        tenant: &TenantId,
+        page: PageRequest,
+    ) -> Result<Page<UnreadableInstance>> {
+        let mut found = Found::new(page);
+        let all = InstanceFilter::default();
+        self.walk(tenant, &all, page.after, |number, instance| {
+            let unreadable = instance.err();
+            unreadable.is_none_or(|unreadable| found.take(unsigned(number), || unreadable))
         })?;
         Ok(found.into_page())
     }
@@ -263,8 +359,10 @@ impl Postgres {
         if filter.is_about_kinds() {
             self.count_kinds(tenant, &mut counts)?;
         } else {
-            self.walk(tenant, filter, None, |_, snapshot| {
-                counts.add(InstanceCount::none_like(&snapshot), 1);
+            self.walk(tenant, filter, None, |_, instance| {
+                if let Ok(snapshot) = instance {
+                    counts.add(InstanceCount::none_like(&snapshot), 1);
+                }
                 true
             })?;
         }
@@ -292,9 +390,13 @@ impl Postgres {
         )?;
         drop(stale);
         for row in rows {
-            let deployment = self.deployment(row.integer(0)?)?;
-            let kind = read_kind(&deployment, row.text(1)?, row.text(2)?, row.text(3)?)?;
-            counts.add(kind, row.bits(4)?);
+            let kind = self
+                .deployment(row.integer(0)?)
+                .and_then(|known| Ok(read_kind(&known, row.text(1)?, row.text(2)?, row.text(3)?)?));
+            let name = || format!("instances like those of {:?}", row.text(1).ok());
+            if let Some(kind) = self.unreadable.leave_out(kind, name)? {
+                counts.add(kind, row.bits(4)?);
+            }
         }
         Ok(())
     }
@@ -336,11 +438,13 @@ impl Postgres {
             // The rest may have been removed.
             next = None;
             for row in self.rows_for_people(&question, &[&places])? {
-                let event = self.event(&row)?;
-                next = event.before.map(signed);
-                let position = event.entry.position.0;
-                let is_event = matches!(event.entry.record.body, Body::Handled(_));
-                if is_event && !found.take(position, || event.entry) {
+                let position = row.bits(POSITION)?;
+                let before = row.number(BEFORE)?;
+                next = before.filter(|before| unsigned(*before) < position);
+                let Some(entry) = self.entry(&row)? else {
+                    continue;
+                };
+                if is_shown(&entry.record.body) && !found.take(position, || entry) {
                     return Ok(found.into_page());
                 }
             }
@@ -377,7 +481,7 @@ impl Postgres {
         );
         let values: Values<'_> = &[&signed(after.0), &signed(through), &tenant.as_str()];
         let rows = self.readers.rows(&question, values)?;
-        let entries = rows.iter().map(|row| Ok(self.event(row)?.entry));
+        let entries = rows.iter().filter_map(|row| self.entry(row).transpose());
         let tail = Tail::gather(entries, filter, (after, Position(through)), limit)?;
         // What was removed by now may have been missing before.
         extent(self.readers.row(EXTENT, NONE)?)?.reaches(after)?;
@@ -397,7 +501,8 @@ impl Postgres {
         let (instance, id) = (instance.to_string(), event.to_string());
         let values: Values<'_> = &[&tenant.as_str(), &instance, &id];
         for row in self.readers.rows(&question, values)? {
-            if let Body::Handled(handled) = self.event(&row)?.entry.record.body
+            if let Some(entry) = self.entry(&row)?
+                && let Body::Handled(handled) = entry.record.body
                 && (handled.event.id == *event || handled.settles.as_ref() == Some(event))
             {
                 return Ok(Some(handled));
@@ -414,9 +519,8 @@ impl Postgres {
         );
         let root = root.to_string();
         let rows = self.readers.rows(&question, &[&root, &tenant.as_str()])?;
-        rows.iter()
-            .map(|row| self.event(row).map(|event| event.entry.record))
-            .collect()
+        let entries = self.entries(&rows)?.into_iter();
+        Ok(entries.map(|entry| entry.record).collect())
     }
 
     /// What these events from outside led to.
@@ -434,8 +538,6 @@ impl Postgres {
         );
         let values: Values<'_> = &[&roots, &tenant.as_str(), &limit];
         let rows = self.rows_for_people(&question, values)?;
-        rows.iter()
-            .map(|row| self.event(row).map(|event| event.entry))
-            .collect()
+        self.entries(&rows)
     }
 }

@@ -116,18 +116,21 @@ impl StoredExtra {
         }
     }
 
-    pub(in crate::store) fn read(self) -> Extra {
-        let retry = |stored: StoredRetry| Retry {
-            mail: stored.mail.read(),
-            at: Timestamp(stored.at),
-            attempts: stored.attempts,
-            replays: stored.replays.as_deref().map(EventId::from_stored),
+    pub(in crate::store) fn read(self) -> Read<Extra> {
+        let retry = |stored: StoredRetry| -> Read<Retry> {
+            Ok(Retry {
+                mail: stored.mail.read()?,
+                at: Timestamp(stored.at),
+                attempts: stored.attempts,
+                replays: stored.replays.as_deref().map(EventId::from_stored),
+            })
         };
-        Extra {
-            deferred: self.deferred.into_iter().map(StoredMail::read).collect(),
-            retry: self.retry.map(retry),
+        let deferred = self.deferred.into_iter().map(StoredMail::read);
+        Ok(Extra {
+            deferred: deferred.collect::<Read<_>>()?,
+            retry: self.retry.map(retry).transpose()?,
             held: self.held,
-        }
+        })
     }
 }
 
@@ -140,11 +143,11 @@ impl StoredMail {
         }
     }
 
-    fn read(self) -> Mail {
-        Mail {
-            event: self.event.read(),
+    fn read(self) -> Read<Mail> {
+        Ok(Mail {
+            event: self.event.read()?,
             cause: self.cause.read(),
             sent_at: self.sent_at.map(Timestamp),
-        }
+        })
     }
 }

@@ -8,14 +8,16 @@ use xcomponent_core::{
     id::{InstanceId, MachineName, StateName},
     json::Json,
     record::{Extra, Parent, Snapshot, Status, Timer},
-    time::Timestamp,
 };
 
 use super::{Cell, Column, Columns, flag, number, text};
 use crate::store::{
     Result,
     query::InstanceCount,
-    stored::{PortableParent, Read, StoredExtra, StoredTimer, Unreadable, of_text, to_text, word},
+    stored::{
+        Malformed, PortableParent, Read, StoredExtra, StoredTimer, Unreadable, of_text, to_text,
+        word,
+    },
 };
 
 /// The columns of `instances`, in the order of [`instance_cells`]; the number comes before them.
@@ -144,12 +146,12 @@ pub(in crate::store) fn read_instance(
         machine,
         state: state_of(&deployment, machine, row.text(3)?)?,
         status: word(row.text(4)?, Status::parse, "status")?,
-        context: Json::from_trusted(row.text(5)?),
-        seq: row.bits(6)?,
-        entry: row.bits(7)?,
-        created: Timestamp(row.bits(8)?),
-        updated: Timestamp(row.bits(9)?),
-        entered: Timestamp(row.bits(10)?),
+        context: Json::of_stored(row.text(5)?).map_err(Malformed::from)?,
+        seq: row.count(6)?,
+        entry: row.count(7)?,
+        created: row.time(8)?,
+        updated: row.time(9)?,
+        entered: row.time(10)?,
         origin: row.bits(11)?,
         entry_point: row.flag(12)?,
         parent: read_parent(row.optional_text(13)?)?,
@@ -189,7 +191,8 @@ fn read_timers(stored: Option<&str>) -> Read<Vec<Timer>> {
 
 fn read_extra(stored: Option<&str>) -> Read<Option<Box<Extra>>> {
     let extra = stored.map(of_text::<StoredExtra>).transpose()?;
-    Ok(extra.map(|extra| Box::new(extra.read())))
+    let extra = extra.map(StoredExtra::read).transpose()?;
+    Ok(extra.map(Box::new))
 }
 
 fn machine_of(deployment: &Deployment, name: &str) -> Result<MachineIdx, Unreadable> {
