@@ -184,8 +184,8 @@ fn no_row_of_a_server_keeps_a_store_from_opening() {
              (('events', 'position'), ('instances', 'instance'), ('events', 'at'))",
     );
     assert!(columns.len() > 50, "{columns:?}");
-    let deep = deep();
-    let values = [VALUES[0], VALUES[3], VALUES[5], &*deep];
+    // What is read is read by the same code; that of a file is given all values.
+    let values = [r#"'{"a":'"#, "'-1'"];
     let mut damaged = 0;
     for name in &columns {
         let (table, column) = name.split_once('.').unwrap();
