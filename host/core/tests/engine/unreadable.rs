@@ -24,7 +24,7 @@ stateMachines:
 /// A host on which an instance sends to one that cannot be read.
 fn host() -> Host {
     let mut host = Host::new(&[YAML]);
-    let lost = InstanceId::parse("lost").unwrap();
+    let lost = InstanceId::parse("lost").expect("the test is sound");
     host.unreadable.push(lost.clone());
     host.on("make", move |_| {
         sends(vec![Send::ToInstance {
