@@ -10,7 +10,7 @@ use crate::{
         outbox::Source,
         selection::{Held, Want},
     },
-    id::{EventId, InstanceId, TenantId},
+    id::{ComponentName, EventId, InstanceId, TenantId},
     instance::{After, Birth, Letter, Origin, Trigger},
     json::Json,
     limits::CASCADE_CREDITS,
@@ -193,6 +193,26 @@ impl Engine {
         };
         let source = Source::Parked(origin, after);
         self.append(tenant, Body::Parked(Arc::new(letter)), source);
+    }
+
+    /// Parks an event from inside that its instance does not get.
+    pub(crate) fn park_letter(
+        &mut self,
+        tenant: &TenantId,
+        id: InstanceId,
+        letter: Letter,
+        why: Parked,
+    ) {
+        let component = letter.errand.component;
+        let component = component.unwrap_or_else(|| ComponentName::new(""));
+        let to = Target::Instance { component, id };
+        let Mail { event, cause, .. } = letter.mail;
+        self.park_outgoing(
+            tenant,
+            Outgoing::underway(to, event, cause),
+            why,
+            letter.errand.after,
+        );
     }
 
     /// The same for an event that was to select instances.

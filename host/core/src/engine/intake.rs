@@ -14,7 +14,7 @@ use crate::{
         outgoing::CREATED,
         repeats::{Seen, fingerprint},
     },
-    id::{ComponentName, EventId, EventName, InstanceId, TenantId},
+    id::{EventId, EventName, InstanceId, TenantId},
     input::{Create, Found, Request, SendEvent, Ticket},
     instance::{After, Birth, Letter, Origin, Trigger},
     record::{
@@ -561,26 +561,6 @@ impl Engine {
                 self.park_letter(tenant, id, letter, why);
             }
         }
-    }
-
-    /// Parks an event from inside that its instance does not get.
-    pub(crate) fn park_letter(
-        &mut self,
-        tenant: &TenantId,
-        id: InstanceId,
-        letter: Letter,
-        why: Parked,
-    ) {
-        let component = letter.errand.component;
-        let component = component.unwrap_or_else(|| ComponentName::new(""));
-        let to = Target::Instance { component, id };
-        let Mail { event, cause, .. } = letter.mail;
-        self.park_outgoing(
-            tenant,
-            Outgoing::underway(to, event, cause),
-            why,
-            letter.errand.after,
-        );
     }
 }
 
