@@ -51,8 +51,12 @@
 //! | action that leaves it unchanged | none, `&Call<C, P>` | nothing, `Result<(), Failure>` |
 //!
 //! `C` and `P` are the author's own types; [`Nothing`] is a context or payload that nobody looks
-//! at, and the default. What an action leaves in `C` is the whole new context: properties that `C`
-//! does not name are gone, unless it keeps them in a `#[serde(flatten)]` map.
+//! at, and the default. What an action changes in `C` is written into the context. Everything else
+//! stays byte for byte: fields that `C` does not name, and numbers as they were written. A field
+//! that becomes `None` is written as `null`; [`context::remove`] removes a field.
+//!
+//! That is this crate's doing. A guest that uses the raw contract, in whatever language, answers the
+//! whole new context, and what its answer lacks is gone.
 //!
 //! # Three ways to say no
 //!
@@ -75,6 +79,7 @@
 #![warn(missing_docs)]
 
 mod call;
+pub mod context;
 pub mod current;
 #[doc(hidden)]
 pub mod export;
@@ -84,6 +89,7 @@ pub mod log;
 #[cfg(any(all(target_arch = "wasm32", feature = "memory"), test))]
 mod memory;
 mod method;
+mod patch;
 pub mod sender;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;

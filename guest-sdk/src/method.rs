@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Call, Event, Failure, Instance};
+use crate::{Call, Event, Failure, Instance, context, patch::Before};
 
 /// A call as it crosses the boundary: context and payload are JSON text.
 #[derive(Clone, Debug)]
@@ -142,6 +142,22 @@ impl<F: Fn(&Call<C, P>) -> V, V: Verdict, C: DeserializeOwned, P: DeserializeOwn
     }
 }
 
+/// A context while an action changes it.
+struct Changing(Before);
+
+impl Changing {
+    fn begin<C: DeserializeOwned + Serialize>(context: &C) -> Result<Self, Failure> {
+        context::take_removed();
+        Ok(Self(Before::of(context)?))
+    }
+
+    /// The new context as JSON text.
+    fn end<C: Serialize>(self, original: &str, context: &C) -> Result<Option<String>, Failure> {
+        let removed = context::take_removed();
+        Ok(Some(self.0.patch(original, context, &removed)?))
+    }
+}
+
 /// A function that can be an action; `Shape` tells its parameters.
 #[diagnostic::on_unimplemented(
     message = "this function cannot be an action",
@@ -175,8 +191,9 @@ impl<F: Fn(&Call<C, P>) -> O, O: Outcome, C: DeserializeOwned, P: DeserializeOwn
 impl<F: Fn(&mut C) -> O, O: Outcome, C: DeserializeOwned + Serialize> Action<(C,)> for F {
     fn run(&self, call: RawCall) -> Result<Option<String>, Failure> {
         let mut context: C = call.context()?;
+        let changing = Changing::begin(&context)?;
         self(&mut context).outcome()?;
-        Ok(Some(serde_json::to_string(&context)?))
+        changing.end(&call.context, &context)
     }
 }
 
@@ -192,9 +209,11 @@ where
     P: DeserializeOwned,
 {
     fn run(&self, call: RawCall) -> Result<Option<String>, Failure> {
+        let original = call.context.clone();
         let mut call: Call<C, P> = call.typed()?;
+        let changing = Changing::begin(&call.context)?;
         self(&mut call).outcome()?;
-        Ok(Some(serde_json::to_string(&call.context)?))
+        changing.end(&original, &call.context)
     }
 }
 
@@ -207,7 +226,9 @@ where
 {
     fn run(&self, call: RawCall) -> Result<Option<String>, Failure> {
         let mut context: C = call.context()?;
+        let changing = Changing::begin(&context)?;
+        let original = call.context.clone();
         self(&mut context, &call.event()?).outcome()?;
-        Ok(Some(serde_json::to_string(&context)?))
+        changing.end(&original, &context)
     }
 }

@@ -4,6 +4,8 @@
 //! writes the answer in the shapes of [`wire`]. Whatever goes wrong becomes an [`error::ApiError`];
 //! below this module nobody knows status codes. axum appears in no signature outside it.
 
+mod answers;
+mod arrival;
 mod body;
 mod bulk;
 mod caller;
@@ -21,6 +23,7 @@ mod history;
 mod instances;
 mod machine;
 mod metrics;
+mod mismatch;
 mod openapi;
 mod origin;
 mod prefer;
@@ -38,24 +41,30 @@ mod wire;
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use axum::{Router as AxumRouter, extract::DefaultBodyLimit, middleware, routing::get};
+use axum::{Router as AxumRouter, middleware, routing::get};
 use tokio::sync::{Semaphore, watch};
+use tower::{ServiceExt as _, service_fn};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use xcomponent_core::{id::TenantId, record::Snapshot};
 
 use self::seal::Seal;
-pub use self::{entrance::Entrance, health::HANGS_AFTER, serve::serve};
+pub use self::{
+    entrance::Entrance,
+    health::HANGS_AFTER,
+    serve::{ConnectionLimits, serve},
+};
 use crate::{
     bus::{Directory, peer},
     cache,
     driver::Handle,
     key::Key,
+    memory::Memory,
     telemetry::Tracer,
     tenancy::Registry,
 };
@@ -70,6 +79,10 @@ pub struct Config {
     pub public_address: Option<(String, u16)>,
     /// Names under which the host may be addressed besides loopback ones.
     pub allowed_hosts: Vec<String>,
+    /// How many bytes requests, answers and streams may hold.
+    pub memory: Memory,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
     /// After how long without a record a stream says that it is still there.
     pub heartbeat: Duration,
     /// What other hosts must show to be let in; none = nothing.
@@ -100,6 +113,10 @@ struct Shared {
     seal: Seal,
     /// One permit for each stream that may be opened.
     streams: Arc<Semaphore>,
+    /// Streams that may be open at a time.
+    streams_max: usize,
+    /// Connections of the port, if there is one.
+    connections: OnceLock<Arc<serve::Numbers>>,
     /// Whether the host is going to end: it takes requests, and nobody is to send more of them here.
     draining: AtomicBool,
     /// Whether the host ends: whatever would go on for ever stops then.
@@ -115,6 +132,8 @@ impl State {
         seal: Key,
         config: Config,
     ) -> Self {
+        // Streams go on for ever: half of the connections are left to others.
+        let streams_max = stream::STREAMS_MAX.min(config.connections.total / 2);
         Self {
             shared: Arc::new(Shared {
                 handle,
@@ -123,7 +142,9 @@ impl State {
                 config,
                 tenant: TenantId::default_tenant(),
                 seal: Seal::new(seal),
-                streams: Arc::new(Semaphore::new(stream::STREAMS_MAX)),
+                streams: Arc::new(Semaphore::new(streams_max)),
+                streams_max,
+                connections: OnceLock::new(),
                 draining: AtomicBool::new(false),
                 stopping: watch::Sender::new(false),
             }),
@@ -146,6 +167,11 @@ impl State {
         self.shared.draining.load(Ordering::Relaxed)
     }
 
+    fn count_connections(&self, connections: &Arc<serve::Numbers>) {
+        let connections = || Arc::clone(connections);
+        self.shared.connections.get_or_init(connections);
+    }
+
     fn seal(&self) -> &Seal {
         &self.shared.seal
     }
@@ -161,13 +187,12 @@ pub fn instance_json(snapshot: &Snapshot) -> String {
 pub fn router(state: State) -> Router {
     let (routes, document) = native().split_for_parts();
     let routes = routes
-        .route("/openapi.json", get(openapi::serve(&document)))
+        .route("/openapi.json", get(openapi::serve(document)))
         .route(peer::SHIPMENTS, shipments::route())
         .merge(docs::routes())
         .merge(compat::router())
         .fallback(error::no_such_route)
         .method_not_allowed_fallback(error::no_such_method)
-        .layer(DefaultBodyLimit::max(body::BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(
             state.clone(),
             gateway::pass_on,
@@ -179,9 +204,14 @@ pub fn router(state: State) -> Router {
         )),
         None => routes,
     };
-    routes
+    let routes: Router = routes
         .layer(middleware::from_fn_with_state(state.clone(), origin::check))
-        .with_state(state)
+        .with_state(state);
+    // Asked once more where there is no such route, with the path as the routes have it.
+    let again = routes.clone();
+    routes.fallback_service(service_fn(move |request| {
+        again.clone().oneshot(compat::lenient(request))
+    }))
 }
 
 /// The routes of the native API, each with its description.

@@ -4,25 +4,27 @@ mod cache;
 pub mod config;
 mod guests;
 mod links;
+mod mark;
 mod membership;
 mod publish;
 pub mod simulation;
 mod standby;
 mod traced;
+mod upkeep;
 
 use std::{future::Future, io, net::SocketAddr, panic::resume_unwind, sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, task::JoinHandle};
 use xcomponent_core::id::TenantId;
 
-use self::{cache::Copying, links::Links, traced::Traced};
+use self::{cache::Copying, links::Links, mark::Mark, traced::Traced, upkeep::Upkeep};
 pub use self::{
     config::{Config, StoreConfig},
     links::LinksConfig,
     membership::RegistryConfig,
 };
 use crate::{
-    api::{self, Entrance},
+    api::{self, ConnectionLimits, Entrance},
     bus::{broker::Runtime, registry::member::Lost},
     cache::InvalidAddress,
     driver::{self, Handle, Joiner, Progress},
@@ -59,6 +61,9 @@ pub enum StartError {
     /// There is no key under which positions are shown.
     #[error(transparent)]
     Key(#[from] key::Error),
+    /// The store is not the one that the data folder was used with.
+    #[error(transparent)]
+    Mark(#[from] mark::Error),
     /// The operating system gives no randomness.
     #[error("no key can be made")]
     Random(#[source] io::Error),
@@ -86,6 +91,8 @@ pub struct Host {
     links: Links,
     copying: Option<Copying>,
     exporting: Option<telemetry::Exporting>,
+    upkeep: Upkeep,
+    connections: ConnectionLimits,
 }
 
 impl Host {
@@ -95,6 +102,13 @@ impl Host {
     ///
     /// If one of them does not start.
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        // A key that cannot be used is a better reason not to start than a store that is missing.
+        if let Some(path) = config.seal_key.clone().filter(|path| path.exists()) {
+            on_own_thread(move || Key::kept_in(&path)).await?;
+        }
+        if let Some(place) = config.place() {
+            place.check_file()?;
+        }
         let store: Arc<dyn Store> = match config.store.clone() {
             StoreConfig::Memory => Arc::new(Memory::new(memory::Config {
                 history_bytes_max: config.history_bytes_max,
@@ -130,11 +144,8 @@ impl Host {
     ///
     /// If something does not start.
     pub async fn start_on(config: Config, store: Arc<dyn Store>) -> Result<Self, StartError> {
-        let seal = match config.seal_key.clone() {
-            Some(path) => on_own_thread(move || Key::kept_in(&path)).await?,
-            None => Key::random().map_err(StartError::Random)?,
-        };
-        let sandboxes = Sandboxes::new(config.sandbox.clone())?;
+        let (mark, seal) = identify(&config, &store).await?;
+        let sandboxes = guests::sandboxes(&config, &store)?;
         let exporting = config
             .telemetry
             .as_ref()
@@ -179,6 +190,7 @@ impl Host {
             .map(|cache| Copying::begin(&handle, cache, tenant))
             .transpose()?;
         let numbers = copying.as_ref().map(Copying::numbers);
+        let upkeep = Upkeep::begin(handle.clone(), Arc::clone(&config.clock), mark);
         let directory = Arc::clone(&links.directory);
         let state = api::State::new(
             handle.clone(),
@@ -196,6 +208,8 @@ impl Host {
             links,
             copying,
             exporting,
+            upkeep,
+            connections: config.connections,
         })
     }
 
@@ -244,12 +258,14 @@ impl Host {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        let reception = Reception::open(listener, Progress::default(), stop);
+        let connections = self.connections;
+        let reception = Reception::open(listener, Progress::default(), connections, stop);
         reception.lead_to(self).await
     }
 
     /// Accepts nothing more, lets finish what is in flight, and ends; true if nothing was cut off.
     pub async fn shutdown(self, within: Duration) -> bool {
+        drop(self.upkeep);
         self.links.end().await;
         let joiner = self.joiner;
         let ended = tokio::task::spawn_blocking(move || joiner.shutdown(within)).await;
@@ -259,7 +275,12 @@ impl Host {
         if let Some(exporting) = self.exporting {
             exporting.end().await;
         }
-        ended.unwrap_or_default()
+        let is_whole = ended.unwrap_or_default();
+        match is_whole {
+            true => tracing::info!("shut down"),
+            false => tracing::warn!("shut down; requests that took too long were cut off"),
+        }
+        is_whole
     }
 }
 
@@ -276,10 +297,11 @@ impl Reception {
     pub fn open(
         listener: TcpListener,
         progress: Progress,
+        connections: ConnectionLimits,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
         let entrance = Entrance::new(progress);
-        let served = tokio::spawn(api::serve(listener, entrance.clone(), stop));
+        let served = tokio::spawn(api::serve(listener, entrance.clone(), connections, stop));
         Self { entrance, served }
     }
 
@@ -299,6 +321,32 @@ impl Drop for Reception {
     fn drop(&mut self) {
         self.served.abort();
     }
+}
+
+/// Makes sure that the store is the one that the data folder was used with, and gets the key under
+/// which positions are shown.
+async fn identify(
+    config: &Config,
+    store: &Arc<dyn Store>,
+) -> Result<(Option<Mark>, Key), StartError> {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        store = %config.store,
+        shards = config.shards,
+        "starting"
+    );
+    let mark = match config.place() {
+        Some(place) => {
+            let store = Arc::clone(store);
+            Some(on_own_thread(move || place.check(&*store)).await?)
+        }
+        None => None,
+    };
+    let seal = match config.seal_key.clone() {
+        Some(path) => on_own_thread(move || Key::kept_in(&path)).await?,
+        None => Key::random().map_err(StartError::Random)?,
+    };
+    Ok((mark, seal))
 }
 
 /// Does something that blocks.

@@ -10,7 +10,6 @@
 //! * A value lives for a limited time.
 
 use std::{
-    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -21,7 +20,7 @@ use std::{
 use redis::{Client, Cmd, Pipeline, RedisError, aio::MultiplexedConnection, cmd};
 use xcomponent_core::id::{InstanceId, TenantId};
 
-use crate::{authorities::Authorities, redis_client::redis_client};
+use crate::{address::Address, authorities::Authorities, redis_client::redis_client};
 
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(3);
@@ -50,27 +49,19 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 return 1";
 
 /// Where copies go, and how long they live.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// `redis://…` or `rediss://…`; it may have a password in it.
-    pub address: String,
+    pub address: Address,
     /// How long a value lives after it was written.
     pub ttl: Duration,
     /// Who vouches for the server.
     pub authorities: Authorities,
 }
 
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("ttl", &self.ttl)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A text is no address of a Redis. It may have a password in it, which is why it is not shown.
 #[derive(Debug, thiserror::Error)]
-#[error("the address of the cache is none: expected `redis://HOST:PORT` or `rediss://HOST:PORT`")]
+#[error("invalid cache address: expected `redis://HOST:PORT` or `rediss://HOST:PORT`")]
 pub struct InvalidAddress(#[from] RedisError);
 
 impl Config {
@@ -80,7 +71,7 @@ impl Config {
     ///
     /// If it is none.
     pub fn check(&self) -> Result<(), InvalidAddress> {
-        redis_client(&self.address, &self.authorities)?;
+        redis_client(self.address.exposed(), &self.authorities)?;
         Ok(())
     }
 }
@@ -181,7 +172,7 @@ impl Cache {
         numbers: Arc<Numbers>,
     ) -> Result<Self, InvalidAddress> {
         Ok(Self {
-            client: redis_client(&config.address, &config.authorities)?,
+            client: redis_client(config.address.exposed(), &config.authorities)?,
             prefix: format!("xcomponent:instance:{tenant}:"),
             ttl: config.ttl,
             numbers,

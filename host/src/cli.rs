@@ -4,9 +4,12 @@
 //! [`Printer`] and gives back how it ended; exit codes are decided here and
 //! nowhere else: 0 = done, 1 = there were findings or something failed, 2 = misuse.
 
+mod activate;
 mod broadcast;
 mod build;
 mod completions;
+mod components;
+mod create;
 mod dead_letters;
 mod deploy;
 mod diagram;
@@ -14,6 +17,7 @@ mod health;
 mod history;
 mod inspect;
 mod instances;
+mod migrate;
 mod new;
 mod registry;
 mod rollback;
@@ -21,6 +25,8 @@ mod run;
 mod send;
 mod serve;
 mod simulate;
+mod tail;
+mod trace;
 mod validate;
 
 #[cfg(test)]
@@ -63,11 +69,18 @@ enum Command {
     Run(run::Run),
     Simulate(simulate::Simulate),
     Deploy(deploy::Deploy),
+    Activate(activate::Activate),
     Rollback(rollback::Rollback),
+    Migrate(migrate::Migrate),
+    Components(components::Components),
+    Versions(components::Versions),
+    Create(create::Create),
     Instances(instances::Instances),
     Send(send::Send),
     Broadcast(broadcast::Broadcast),
     History(history::History),
+    Trace(trace::Trace),
+    Tail(tail::Tail),
     DeadLetters(dead_letters::DeadLetters),
     Registry(registry::Registry),
     Health(health::Health),
@@ -139,11 +152,18 @@ impl Command {
             Self::Run(run) => run.run(printer),
             Self::Simulate(simulate) => simulate.run(printer),
             Self::Deploy(deploy) => deploy.run(printer),
+            Self::Activate(activate) => activate.run(printer),
             Self::Rollback(rollback) => rollback.run(printer),
+            Self::Migrate(migrate) => migrate.run(printer),
+            Self::Components(components) => components.run(printer),
+            Self::Versions(versions) => versions.run(printer),
+            Self::Create(create) => create.run(printer),
             Self::Instances(instances) => instances.run(printer),
             Self::Send(send) => send.run(printer),
             Self::Broadcast(broadcast) => broadcast.run(printer),
             Self::History(history) => history.run(printer),
+            Self::Trace(trace) => trace.run(printer),
+            Self::Tail(tail) => tail.run(printer),
             Self::DeadLetters(dead_letters) => dead_letters.run(printer),
             Self::Registry(registry) => registry.run(printer),
             Self::Health(health) => health.run(printer),

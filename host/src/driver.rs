@@ -10,12 +10,13 @@
 //! A record is in the log before anything it causes leaves its shard, and every answer waits at
 //! the gate until what it depends on is durable. What is durable is therefore always a prefix in
 //! which every effect has its cause. Shards never wait for each other; they wait for the committer
-//! only when millions of records are queued.
+//! only when records are queued that fill their part of the memory.
 //!
 //! What the API asks for is named here, so that it needs no other module.
 
 mod bisect;
 mod changes;
+mod checking;
 pub mod clock;
 mod committer;
 mod feed;
@@ -23,17 +24,21 @@ mod gate;
 pub mod gauges;
 pub mod guests;
 pub mod handle;
+mod held;
 mod inbox;
 mod inheritance;
 mod intake;
 mod leases;
 mod log;
 mod outbox;
+mod pace;
 mod progress;
 mod pulse;
 mod queries;
 mod reached;
+mod reading;
 mod relay;
+mod reports;
 mod shard;
 mod shared;
 mod shortening;
@@ -53,7 +58,7 @@ use tokio::runtime;
 use xcomponent_core::{
     engine::{self, Engine},
     id::PartitionCount,
-    limits::Limits,
+    limits::{Limits, SPILLED_BYTES_MIN},
     owed::{Owed, Placement},
 };
 
@@ -70,12 +75,16 @@ pub use crate::store::{
     Entry, Error, Position, Result,
     crossing::Channel,
     query::{
-        ComponentVersion, Cursor, InstanceCount, InstanceFilter, Kind, Letter, LetterFilter, Page,
-        PageRequest, RecordFilter, TRACE_MAX, Where,
+        ComponentVersion, Cursor, InstanceCount, InstanceFilter, Kind, Letter, LetterFilter,
+        PAGE_BYTES_MAX, Page, PageRequest, RecordFilter, STRETCH_BYTES_MAX, Where, bytes_of,
+        is_cut,
     },
     unreadable::UnreadableInstance,
 };
-use crate::store::{Store, retention::Retention};
+use crate::{
+    memory::{Memory, Purpose},
+    store::{Store, retention::Retention},
+};
 
 /// How the driver is set up.
 pub struct Config {
@@ -93,6 +102,26 @@ pub struct Config {
     pub slow_threads: usize,
     /// How much history is kept.
     pub retention: Retention,
+    /// How many bytes the shards and their queues may hold.
+    pub memory: Memory,
+}
+
+impl Config {
+    /// What one engine may hold: what was asked for, within its part of the memory. Half of what is
+    /// for queues is for events that the engines know, half for those before them.
+    fn limits(&self, store: &dyn Store) -> Limits {
+        let shards = self.shards.max(1);
+        let part = |purpose| self.memory.max(purpose) / shards;
+        let queue_bytes_max = self.limits.queue_bytes_max.min(part(Purpose::Queues) / 2);
+        Limits {
+            queue_bytes_max,
+            mailbox_bytes_max: self.limits.mailbox_bytes_max.min(queue_bytes_max / 2),
+            commit_bytes_max: self.limits.commit_bytes_max.min(part(Purpose::Commits) / 2),
+            instance_bytes_max: self.limits.instance_bytes_max.min(part(Purpose::Instances)),
+            spills_from: (!store.is_immediate()).then_some(SPILLED_BYTES_MIN),
+            ..self.limits.clone()
+        }
+    }
 }
 
 /// Why the driver did not start.
@@ -131,6 +160,10 @@ pub fn prepare<G: Guests>(
     guests: G,
 ) -> Result<Prepared, StartError> {
     let last = store.last_position().map_err(StartError::Store)?;
+    let last_time = store.last_time().map_err(StartError::Store)?;
+    if let Some(notice) = config.clock.go_on_from(last_time) {
+        tracing::warn!("{notice}");
+    }
     let placement = Placement {
         partitions: config.partitions,
         shards: config.shards.max(1),
@@ -138,7 +171,9 @@ pub fn prepare<G: Guests>(
     let owed = store.owed().map_err(StartError::Store)?;
     let taken_in = owed.known().placed(placement);
     let relays = Relays::new(store.outlets().map_err(StartError::Store)?);
-    let shared = Shared::new(taken_in, config.limits, store, config.clock, last, relays);
+    let limits = config.limits(&*store);
+    let (clock, memory) = (config.clock, config.memory);
+    let shared = Shared::new(taken_in, limits, store, clock, last, relays, memory);
     let shared = Arc::new(shared);
     let lane = runtime::Builder::new_multi_thread()
         .worker_threads(config.slow_threads.max(1))

@@ -2,12 +2,14 @@
 
 use std::{
     fmt,
-    fs::{self, File},
+    fs::{File, OpenOptions},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
 
 use tempfile::NamedTempFile;
+
+use crate::private;
 
 /// How long a key is.
 const BYTES: usize = 32;
@@ -31,6 +33,9 @@ pub enum Error {
         /// How many bytes it has.
         found: u64,
     },
+    /// Another user could read or replace it.
+    #[error(transparent)]
+    NotPrivate(#[from] private::Error),
     /// The file, or the operating system's randomness, cannot be read or written.
     #[error("the key in `{}` cannot be read or made", path.display())]
     Io {
@@ -59,16 +64,19 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// If the file is damaged, or cannot be read or made.
+    /// If the file is damaged, is not this user's own, or cannot be read or made.
     pub fn kept_in(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Io {
             path: path.to_owned(),
             source,
         };
-        if !path.try_exists().map_err(failed)? {
-            make(path).map_err(failed)?;
+        let folder = folder_of(path);
+        private::folder(folder)?;
+        // A link counts as there: it is refused below.
+        if !path.is_symlink() && !path.try_exists().map_err(failed)? {
+            make(path, folder).map_err(failed)?;
         }
-        let file = File::open(path).map_err(failed)?;
+        let file = private::open(path, OpenOptions::new().read(true))?;
         let found = file.metadata().map_err(failed)?.len();
         let mut bytes = [0; BYTES];
         if found != BYTES as u64 {
@@ -91,11 +99,13 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Writes a new key whole or not at all, also if the machine loses its power.
-fn make(path: &Path) -> io::Result<()> {
+fn folder_of(path: &Path) -> &Path {
     let folder = path.parent().filter(|folder| *folder != Path::new(""));
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    fs::create_dir_all(folder)?;
+    folder.unwrap_or_else(|| Path::new("."))
+}
+
+/// Writes a new key whole or not at all, also if the machine loses its power.
+fn make(path: &Path, folder: &Path) -> io::Result<()> {
     // Temporary files are readable by their owner alone.
     let mut file = NamedTempFile::new_in(folder)?;
     file.write_all(Key::random()?.bytes())?;
@@ -108,7 +118,7 @@ fn make(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use tempfile::TempDir;
 
@@ -132,6 +142,15 @@ mod tests {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(format!("{key:?}"), "Key(…)");
+    }
+
+    #[test]
+    fn a_key_that_others_may_write_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("some.key");
+        Key::kept_in(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(matches!(Key::kept_in(&path), Err(Error::NotPrivate(_))));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The shell around the core: what runs guests, keeps records, answers callers.
 
+pub mod address;
 pub mod api;
 pub mod app;
 pub mod authorities;
@@ -10,9 +11,13 @@ pub mod driver;
 mod https;
 pub mod key;
 pub mod memory;
+pub mod plain;
 mod portable;
+pub mod private;
+mod quiet;
 mod redis_client;
 pub mod sandbox;
+pub mod sent;
 pub mod source;
 pub mod store;
 pub mod telemetry;

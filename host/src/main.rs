@@ -2,15 +2,15 @@
 
 use std::process::ExitCode;
 
-use xcomponent_host::{cli, sandbox::compile};
+use xcomponent_host::{cli, sandbox::examiner};
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     if args
         .next()
-        .is_some_and(|command| command == compile::COMMAND)
+        .is_some_and(|command| command == examiner::COMMAND)
     {
-        return compile::child_main(args.map(|arg| arg.to_string_lossy().into_owned()));
+        return examiner::child_main(args.map(|arg| arg.to_string_lossy().into_owned()));
     }
     cli::main()
 }

@@ -26,6 +26,9 @@ pub const BYTES_MIN: usize = 256 << 20;
 pub enum Purpose {
     /// Bodies of requests and messages of WebSockets, from their first byte until they are handled.
     Requests,
+    /// Components that are sent, from their first byte until they are stored: few and large, so that
+    /// they would leave no room for anybody else's request.
+    Uploads,
     /// Answers and pages that are being built or that a client has not read yet.
     Answers,
     /// Records that streams have not written to their clients yet.
@@ -34,6 +37,8 @@ pub enum Purpose {
     Queues,
     /// Records that are not durable yet.
     Commits,
+    /// Callers' keys; the store knows those beyond it.
+    Keys,
     /// Instances in memory, with their contexts.
     Instances,
     /// Linear memories of sandboxes, in use or kept for the next call.
@@ -44,12 +49,14 @@ pub enum Purpose {
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Requests,
+        Self::Uploads,
         Self::Answers,
         Self::Streams,
         Self::Queues,
         Self::Commits,
+        Self::Keys,
         Self::Instances,
         Self::Sandboxes,
         Self::Code,
@@ -59,10 +66,12 @@ impl Purpose {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Requests => "requests",
+            Self::Uploads => "uploads",
             Self::Answers => "answers",
             Self::Streams => "streams",
             Self::Queues => "queues",
             Self::Commits => "commits",
+            Self::Keys => "keys",
             Self::Instances => "instances",
             Self::Sandboxes => "sandboxes",
             Self::Code => "code",
@@ -73,11 +82,14 @@ impl Purpose {
     /// the database's cache and what the allocator cannot hand back at once.
     const fn percent(self) -> usize {
         match self {
-            Self::Requests | Self::Code => 8,
-            Self::Answers | Self::Commits => 10,
-            Self::Streams => 6,
-            Self::Queues => 12,
-            Self::Instances => 12,
+            Self::Requests | Self::Streams => 5,
+            // Of 1 GiB this is more than the largest component.
+            Self::Uploads | Self::Code => 7,
+            Self::Commits => 9,
+            Self::Answers => 10,
+            Self::Instances => 9,
+            Self::Queues => 11,
+            Self::Keys => 3,
             Self::Sandboxes => 14,
         }
     }
@@ -140,8 +152,14 @@ impl Memory {
 
     /// Takes bytes, if there is room for them.
     pub fn take(&self, purpose: Purpose, bytes: usize) -> Option<Share> {
+        self.take_up_to(purpose, bytes, self.max(purpose))
+    }
+
+    /// Takes bytes, if all holders together hold no more than `most` then.
+    pub fn take_up_to(&self, purpose: Purpose, bytes: usize, most: usize) -> Option<Share> {
         let pool = self.pool(purpose);
-        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= pool.max);
+        let most = most.min(pool.max);
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= most);
         pool.used
             .fetch_update(Ordering::AcqRel, Ordering::Relaxed, fits)
             .ok()?;
@@ -151,15 +169,24 @@ impl Memory {
     /// Takes bytes, waiting until there is room. More than there will ever be room for wait until
     /// nobody else holds any.
     pub async fn wait_for(&self, purpose: Purpose, bytes: usize) -> Share {
+        let bytes = bytes.min(self.max(purpose));
+        self.wait_until(purpose, || self.take(purpose, bytes)).await
+    }
+
+    /// Tries something now, and again each time that somebody gives bytes back, until it succeeds.
+    pub async fn wait_until<T>(
+        &self,
+        purpose: Purpose,
+        mut attempt: impl FnMut() -> Option<T>,
+    ) -> T {
         let pool = self.pool(purpose);
-        let bytes = bytes.min(pool.max);
         loop {
             let freed = pool.freed.notified();
             tokio::pin!(freed);
             // Registered before looking, so that bytes given back in between are not missed.
             freed.as_mut().enable();
-            if let Some(share) = self.take(purpose, bytes) {
-                return share;
+            if let Some(done) = attempt() {
+                return done;
             }
             freed.await;
         }
@@ -199,6 +226,21 @@ impl Share {
         true
     }
 
+    /// Takes more bytes into it, if all holders together hold no more than `most` then; says
+    /// whether that was so.
+    pub fn grow_up_to(&mut self, bytes: usize, most: usize) -> bool {
+        let more = self.memory.take_up_to(self.purpose, bytes, most);
+        more.map(|more| self.merge(more)).is_some()
+    }
+
+    /// Makes it stand for so many bytes: gives back the rest, or takes what is missing whether
+    /// there is room or not.
+    pub fn resize(&mut self, bytes: usize) {
+        self.shrink_to(bytes);
+        let missing = bytes - self.bytes;
+        self.merge(self.memory.force(self.purpose, missing));
+    }
+
     /// Gives back all but so many bytes.
     pub fn shrink_to(&mut self, bytes: usize) {
         let rest = self.bytes.saturating_sub(bytes);
@@ -206,7 +248,18 @@ impl Share {
         self.memory.give_back(self.purpose, rest);
     }
 
-    fn merge(&mut self, mut more: Self) {
+    /// Stands for so many bytes from now on, whether there is room for them or not.
+    pub fn set(&mut self, bytes: usize) {
+        if bytes > self.bytes {
+            self.merge(self.memory.force(self.purpose, bytes - self.bytes));
+        } else {
+            self.shrink_to(bytes);
+        }
+    }
+
+    /// Makes one of two.
+    pub fn merge(&mut self, mut more: Self) {
+        debug_assert_eq!(self.purpose, more.purpose);
         self.bytes += std::mem::take(&mut more.bytes);
     }
 }
@@ -257,18 +310,18 @@ mod tests {
     fn a_share_beyond_the_budget_is_refused_until_another_is_dropped() {
         let memory = Memory::new(1_000);
         let first = memory
-            .take(Purpose::Requests, 60)
-            .expect("room for 60 of 80");
-        assert!(memory.take(Purpose::Requests, 30).is_none());
+            .take(Purpose::Requests, 40)
+            .expect("room for 40 of 50");
+        assert!(memory.take(Purpose::Requests, 20).is_none());
         drop(first);
-        assert!(memory.take(Purpose::Requests, 30).is_some());
+        assert!(memory.take(Purpose::Requests, 20).is_some());
         assert_eq!(memory.used(Purpose::Requests), 0);
     }
 
     #[test]
     fn one_purpose_takes_nothing_of_another() {
         let memory = Memory::new(1_000);
-        let _all = memory.take(Purpose::Requests, 80).expect("all of it");
+        let _all = memory.take(Purpose::Requests, 50).expect("all of it");
         assert!(memory.take(Purpose::Answers, 100).is_some());
     }
 

@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use xcomponent_core::definition::{Strictness, check};
+use xcomponent_core::definition::{Definition, Strictness, check};
 use xcomponent_pack::{
     self as pack, Metadata, PackError, ReadError,
     build::{self, BuildError, DEFINITION_FILE, Project},
@@ -184,12 +184,15 @@ pub fn definition(path: &Path) -> Result<(PathBuf, String), Error> {
 
 /// What is known of a component by its definition, for the metadata of its file.
 pub fn describe(definition: &str) -> Metadata {
-    let Some(checked) = check(definition, Strictness::Lenient).definition else {
-        return Metadata::default();
-    };
+    let checked = check(definition, Strictness::Lenient).definition;
+    checked.as_ref().map(metadata).unwrap_or_default()
+}
+
+/// The same by a definition that was checked.
+pub fn metadata(definition: &Definition) -> Metadata {
     Metadata {
-        name: Some(checked.name.to_string()),
-        version: Some(checked.version.to_string()),
+        name: Some(definition.name.to_string()),
+        version: Some(definition.version.to_string()),
         ..Metadata::default()
     }
 }

@@ -18,6 +18,7 @@ mod deployments;
 mod ledger;
 mod stored;
 mod table;
+mod weight;
 
 use std::{fmt, sync::Arc};
 
@@ -27,6 +28,7 @@ use xcomponent_core::{
     input::Found,
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
 use crossing::{Channel, Outlet};
@@ -78,6 +80,13 @@ pub enum Error {
     /// It has the instance, and what it has of it cannot be read.
     #[error("what the store has of `{}` cannot be read: {}", .0.id, .0.why)]
     Unreadable(UnreadableInstance),
+    /// Its files were removed, replaced, cut off or damaged while this host had them open. Nothing
+    /// that is acknowledged from now on would be kept, so this process uses the store no more.
+    #[error(
+        "the store is lost to this host, which acknowledges nothing any more: {0}; put its files in \
+         order and restart the host"
+    )]
+    Lost(Arc<str>),
     /// Another artifact has this version label already.
     #[error("version `{version}` of `{component}` exists with another artifact")]
     VersionExists {
@@ -100,6 +109,21 @@ pub enum Error {
         /// The earliest position from which on nothing is missing.
         complete_after: Position,
     },
+}
+
+impl Error {
+    /// Whether the store as a whole could not be used, so that whoever asks next fares no better.
+    pub fn is_of_store(&self) -> bool {
+        match self {
+            Self::Unavailable(_) | Self::Unknown(_) | Self::TakenOver | Self::Lost(_) => true,
+            Self::Unstorable(_)
+            | Self::Damaged(_)
+            | Self::Unreadable(_)
+            | Self::VersionExists { .. }
+            | Self::UnknownVersion { .. }
+            | Self::Gone { .. } => false,
+        }
+    }
 }
 
 /// The result of asking a store.
@@ -154,12 +178,22 @@ pub trait Store: Send + Sync + 'static {
         false
     }
 
-    /// Whether something could be written at this moment.
+    /// Whether something could be written and read at this moment.
     ///
     /// # Errors
     ///
     /// Why not.
     fn probe(&self) -> Result<()>;
+
+    /// Whether what was written can be read, and is still where it was written. Asked every second
+    /// by the thread that commits: cheap.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// What the log owes: what was sent and never received when the host before this one ended.
     ///
@@ -213,8 +247,18 @@ pub trait Store: Send + Sync + 'static {
     /// If the store cannot be asked.
     fn last_position(&self) -> Result<Position>;
 
-    /// Gives away, one by one, what may belong in memory: instances that go on, and entry points.
-    /// There may be more of them than fit. Those that cannot be read are left out.
+    /// The latest time among the last records; 0 if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn last_time(&self) -> Result<Timestamp> {
+        Ok(Timestamp(0))
+    }
+
+    /// Gives away, one by one, what may belong in memory: instances that go on, and entry points,
+    /// each with what waits at it. There may be more of them than fit. Those that cannot be read are left
+    /// out.
     ///
     /// # Errors
     ///
@@ -225,7 +269,7 @@ pub trait Store: Send + Sync + 'static {
         take: &mut dyn FnMut(Snapshot),
     ) -> Result<()>;
 
-    /// These instances, as far as they exist, finished ones included.
+    /// These instances with what waits at them, as far as they exist, finished ones included.
     ///
     /// # Errors
     ///
@@ -248,8 +292,7 @@ pub trait Store: Send + Sync + 'static {
         })
     }
 
-    /// What became of these events, as far as a host before this one handled them: of each the last
-    /// record, or that of the replay which settled it.
+    /// What became of these events: of each the last record, or that of the replay which settled it.
     ///
     /// # Errors
     ///
@@ -264,14 +307,14 @@ pub trait Store: Send + Sync + 'static {
     /// If the store cannot be asked.
     fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>>;
 
-    /// One instance, finished or not.
+    /// One instance with what waits at it, finished or not.
     ///
     /// # Errors
     ///
     /// If the store cannot be asked.
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>>;
 
-    /// Instances, the last created first.
+    /// Instances, the last created first. What waits at them may be without its payloads.
     ///
     /// # Errors
     ///
@@ -365,7 +408,7 @@ pub trait Store: Send + Sync + 'static {
     /// [`Error::VersionExists`] if the label names another artifact.
     fn save_version(&self, version: &ComponentVersion, artifact: Arc<[u8]>) -> Result<()>;
 
-    /// Makes a version the active one of its component.
+    /// Makes a version the active one of its component, at this time.
     ///
     /// # Errors
     ///
@@ -376,6 +419,7 @@ pub trait Store: Send + Sync + 'static {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()>;
 
     /// Removes a version, and its artifact if no other version has it.

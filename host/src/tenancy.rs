@@ -1,47 +1,71 @@
 //! What tenants own on a host: their components, in versions.
 //!
-//! [`Registry`] is the one way in for code: it checks what is uploaded, has it compiled, compares
-//! it with the instances that live, and only then tells the shards. Everything it does is asked on
-//! behalf of one tenant.
+//! [`Registry`] is the one way in for code: it has examined what is uploaded, compares it with the
+//! instances that live, and only then tells the shards. Everything it does is asked on behalf of one
+//! tenant.
 
 mod entry;
 mod registry;
+mod restore;
 mod switch;
 mod upload;
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use xcomponent_core::{
-    definition::{Finding, MethodKind, OnLive, Severity, Strictness},
+    definition::{Findings, MethodKind, OnLive, Strictness},
     effect::{Fit, Migrated, Refused},
     id::{ComponentName, Digest, MethodName, TenantId, Version},
 };
-use xcomponent_pack as pack;
 
 pub use self::{
     registry::{Loaded, Registry},
-    upload::{Upload, Uploaded},
+    restore::Waiting,
+    upload::{Activation, Upload, Uploaded},
 };
-use crate::driver;
+use crate::{driver, sent::Sent};
 
 /// Guards and actions, sorted.
 pub type Methods = Vec<(MethodKind, MethodName)>;
 
-/// Makes a component ready to be called.
+/// Looks at components and makes them ready to be called. What it does with the bytes cannot hurt this
+/// process.
 pub trait Installer: Send + Sync + 'static {
-    /// Compiles and links `component`, whose SHA-256 is `artifact`, and compares the methods it
-    /// answers with those that are `wanted`.
-    fn install<'i>(
-        &'i self,
-        component: &'i [u8],
-        artifact: Digest,
-        wanted: &'i [(MethodKind, MethodName)],
-        allow_missing: bool,
-    ) -> BoxFuture<'i, Result<Methods, Rejected>>;
+    /// Looks at what was sent.
+    fn examine(
+        &self,
+        sent: Sent,
+        strictness: Strictness,
+    ) -> BoxFuture<'_, Result<Examined, Rejected>>;
 
     /// Nobody runs this artifact, after all.
     fn forget(&self, artifact: Digest);
+}
+
+/// A component that was looked at.
+pub struct Examined {
+    /// SHA-256 of the packed component.
+    pub artifact: Digest,
+    /// The packed component.
+    pub component: Bytes,
+    /// What there is to say about its definition.
+    pub findings: Findings,
+    /// The text of the definition, if it has no errors.
+    pub definition: Option<String>,
+    /// Makes it ready. Dropped, it is not.
+    pub install: Box<dyn Install>,
+}
+
+/// A component that can be made ready to be called.
+pub trait Install: Send {
+    /// Compiles and links it, and compares the methods it answers with those that are `wanted`.
+    fn install<'i>(
+        self: Box<Self>,
+        wanted: &'i [(MethodKind, MethodName)],
+        allow_missing: bool,
+    ) -> BoxFuture<'i, Result<Methods, Rejected>>;
 }
 
 /// Decides which components may be on this host, where several hosts share them.
@@ -84,11 +108,13 @@ pub enum NotOwned {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// Stable, for programs.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// For people.
     pub message: String,
     /// Whose fault it is: the component's, or the host's own.
     pub by_host: bool,
+    /// Whether too many components are looked at just now.
+    pub is_busy: bool,
 }
 
 /// What happens to live instances when another version becomes the active one.
@@ -127,7 +153,7 @@ impl Switch {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     /// What checking the definition found; no errors among them once it is accepted.
-    pub findings: Vec<Finding>,
+    pub findings: Findings,
     /// Methods that the definition names and the code does not answer.
     pub missing: Methods,
     /// By machine and state: how many instances live, and how many of them would not fit.
@@ -144,15 +170,28 @@ impl Report {
 /// Why the registry does not do what it is asked. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The bytes are no packed component.
-    #[error(transparent)]
-    Unreadable(#[from] pack::ReadError),
     /// The definition has errors.
-    #[error("the definition has {}", count(findings))]
+    #[error("the definition has {findings}")]
     Invalid {
-        /// All of them, warnings included.
-        findings: Vec<Finding>,
+        /// Warnings included.
+        findings: Findings,
     },
+    /// It was accepted by an earlier version of the host, and is not any more.
+    #[error(
+        "version `{version}` of `{component}` is not accepted by this version of the host: {reason}; \
+         its instances wait"
+    )]
+    NotAccepted {
+        /// Of which component.
+        component: ComponentName,
+        /// The version that was active.
+        version: Version,
+        /// Why.
+        reason: String,
+    },
+    /// It could not be done here.
+    #[error("the upload could not be handled")]
+    Host(#[source] std::io::Error),
     /// The definition names another component than the caller.
     #[error("the definition names the component `{found}`, expected `{expected}`")]
     OtherName {
@@ -217,18 +256,6 @@ pub enum Error {
     Store(#[source] driver::Error),
 }
 
-impl Error {
-    /// Whether nobody but who wants this version is concerned.
-    fn is_about_one_version(&self) -> bool {
-        match self {
-            Self::Unreadable(_) | Self::Invalid { .. } | Self::UnknownVersion { .. } => true,
-            Self::Rejected(rejected) => !rejected.by_host,
-            Self::Store(error) => matches!(error, driver::Error::Damaged(_)),
-            _ => false,
-        }
-    }
-}
-
 /// The result of asking the registry.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -245,6 +272,7 @@ impl From<driver::Error> for Error {
             | driver::Error::Unknown(_)
             | driver::Error::Unstorable(_)
             | driver::Error::TakenOver
+            | driver::Error::Lost(_)
             | driver::Error::Damaged(_)
             | driver::Error::Unreadable(_)
             | driver::Error::Gone { .. }) => Self::Store(other),
@@ -262,18 +290,6 @@ pub struct Leniency {
     pub strictness: Strictness,
     /// Whether methods may be missing: they then do nothing.
     pub allow_missing: bool,
-}
-
-/// `3 errors and 1 warning`.
-fn count(findings: &[Finding]) -> String {
-    let of = |severity: Severity| {
-        let n = findings
-            .iter()
-            .filter(|finding| finding.severity == severity)
-            .count();
-        format!("{n} {severity}{}", if n == 1 { "" } else { "s" })
-    };
-    format!("{} and {}", of(Severity::Error), of(Severity::Warning))
 }
 
 /// Names a component version in messages.

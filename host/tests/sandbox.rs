@@ -8,8 +8,12 @@
 
 #[path = "common/allocator.rs"]
 mod allocator;
+#[path = "common/bombs.rs"]
+mod bombs;
 #[path = "sandbox/contract.rs"]
 mod contract;
+#[path = "sandbox/examiner.rs"]
+mod examiner;
 #[path = "common/guests.rs"]
 mod guests;
 #[path = "sandbox/install.rs"]

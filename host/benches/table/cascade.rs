@@ -197,6 +197,7 @@ impl Across {
             clock: Arc::new(SystemClock::start()),
             slow_threads: 1,
             retention: Retention::default(),
+            memory: xcomponent_host::memory::Memory::new(1 << 30),
         };
         let store = Arc::new(Memory::new(memory::Config::default()));
         let (handle, joiner) = driver::start(config, store, Probe { asked: probe })?;

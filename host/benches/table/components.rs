@@ -11,14 +11,15 @@ use xcomponent_core::{
     definition::{Strictness, check},
     effect::Reply,
     id::{ComponentName, Digest, InstanceId, MachineName, TenantId},
-    input::{Create, Request},
+    input::{Create, Repeatable, Request},
     json::Json,
 };
 use xcomponent_host::{
     app::{Config, Host},
     driver::Handle,
     sandbox::{self, CompileConfig},
-    tenancy::{Registry, Switch, Upload},
+    sent::Sent,
+    tenancy::{Activation, Registry, Switch, Upload},
 };
 use xcomponent_pack::{Metadata, pack, read};
 
@@ -84,8 +85,9 @@ pub(crate) async fn upload(
 ) -> anyhow::Result<Arc<Deployment>> {
     let upload = Upload {
         name: None,
-        bytes: component.into(),
+        sent: Sent::Packed(component.into()),
         switch: Switch::default(),
+        activation: Activation::default(),
         dry_run: false,
         leniency: None,
     };
@@ -125,7 +127,7 @@ pub(crate) fn creation(
         machine: machine.clone(),
         context: order(n),
         id,
-        repeatable: false,
+        repeatable: Repeatable::No,
         entry_point: false,
         trace_parent: None,
     })

@@ -220,7 +220,7 @@ pub(crate) fn beside_a_broker_that_is_down() -> anyhow::Result<Vec<Rounds>> {
     runtime()?.block_on(async {
         let away = format!("nats://127.0.0.1:{}", free_port()?);
         let links = LinksConfig {
-            broker: Some(away),
+            broker: Some(away.into()),
             ..LinksConfig::default()
         };
         let beside = components::host(|config| config.links = links).await?;
@@ -301,9 +301,9 @@ impl Between {
 fn links(address: &str, component: &str) -> LinksConfig {
     let mut links = LinksConfig::default();
     if address.starts_with("http:") {
-        links.peers = vec![(ComponentName::new(component), address.to_owned())];
+        links.peers = vec![(ComponentName::new(component), address.into())];
     } else {
-        links.broker = Some(address.to_owned());
+        links.broker = Some(address.into());
     }
     links
 }

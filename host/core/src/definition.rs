@@ -5,22 +5,29 @@
 //! resolved to indexes here, so that the engine never looks a state up by its text.
 
 mod check;
+mod choices;
 mod diagnostic;
 mod diagram;
+pub(crate) mod keys;
+pub(crate) mod notes;
 pub(crate) mod parse;
 pub(crate) mod read;
+mod written;
 
 use std::{
     fmt,
     sync::{Arc, OnceLock},
 };
 
-use hashbrown::HashMap;
+use foldhash::fast::FixedState;
+use hashbrown::{HashMap, HashSet};
 use serde_json::Value;
+use smallvec::SmallVec;
 
+use self::choices::Choices;
 pub use self::{
     check::{Checked, check},
-    diagnostic::{Finding, Severity, Strictness},
+    diagnostic::{Finding, Findings, Severity, Strictness},
     diagram::{Highlight, dot, mermaid, svg},
 };
 use crate::{
@@ -52,6 +59,8 @@ pub struct Definition {
     pub isolation: Isolation,
     /// Free data of the author, shown by the API.
     pub metadata: Option<Json>,
+    /// Position of each machine's name in `machines`.
+    pub(crate) positions: HashMap<MachineName, MachineIdx, FixedState>,
     /// The document as JSON, once somebody asked for it.
     pub(crate) written: OnceLock<Value>,
 }
@@ -102,14 +111,12 @@ pub struct Machine {
     pub description: Option<Arc<str>>,
     /// Free data of the author, shown by the API.
     pub metadata: Option<Json>,
-    /// Candidates by state and event, in the order in which they are tried.
-    pub(crate) candidates:
-        HashMap<(StateIdx, EventIdx), Vec<TransitionIdx>, foldhash::fast::FixedState>,
+    /// What may be tried by state and event.
+    pub(crate) choices: Choices,
+    /// Position of each state's name in `states`.
+    pub(crate) state_positions: HashMap<StateName, StateIdx, FixedState>,
     /// Position of each event's name in `events`.
-    pub(crate) event_positions: HashMap<EventName, EventIdx, foldhash::fast::FixedState>,
-    /// Instance properties that a transition's rules compare for equality, each once, with the
-    /// event: what a broadcast looks up.
-    pub(crate) indexed: Vec<Path>,
+    pub(crate) event_positions: HashMap<EventName, EventIdx, FixedState>,
 }
 
 /// A state of a machine.
@@ -127,6 +134,8 @@ pub struct State {
     pub cascades: Vec<CascadingRule>,
     /// Events kept until a state that handles them.
     pub defer: Vec<EventName>,
+    /// The same, to be asked.
+    pub(crate) deferred: HashSet<EventName, FixedState>,
     /// Transitions that fire by themselves (`auto`), in the order in which they are tried.
     pub autos: Vec<TransitionIdx>,
     /// Transitions that fire after a time (`timeout`), in document order.
@@ -160,10 +169,8 @@ impl StateKind {
 /// A transition of a machine, possibly from several states.
 #[derive(Clone, Debug)]
 pub struct Transition {
-    /// The states it leaves, resolved (`"*"` = every state neither final nor error).
-    pub from: Vec<StateIdx>,
-    /// Whether `from` was written as `"*"`; an explicit `from` beats it.
-    pub from_any: bool,
+    /// The states it leaves.
+    pub from: Sources,
     /// Where it leads; equals `from` for `internal`.
     pub to: StateIdx,
     /// The event it fires on.
@@ -185,6 +192,15 @@ pub struct Transition {
     pub description: Option<Arc<str>>,
     /// Free data of the author.
     pub metadata: Option<Json>,
+}
+
+/// The states that a transition leaves. One that names them beats one from any state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sources {
+    /// `"*"`: every state that is neither final nor error.
+    Any,
+    /// These, sorted, each once.
+    States(Vec<StateIdx>),
 }
 
 /// What makes a transition fire, and what it does besides changing the state.
@@ -238,7 +254,7 @@ pub enum TransitionKind {
 }
 
 /// `instance OP event`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MatchingRule {
     /// Dotted path into the event's payload.
     pub event_property: Path,
@@ -250,7 +266,7 @@ pub struct MatchingRule {
 
 /// How two values are compared; the instance's is on the left. A missing value on either side is
 /// no match.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Operator {
     /// `===`: JSON equality, numbers by value.
     #[default]
@@ -378,24 +394,14 @@ impl Definition {
 
     /// The machine of that name and its position.
     pub fn find(&self, name: &str) -> Option<(MachineIdx, &Machine)> {
-        let position = self
-            .machines
-            .iter()
-            .position(|machine| machine.name.as_str() == name)?;
-        Some((
-            MachineIdx(u16::try_from(position).ok()?),
-            &self.machines[position],
-        ))
+        let idx = *self.positions.get(name)?;
+        Some((idx, self.machine(idx)))
     }
 
-    /// The document as JSON: the keys, values and order of its YAML.
+    /// The document as JSON: the keys, values and order of its YAML. Names are texts, also where
+    /// the author wrote a number.
     pub fn written(&self) -> &Value {
-        self.written.get_or_init(|| {
-            let document = parse::parse(&self.source);
-            document
-                .expect("it was parsed when it was checked")
-                .to_json()
-        })
+        self.written.get_or_init(|| written::of(&self.source))
     }
 
     /// Every method the definition names, each once per kind, sorted.
@@ -440,11 +446,7 @@ impl Machine {
 
     /// The state of that name.
     pub fn find_state(&self, name: &str) -> Option<StateIdx> {
-        let position = self
-            .states
-            .iter()
-            .position(|state| state.name.as_str() == name)?;
-        u16::try_from(position).ok().map(StateIdx)
+        self.state_positions.get(name).copied()
     }
 
     /// The transition at `idx`.
@@ -464,24 +466,85 @@ impl Machine {
 
     /// Transitions that may fire in `state` on `event`, in the order in which they are tried.
     /// Includes `auto` and `timeout` transitions: a person may send their event by hand.
-    pub fn candidates(&self, state: StateIdx, event: EventIdx) -> &[TransitionIdx] {
-        self.candidates
-            .get(&(state, event))
-            .map_or(&[], Vec::as_slice)
+    pub fn candidates(&self, state: StateIdx, event: EventIdx) -> SmallVec<[TransitionIdx; 4]> {
+        self.choices.of(state, event, self.is_live(state))
+    }
+
+    /// Whether any transition may fire in `state` on `event`.
+    pub fn handles(&self, state: StateIdx, event: EventIdx) -> bool {
+        self.choices.any_of(state, event, self.is_live(state))
+    }
+
+    fn is_live(&self, state: StateIdx) -> bool {
+        !self.state(state).kind.is_terminal()
+    }
+
+    /// Each state that a transition leaves.
+    pub fn sources(&self, transition: &Transition) -> impl Iterator<Item = StateIdx> {
+        let (all, named) = match &transition.from {
+            Sources::Any => (self.states.len(), &[] as &[StateIdx]),
+            Sources::States(states) => (0, states.as_slice()),
+        };
+        let all = (0..all).filter_map(|position| u16::try_from(position).ok().map(StateIdx));
+        let live = all.filter(|state| self.is_live(*state));
+        live.chain(named.iter().copied())
+    }
+
+    /// How many ways lead from one state to another.
+    pub fn n_ways(&self) -> usize {
+        let n_live = self
+            .states
+            .iter()
+            .filter(|one| !one.kind.is_terminal())
+            .count();
+        let ways = self.transitions.iter().map(|one| match &one.from {
+            Sources::Any => n_live,
+            Sources::States(states) => states.len(),
+        });
+        ways.sum()
+    }
+
+    /// Whether sources are no other state than this.
+    pub(crate) fn is_only_source(&self, from: &Sources, state: StateIdx) -> bool {
+        match from {
+            Sources::Any => {
+                let live = self.states.iter().filter(|one| !one.kind.is_terminal());
+                live.take(2).count() == 1 && self.is_live(state)
+            }
+            Sources::States(states) => states.iter().all(|one| *one == state),
+        }
     }
 
     /// Instance properties that an index is kept for: those which any transition's rules compare
     /// for equality.
     pub fn indexed(&self) -> &[Path] {
-        &self.indexed
+        &self.choices.indexed
     }
 
-    /// Whether any transition that fires on `event` has matching rules: then a broadcast selects
-    /// by them, else it reaches every live instance.
+    /// Transitions that fire on `event` and have matching rules; of several with the same rules,
+    /// one. If there are any, a broadcast selects by them, else it reaches every live instance.
+    pub fn ruled(&self, event: EventIdx) -> impl Iterator<Item = &Transition> {
+        let ruled = self.choices.ruled(event).iter();
+        ruled.map(|idx| self.transition(*idx))
+    }
+
+    /// Whether any transition that fires on `event` has matching rules.
     pub fn selects_by_rules(&self, event: EventIdx) -> bool {
-        self.transitions
-            .iter()
-            .any(|transition| transition.event == event && !transition.rules.is_empty())
+        !self.choices.ruled(event).is_empty()
+    }
+}
+
+impl State {
+    /// Whether the state keeps an event for a later one.
+    pub fn defers(&self, event: &str) -> bool {
+        self.deferred.contains(event)
+    }
+}
+
+impl Transition {
+    /// Whether a guard or rules decide if it is taken.
+    pub fn is_conditional(&self) -> bool {
+        self.guard.is_some() || !self.rules.is_empty()
     }
 }
 

@@ -324,7 +324,9 @@ pub enum Refused {
     Fault(Fault),
     /// The key was used for another event or payload.
     KeyReused,
-    /// Too many events wait at the instance, or the shard is too far behind.
+    /// The key was used and its event applied; what became of that is not kept any more.
+    AnswerLost,
+    /// Too many events wait at the instance, or its component has more than its share of what waits.
     Busy(Arc<str>),
     /// The instance faulted too often in a row; it is left alone until then.
     InstanceSuspended {

@@ -16,6 +16,7 @@ mod budget;
 mod cascade;
 mod census;
 mod elsewhere;
+mod fingerprint;
 mod instances;
 mod intake;
 mod outbox;
@@ -30,19 +31,22 @@ mod run;
 mod schedule;
 mod selection;
 mod settle;
+mod share;
+mod spill;
 mod survey;
 mod tally;
 mod timers;
+mod unread;
 mod unreadable;
 mod unstorable;
 mod versions;
+mod waiting;
 
 use std::{collections::VecDeque, sync::Arc};
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 
-pub(crate) use self::budget::exhausted;
 use self::{
     breaker::Breakers,
     budget::Budget,
@@ -61,14 +65,15 @@ use self::{
     unstorable::LeftAlone,
     versions::Components,
 };
+pub(crate) use self::{budget::exhausted, schedule::Account};
 pub use self::{elsewhere::Parcels, versions::fit};
 use crate::{
     call::Lease,
     effect::{Effect, Reply},
     id::{EventId, InstanceId, Partition, PartitionCount, TenantId},
     input::{Elsewhere, Input, Ticket},
-    instance::{After, Letter},
-    limits::Limits,
+    instance::{After, mailbox::Mailbox},
+    limits::{DUE_MAX, Limits},
     record::{AppendSeq, Disposition},
     time::Timestamp,
 };
@@ -105,19 +110,28 @@ pub struct Engine {
     /// Settled broadcasts, with the last record that each depends on.
     tallies_done: VecDeque<(AppendSeq, u64)>,
     /// Events for instances that the store was asked for.
-    absent: HashMap<(TenantId, InstanceId), VecDeque<Letter>, FixedState>,
+    absent: HashMap<(TenantId, InstanceId), Mailbox, FixedState>,
+    /// Where their bytes are counted.
+    absent_account: Arc<Account>,
+    /// By the record that has them: instances that wait for payloads.
+    fetching: HashMap<repeats::Key, Vec<InstanceId>, FixedState>,
+    /// Bytes of records that are not durable, above which components with more than their share
+    /// start no work.
+    pace: usize,
     /// Instances that the store was asked for and has not answered about.
     asked: HashSet<(TenantId, InstanceId), FixedState>,
     /// Instances that a truncation sent out of memory and that are not back yet.
     returning: HashSet<(TenantId, InstanceId), FixedState>,
-    /// Callers' ids that the store is asked about.
-    recalling: HashSet<repeats::Key, FixedState>,
+    /// Callers' ids that the store is asked about, and whether it must know the answer.
+    recalling: HashMap<repeats::Key, bool, FixedState>,
     rebroadcasts: Rebroadcasts,
     /// Whether the store may know answers that this engine does not: it goes on where another
     /// stopped, or was truncated.
     resumed: bool,
     /// Whether it is to make this mistake: see `sabotage`.
     pub(crate) forgets_index: bool,
+    /// The same: payloads that were left in the log are never read again.
+    pub(crate) forgets_spilled: bool,
     /// What waits for them, or for a survey of the same tenant.
     held: Vec<Want>,
     /// By tenant: what waits for passive instances.
@@ -152,6 +166,8 @@ pub struct Counters {
     pub rejected: u64,
     /// Were parked.
     pub dead_lettered: u64,
+    /// Internal deliveries whose payloads stayed in the log while they waited.
+    pub spilled: u64,
 }
 
 impl Counters {
@@ -175,7 +191,12 @@ impl Counters {
 impl Engine {
     /// An engine that owns no partition yet.
     pub fn new(config: Config) -> Self {
+        let schedule = Schedule::new();
         Self {
+            absent_account: Arc::clone(schedule.common_account()),
+            pace: config.limits.commit_bytes_max,
+            fetching: HashMap::default(),
+            forgets_spilled: false,
             limits: config.limits,
             partitions: config.partitions,
             owned: vec![false; config.partitions.get() as usize],
@@ -185,17 +206,17 @@ impl Engine {
             effects: VecDeque::new(),
             instances: Instances::default(),
             components: Components::default(),
-            schedule: Schedule::default(),
+            schedule,
             timers: Timers::default(),
             outbox: Outbox::default(),
-            repeats: Repeats::default(),
+            repeats: Repeats::new(config.seed),
             tallies: HashMap::default(),
             last_tally: 0,
             tallies_done: VecDeque::new(),
             absent: HashMap::default(),
             asked: HashSet::default(),
             returning: HashSet::default(),
-            recalling: HashSet::default(),
+            recalling: HashMap::default(),
             rebroadcasts: Rebroadcasts::default(),
             resumed: false,
             forgets_index: false,
@@ -241,6 +262,10 @@ impl Engine {
                 event,
                 reached,
             } => self.broadcast_recalled(tenant, event, &reached),
+            Input::Unread {
+                instances,
+                broadcasts,
+            } => self.unread(instances, broadcasts),
             Input::Elsewhere(elsewhere) => self.elsewhere = elsewhere,
             Input::Streams(streams) => self.streams.begin(streams),
             Input::Outcome { lease, outcome } => self.outcome(lease, outcome),
@@ -268,6 +293,7 @@ impl Engine {
             }
             Input::Unload { partition } => self.unload(partition),
             Input::Durable { through } => self.durable(through),
+            Input::Pace { bytes } => self.pace = bytes.max(1),
             Input::Truncated {
                 after,
                 position,
@@ -283,7 +309,8 @@ impl Engine {
             if let Some(effect) = self.effects.pop_front() {
                 return Some(effect);
             }
-            match self.schedule.pop()? {
+            let undurable_bytes_max = self.undurable_share();
+            match self.schedule.pop(undurable_bytes_max)? {
                 Work::Instance(slot) => self.run(slot),
                 Work::Selection(selecting) => self.go_on(selecting),
             }
@@ -294,6 +321,7 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<Timestamp> {
         self.timers
             .next()
+            .filter(|_| self.schedule.len() < DUE_MAX)
             .into_iter()
             .chain(self.next_passivation())
             .min()
@@ -302,7 +330,9 @@ impl Engine {
     /// Time has come this far.
     pub fn handle_timeout(&mut self, now: Timestamp) {
         self.now = self.now.max(now);
-        while let Some(slot) = self.timers.pop_due(self.now) {
+        while self.schedule.len() < DUE_MAX
+            && let Some(slot) = self.timers.pop_due(self.now)
+        {
             self.wake(slot);
         }
         self.summon_due();
@@ -314,10 +344,10 @@ impl Engine {
         self.schedule.len() + self.effects.len()
     }
 
-    /// Whether selections wait for instances that are not back yet. Where this is false and there
-    /// is nothing to be done, everything that selects instances has been taken in.
+    /// Whether selections wait, for their turn or for instances that are not back yet. Where this
+    /// is false and no effect is left, everything that selects instances has been taken in.
     pub fn holds_selections(&self) -> bool {
-        !self.held.is_empty() || !self.surveys.is_empty()
+        self.schedule.has_selections() || !self.held.is_empty() || !self.surveys.is_empty()
     }
 
     /// Instances in memory.
@@ -330,9 +360,19 @@ impl Engine {
         self.instances.passive_len()
     }
 
+    /// Versions of components that fault too often and are left alone for a while.
+    pub fn suspended(&self) -> usize {
+        self.breakers.open()
+    }
+
     /// Records that are not durable yet.
     pub fn undurable(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// Bytes that callers' keys take.
+    pub fn remembered_bytes(&self) -> usize {
+        self.repeats.bytes()
     }
 
     /// How many events came to what.

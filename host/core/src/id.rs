@@ -261,6 +261,11 @@ impl EventId {
         Self(self.0.marked(".t", &n.to_string()))
     }
 
+    /// Texts that the ids of all its replays lie between.
+    pub fn replays(&self) -> [String; 2] {
+        ["r", "s"].map(|end| Self(self.0.marked(".", end)).to_string())
+    }
+
     /// The id under which the `n`th replay of this event runs.
     #[must_use]
     pub fn replay(&self, n: u32) -> Self {
@@ -365,6 +370,22 @@ pub fn singleton_id(
     machine: &MachineName,
 ) -> InstanceId {
     let seed = format!("{tenant}/{component}/{machine}");
+    let (high, low) = (
+        stable_hash(seed.as_bytes()),
+        stable_hash(format!("{seed}#").as_bytes()),
+    );
+    InstanceId::from_uuid(uuid_v8(u128::from(high) << 64 | u128::from(low), None))
+}
+
+/// The id of the instance that a caller's key makes: the same key for the same machine names the
+/// same instance.
+pub fn keyed_instance_id(
+    tenant: &TenantId,
+    component: &ComponentName,
+    machine: &MachineName,
+    key: &EventId,
+) -> InstanceId {
+    let seed = format!("{tenant}\0{component}\0{machine}\0{key}");
     let (high, low) = (
         stable_hash(seed.as_bytes()),
         stable_hash(format!("{seed}#").as_bytes()),

@@ -66,6 +66,14 @@ pub enum Input {
         /// Whom it reached.
         reached: Reached,
     },
+    /// The store does not answer what it was asked about these. Callers are refused; what was
+    /// accepted goes on waiting for the answer, which comes once the store works again.
+    Unread {
+        /// Instances that were asked for, or whose events were.
+        instances: Vec<(TenantId, InstanceId)>,
+        /// Broadcasts that were asked about.
+        broadcasts: Vec<(TenantId, EventId)>,
+    },
     /// Which components are on other hosts from now on.
     Elsewhere(Arc<Elsewhere>),
     /// Up to which parcel the store has taken in each stream. Comes before anything new.
@@ -113,6 +121,12 @@ pub enum Input {
     Durable {
         /// The last durable record of this shard.
         through: AppendSeq,
+    },
+    /// How many bytes of records may wait to be durable before components with more than their
+    /// share of them start no more work. The driver knows how fast the store is.
+    Pace {
+        /// So many.
+        bytes: usize,
     },
     /// No record after this one will ever be durable: whatever was touched later is dropped and
     /// asked for again by `Effect::Reload`.
@@ -217,6 +231,35 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Bytes of the payloads in it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Create(create) => create.context.len(),
+            Self::Send(send) => send.payload.len(),
+            Self::Broadcast(broadcast) => broadcast.payload.len(),
+            Self::Replay { letter } | Self::Discard { letter } => letter.event.payload.len(),
+            Self::Receive(receive) => {
+                let parcels = receive.parcels.iter();
+                payload_bytes(parcels.flat_map(|parcel| &parcel.deliveries))
+            }
+            Self::Return { deliveries, .. } => payload_bytes(deliveries),
+            Self::Read { .. }
+            | Self::Preview { .. }
+            | Self::Migrate(_)
+            | Self::Census { .. }
+            | Self::Breakers { .. } => 0,
+        }
+    }
+}
+
+fn payload_bytes<'o>(deliveries: impl IntoIterator<Item = &'o Outgoing>) -> usize {
+    let deliveries = deliveries.into_iter();
+    deliveries
+        .map(|outgoing| outgoing.event.payload.len())
+        .sum()
+}
+
 /// A new instance.
 #[derive(Clone, Debug)]
 pub struct Create {
@@ -228,13 +271,35 @@ pub struct Create {
     pub context: Json,
     /// Its id: the caller's, or made by the driver in the right partition.
     pub id: InstanceId,
-    /// Whether the id names this creation (the caller's own, or derived from its idempotency
-    /// key): a repetition then finds the first instance.
-    pub repeatable: bool,
+    /// How a repetition finds the first instance.
+    pub repeatable: Repeatable,
     /// Created at load.
     pub entry_point: bool,
     /// The trace of the request: W3C `traceparent`, and behind a space `tracestate` if it had one.
     pub trace_parent: Option<Arc<str>>,
+}
+
+/// How a creation that is asked for again is recognised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repeatable {
+    /// It is not: the instance's id was made for it.
+    No,
+    /// By the instance's id, which is the caller's own.
+    ById,
+    /// By the caller's key, of which the instance's id was made: [`keyed_instance_id`].
+    ///
+    /// [`keyed_instance_id`]: crate::id::keyed_instance_id
+    ByKey(EventId),
+}
+
+impl Repeatable {
+    /// The caller's key, if there is one.
+    pub fn key(&self) -> Option<&EventId> {
+        match self {
+            Self::ByKey(key) => Some(key),
+            Self::No | Self::ById => None,
+        }
+    }
 }
 
 /// An event for one instance.

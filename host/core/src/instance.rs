@@ -1,9 +1,11 @@
 //! One instance in memory: what is stored of it, and what it is doing right now.
 
+pub(crate) mod mailbox;
+pub(crate) mod payloads;
 pub(crate) mod select;
 pub(crate) mod step;
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -11,9 +13,12 @@ use crate::{
     call::{Deployment, Lease},
     definition::Machine,
     id::{ComponentName, EventId, MachineName, StateName},
-    input::Ticket,
-    instance::step::{Next, Step},
-    record::{AppendSeq, Mail, Parent, Selector, Snapshot},
+    input::{Repeatable, Ticket},
+    instance::{
+        mailbox::Mailbox,
+        step::{Next, Step},
+    },
+    record::{AppendSeq, Extra, Mail, Parent, Selector, Snapshot},
     time::Timestamp,
 };
 
@@ -29,6 +34,8 @@ pub(crate) struct Instance {
     pub(crate) place: u32,
     /// Hashes under which the pool's index knows it, one per indexed path, zero = absent.
     pub(crate) keys: SmallVec<[u64; 2]>,
+    /// What waits at it as its last record left it.
+    pub(crate) recorded: Option<Arc<Extra>>,
     /// The last record it appended; it may leave memory when that is durable.
     pub(crate) appended: AppendSeq,
     /// The earliest time at which its deadlines will be looked at.
@@ -37,6 +44,8 @@ pub(crate) struct Instance {
     pub(crate) busy: Option<Box<Busy>>,
     /// Whether it came from the store: a host before this one may have handled events of it.
     pub(crate) inherited: bool,
+    /// Bytes it is counted as.
+    pub(crate) bytes: usize,
     /// How often the hand that looks for idle ones passed it by since something happened to it.
     pub(crate) spared: u8,
 }
@@ -45,9 +54,11 @@ pub(crate) struct Instance {
 #[derive(Debug, Default)]
 pub(crate) struct Busy {
     /// Its own `auto` events and undelayed sends to itself: first.
-    pub(crate) own: VecDeque<Letter>,
+    pub(crate) own: Mailbox,
     /// Everything else, first come, first served.
-    pub(crate) mailbox: VecDeque<Letter>,
+    pub(crate) mailbox: Mailbox,
+    /// Records that payloads at the front of the mailbox are read from, and that are not there yet.
+    pub(crate) fetching: usize,
     /// The event that waits for a sandbox.
     pub(crate) running: Option<Running>,
     /// Whether it stands in a ready queue.
@@ -63,17 +74,30 @@ impl Busy {
     pub(crate) fn is_idle(&self) -> bool {
         self.own.is_empty()
             && self.mailbox.is_empty()
+            && self.fetching == 0
             && self.running.is_none()
             && !self.queued
             && self.blocked_until.is_none()
             && self.faults_in_row == 0
     }
 
+    /// Whether the next event may be looked at.
+    pub(crate) fn is_free(&self) -> bool {
+        self.running.is_none() && self.blocked_until.is_none() && self.fetching == 0
+    }
+
+    /// Whether the payload of the next event must be read from the log.
+    pub(crate) fn is_spilled(&self) -> bool {
+        let next = self.own.front().or_else(|| self.mailbox.front());
+        next.is_some_and(|letter| matches!(letter.errand.payload, Payload::Spilled(_)))
+    }
+
     /// What it works on, and what waits.
     pub(crate) fn letters(&self) -> impl Iterator<Item = &Letter> {
         let running = self.running.as_ref();
         let running = running.map(|running| &running.attempt.letter);
-        running.into_iter().chain(&self.own).chain(&self.mailbox)
+        let waiting = self.own.iter().chain(self.mailbox.iter());
+        running.into_iter().chain(waiting)
     }
 }
 
@@ -132,6 +156,19 @@ pub(crate) struct Errand {
     pub(crate) after: After,
     /// Attempts made before this one.
     pub(crate) attempts: u32,
+    /// Where its payload is.
+    pub(crate) payload: Payload,
+}
+
+/// Where the payload of a waiting event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Payload {
+    /// With the event, and perhaps nowhere else.
+    Here,
+    /// With the event, and in the record of the cause's event at the cause's instance.
+    Logged,
+    /// In that record only: the event is looked at when so many bytes have been read from there.
+    Spilled(u32),
 }
 
 /// What an event may trigger.
@@ -145,6 +182,8 @@ pub(crate) enum Trigger {
         selector: Arc<Selector>,
         /// The instance's `seq` when it was; zero = it may have changed since.
         seq: u64,
+        /// How many instances got the same event, and share its payload.
+        shared_by: u32,
     },
     /// The same, if the instance is in this state.
     Expecting(StateName),
@@ -183,8 +222,8 @@ pub(crate) struct Birth {
     pub(crate) parent: Option<Box<Parent>>,
     /// Created at load.
     pub(crate) entry_point: bool,
-    /// Whether the id names this creation.
-    pub(crate) repeatable: bool,
+    /// How a repetition finds the first instance.
+    pub(crate) repeatable: Repeatable,
 }
 
 /// Who waits for what becomes of an event.
@@ -201,6 +240,16 @@ pub(crate) enum Origin {
     Tally(u64),
     /// Nobody: it comes from inside.
     Inside,
+}
+
+impl Origin {
+    /// The caller who waits, if one does.
+    pub(crate) fn ticket(self) -> Option<Ticket> {
+        match self {
+            Self::Caller { ticket, .. } => Some(ticket),
+            Self::Tally(_) | Self::Inside => None,
+        }
+    }
 }
 
 /// The record that caused an event, which it must not outlive.
@@ -223,6 +272,7 @@ impl Letter {
             origin,
             after,
             attempts: 0,
+            payload: Payload::Here,
         };
         Self { mail, errand }
     }
@@ -241,6 +291,14 @@ impl Letter {
     /// The same event, for instances of this component only.
     pub(crate) fn within(mut self, component: Option<ComponentName>) -> Self {
         self.errand.component = component;
+        self
+    }
+
+    /// The same event, which the record of its cause sent, if that is so.
+    pub(crate) fn logged(mut self, is_logged: bool) -> Self {
+        if is_logged {
+            self.errand.payload = Payload::Logged;
+        }
         self
     }
 

@@ -2,23 +2,33 @@
 //! context that nobody looks into is carried by reference from the guest to the store.
 
 mod members;
+mod names;
+mod number;
+mod search;
+mod tree;
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
-use self::members::{Items, Member, Members, unquoted};
+pub(crate) use self::tree::hash_text;
+use self::{
+    members::{Items, Member, Members, unquoted},
+    names::{Name, Names},
+};
+pub use self::{number::Decimal, tree::Tree};
 use crate::{
     id::route_of,
-    limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX},
+    limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX, PATH_BYTES_MAX},
 };
 
 /// Deepest nesting of what a store has. The parser of values goes one level deeper than this.
 const STORED_DEPTH_MAX: usize = 126;
 
 /// JSON text (RFC 8259) that has been checked: at most [`JSON_BYTES_MAX`] bytes and
-/// [`JSON_DEPTH_MAX`] levels, no U+0000, no lone surrogate, every number within a double.
+/// [`JSON_DEPTH_MAX`] levels, no U+0000, no lone surrogate, no member twice, every number within a
+/// double.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Json(Arc<str>);
 
@@ -46,8 +56,8 @@ impl Json {
     ///
     /// # Errors
     ///
-    /// If it is too large, not JSON, nested too deep, or holds U+0000, a lone surrogate or a
-    /// number outside a double; the message gives line and column.
+    /// If it is too large, not JSON, nested too deep, or holds U+0000, a lone surrogate, a member
+    /// twice or a number outside a double; the message gives line and column.
     pub fn parse(text: &str) -> Result<Self, JsonError> {
         check(text)?;
         Ok(Self(text.into()))
@@ -101,9 +111,37 @@ impl Json {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// All of it, unread.
+    pub fn whole(&self) -> Raw<'_> {
+        Raw(self.0.trim())
+    }
+
+    /// The value at a path by itself, if there is one.
+    pub fn part(&self, path: &Path) -> Option<Self> {
+        self.raw(path).map(Raw::to_json)
+    }
+
+    /// This object with one member more, or with another value for it.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &Self) -> Self {
+        let name = Value::from(name).to_string();
+        self.merge(&Self(format!("{{{name}:{value}}}").into()))
+    }
+
     /// The parsed value.
     pub fn value(&self) -> Value {
         serde_json::from_str(&self.0).expect("checked when it was made")
+    }
+
+    /// The values it stands for.
+    pub fn tree(&self) -> Tree<'_> {
+        Tree::read(&self.0)
+    }
+
+    /// A hash that texts share which stand for the same values: the same on every host and in every
+    /// release.
+    pub fn fingerprint(&self) -> u64 {
+        self.tree().hash()
     }
 
     /// The value at a path, if there is one.
@@ -139,25 +177,44 @@ impl Json {
         let (Some(base), Some(over)) = (Members::of(&self.0), Members::of(&over.0)) else {
             return self.clone();
         };
-        let (base, over): (Vec<Member<'_>>, Vec<Member<'_>>) = (base.collect(), over.collect());
+        let over: Vec<Member<'_>> = over.collect();
         if over.is_empty() {
             return self.clone();
+        }
+        let mut by_name: Vec<(Cow<'_, str>, usize)> = over
+            .iter()
+            .enumerate()
+            .map(|(at, member)| (member.name(), at))
+            .collect();
+        by_name.sort_unstable();
+        // Of several members with one name the last one counts.
+        by_name.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            earlier.1 = if same { later.1 } else { earlier.1 };
+            same
+        });
+        let mut is_new = vec![false; over.len()];
+        for (_, at) in &by_name {
+            is_new[*at] = true;
         }
         let added = over
             .iter()
             .map(|member| member.key.len() + member.value.len() + 2);
         let mut merged = String::with_capacity(self.len() + added.sum::<usize>());
         merged.push('{');
-        for member in &base {
+        for member in base {
             let name = member.name();
-            let replaced = over.iter().rev().find(|other| other.is(&name));
-            push_member(&mut merged, member.key, replaced.unwrap_or(member).value);
+            let replaced = by_name.binary_search_by(|(other, _)| other.cmp(&name));
+            let value = replaced.map_or(member.value, |found| {
+                let at = by_name[found].1;
+                is_new[at] = false;
+                over[at].value
+            });
+            push_member(&mut merged, member.key, value);
         }
-        for member in &over {
-            let name = member.name();
-            if !base.iter().any(|other| other.is(&name)) {
-                push_member(&mut merged, member.key, member.value);
-            }
+        let new = over.iter().zip(&is_new).filter(|(_, is_new)| **is_new);
+        for (member, _) in new {
+            push_member(&mut merged, member.key, member.value);
         }
         merged.push('}');
         Self(merged.into())
@@ -179,6 +236,11 @@ impl Json {
 pub struct Raw<'j>(&'j str);
 
 impl<'j> Raw<'j> {
+    /// A value of an object that was checked as a whole.
+    pub(crate) fn of(text: &'j str) -> Self {
+        Self(text)
+    }
+
     /// The text.
     pub fn as_str(self) -> &'j str {
         self.0
@@ -187,6 +249,16 @@ impl<'j> Raw<'j> {
     /// What it says, if it is a text without escapes.
     pub fn plain(self) -> Option<&'j str> {
         unquoted(self.0)
+    }
+
+    /// The value it stands for.
+    pub fn tree(self) -> Tree<'j> {
+        Tree::read(self.0)
+    }
+
+    /// The same value by itself.
+    pub fn to_json(self) -> Json {
+        Json(self.0.into())
     }
 
     /// The parsed value.
@@ -241,8 +313,11 @@ pub struct Path {
 }
 
 impl Path {
-    /// Reads a path; none if a segment is empty.
+    /// Reads a path; none if a segment is empty, or beyond [`PATH_BYTES_MAX`].
     pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > PATH_BYTES_MAX {
+            return None;
+        }
         let segments: Arc<[Box<str>]> = text.split('.').map(Into::into).collect();
         (!segments.iter().any(|segment| segment.is_empty())).then_some(Self { segments })
     }
@@ -285,7 +360,15 @@ fn read(text: &str, max: usize) -> Result<(), JsonError> {
     result.map_err(|error| JsonError::Malformed(error.to_string()))
 }
 
-/// Visits a whole value without keeping any of it.
+/// Checks a string, or the name of a member.
+fn check_text<E: de::Error>(text: &str) -> Result<(), E> {
+    if text.as_bytes().contains(&0) {
+        return Err(E::custom("U+0000 is not accepted in a text"));
+    }
+    Ok(())
+}
+
+/// Visits a whole value without keeping more of it than names.
 #[derive(Clone, Copy)]
 struct Checked {
     depth: usize,
@@ -341,10 +424,7 @@ impl<'de> Visitor<'de> for Checked {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
-        if text.as_bytes().contains(&0) {
-            return Err(E::custom("U+0000 is not accepted in a text"));
-        }
-        Ok(())
+        check_text(text)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
@@ -355,10 +435,12 @@ impl<'de> Visitor<'de> for Checked {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let inner = self.deeper()?;
-        while members.next_key_seed(inner)?.is_some() {
+        let mut names = Names::default();
+        while let Some(name) = members.next_key_seed(Name)? {
+            names.push(name);
             members.next_value_seed(inner)?;
         }
-        Ok(())
+        names.check()
     }
 }
 
@@ -380,6 +462,7 @@ mod tests {
         assert!(refusal(r#"{"a\u0000":1}"#).contains("U+0000"));
         assert!(refusal(r#"["\ud800"]"#).contains("escape"));
         assert!(refusal("[1e999]").contains("out of range"));
+        assert!(refusal(r#"[{"a":1,"b":2,"\u0061":3}]"#).contains("`a` twice"));
         assert!(refusal("{} {}").contains("trailing"));
         assert!(refusal(&"[".repeat(65)).contains("nested deeper than 64"));
         assert!(refusal(&"[".repeat(10_000)).contains("nested deeper than 64"));

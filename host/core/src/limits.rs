@@ -19,6 +19,51 @@ pub const MACHINE_PARTS_MAX: usize = 10_000;
 /// Largest definition, in bytes of YAML.
 pub const DEFINITION_BYTES_MAX: usize = 4 << 20;
 
+/// Findings that one check lists; the rest is counted. More would help nobody, and each repeats
+/// names that the definition may choose freely.
+pub const FINDINGS_MAX: usize = 100;
+
+/// Longest message, path or help of a finding, in bytes.
+pub const FINDING_BYTES_MAX: usize = 512;
+
+/// Transitions that may be tried for one event in one state, and those of a state that fire by
+/// themselves. Each may ask a guard or hold a timer.
+pub const CHOICES_MAX: usize = 256;
+
+/// Matching rules that may be looked at for one event in one state, and different lists of rules
+/// that a broadcast of one event may look up. Each reads two properties.
+pub const RULES_MAX: usize = 512;
+
+/// Properties of one machine's instances that an index is kept for. Each costs every instance
+/// eight bytes, and every change a look at the context.
+pub const INDEXED_MAX: usize = 64;
+
+/// Longest dotted path, in bytes.
+pub const PATH_BYTES_MAX: usize = 1024;
+
+/// Size of one `pattern` of a `contextSchema`, about the states of its automaton.
+pub const PATTERN_SIZE_MAX: usize = 5_000;
+
+/// The same for all different patterns of a definition together, each of which counts at least
+/// [`PATTERN_SIZE_MIN`]: about 10 MB when all of them are in use.
+pub const PATTERNS_SIZE_MAX: usize = 100_000;
+
+/// What even the smallest pattern counts: a matcher has a fixed cost.
+pub const PATTERN_SIZE_MIN: usize = 250;
+
+/// Steps that matching one context against its schema's patterns may take: bytes of text times
+/// size of the pattern. A fraction of a second in the worst case.
+pub const PATTERN_STEPS_MAX: usize = 32_000_000;
+
+/// Fields of a schema that one refusal names.
+pub const VIOLATIONS_MAX: usize = 100;
+
+/// What the cascading rules of one state may send at once, in bytes of payloads.
+pub const SENT_BYTES_MAX: usize = 16 << 20;
+
+/// Longest value that an ignored event's reason shows, in bytes of JSON.
+pub const SHOWN_VALUE_BYTES_MAX: usize = 256;
+
 /// Depth of a chain of causes; an event from outside has depth 0.
 pub const CASCADE_DEPTH_MAX: u16 = 64;
 
@@ -41,6 +86,27 @@ pub const HELD_MAX: usize = 1_000;
 /// Work that one event from outside may cause; divided among the deliveries of each transition.
 pub const CASCADE_CREDITS: u32 = 10_000;
 
+/// Payload bytes that one credit pays for; smaller payloads are free. So one event from outside
+/// causes deliveries of at most 10 000 × 16 KiB = 160 MiB, and a document of the largest size still
+/// passes through a chain of the greatest depth.
+pub const CREDIT_BYTES: usize = 16 << 10;
+
+/// What a waiting event costs besides its payload: its ids, names and place in a mailbox.
+pub const LETTER_BYTES: usize = 512;
+
+/// Payloads smaller than this stay in memory: reading them again costs more than they hold.
+pub const SPILLED_BYTES_MIN: usize = 128;
+
+/// What a record costs besides the texts in it: its row and what the store keeps beside it.
+pub const RECORD_BYTES: usize = 512;
+
+/// What an instance in memory costs besides its context.
+pub const INSTANCE_BYTES: usize = 1 << 10;
+
+/// Instances that wait for their turn above which no further deadlines are met: these wait in the
+/// order in which they are due, and cost nothing there.
+pub const DUE_MAX: usize = 16_384;
+
 /// Roots whose spent credits a shard remembers; only chains that select across shards need it.
 pub const CASCADE_ROOTS_MAX: usize = 65_536;
 
@@ -53,18 +119,40 @@ pub const DEFERRED_MAX: usize = 100;
 /// Delayed sends one instance may have outstanding.
 pub const TIMERS_MAX: usize = 1_000;
 
+/// Bytes of deferred events and delayed sends that may wait at one instance: fifteen of the largest,
+/// and every small one that the numbers above allow. Reading an instance back takes that much memory
+/// at most, and the event of a retry, which is never refused.
+pub const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// What anything that waits counts for besides its payload: ids, its cause, its row.
+pub const WAITING_OVERHEAD_BYTES: usize = 1 << 10;
+
 /// Furthest a timer or delayed send may lie ahead: a hundred years.
 pub const DELAY_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3_600);
 
 /// Limits that an operator may change; the defaults are those of the documentation.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Events waiting at one instance, from outside; more are refused.
+    /// Events waiting at one instance above which events from outside are refused.
     pub mailbox_max: usize,
-    /// Queued internal deliveries and unperformed effects of a shard above which events from
-    /// outside are refused.
+    /// Bytes of events waiting at one instance. Beyond it events from outside are refused, and
+    /// payloads of internal deliveries stay in the log.
+    pub mailbox_bytes_max: usize,
+    /// Bytes of events waiting on a shard; beyond it the same. From half of it on a component that
+    /// has more than its share is refused.
+    pub queue_bytes_max: usize,
+    /// Payloads of internal deliveries that may stay in the log: those of so many bytes and more;
+    /// none where the store is in memory itself.
+    pub spills_from: Option<usize>,
+    /// Bytes of records of a shard that are not durable, above which events from outside for a
+    /// component are refused that has more than its share of them.
+    pub commit_bytes_max: usize,
+    /// Queued internal deliveries, unperformed effects and records that are not durable, of a shard,
+    /// above which events from outside for a component are refused that has more than its share of
+    /// them.
     pub debt_soft_max: usize,
-    /// The same, above which an internal delivery becomes a dead letter.
+    /// Queued internal deliveries and unperformed effects above which an internal delivery becomes
+    /// a dead letter: a quota that back-pressure keeps out of reach.
     pub debt_hard_max: usize,
     /// Instances one broadcast may reach on a shard.
     pub broadcast_matched_max: usize,
@@ -72,11 +160,15 @@ pub struct Limits {
     pub selection_slice: usize,
     /// Live instances on a shard; further creations are refused.
     pub instances_max: usize,
+    /// Bytes of instances in memory above which idle ones leave it early, the least recently used
+    /// first; where they leave it at all.
+    pub instance_bytes_max: usize,
     /// How long nothing happens to an instance before it leaves memory; none = it never does.
     pub passivate_after: Option<Duration>,
-    /// Answers to repeated ids that a shard remembers; further events with an id are refused.
-    pub remembered_max: usize,
-    /// How long an answer is remembered at least.
+    /// Bytes that a shard holds of callers' keys, 64 for each; the store alone knows those that are
+    /// older.
+    pub remembered_bytes_max: usize,
+    /// How long a key is remembered at least, by the shard or the store.
     pub dedup_retention: Duration,
     /// Faults in a row after which an instance is suspended.
     pub faults_in_row_max: u8,
@@ -96,13 +188,18 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             mailbox_max: 10_000,
+            mailbox_bytes_max: 8 << 20,
+            queue_bytes_max: 64 << 20,
+            spills_from: None,
+            commit_bytes_max: 64 << 20,
             debt_soft_max: 100_000,
             debt_hard_max: 2_000_000,
             broadcast_matched_max: 1_000_000,
             selection_slice: 1_000,
             instances_max: 20_000_000,
+            instance_bytes_max: usize::MAX,
             passivate_after: Some(Duration::from_secs(600)),
-            remembered_max: 10_000_000,
+            remembered_bytes_max: 256 << 20,
             dedup_retention: Duration::from_secs(7 * 24 * 3_600),
             faults_in_row_max: 5,
             suspend_for: Duration::from_secs(10),

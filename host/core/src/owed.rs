@@ -184,12 +184,19 @@ pub struct Owed {
     open: BTreeMap<u64, Open>,
     /// The last record.
     last: u64,
+    /// Whether large records are not kept.
+    is_lean: bool,
 }
+
+/// Bytes of a record above which a host at work does not keep it for what it owes: it is in the
+/// log.
+const KEPT_BYTES_MAX: usize = 4 << 10;
 
 /// A record that owes something.
 #[derive(Clone, Debug)]
 struct Open {
-    record: Record,
+    /// None if it is too large to be kept.
+    record: Option<Record>,
     /// Letters of it that nobody recorded.
     letters: usize,
     /// Selections of it that not every shard has taken in.
@@ -242,7 +249,14 @@ impl Owed {
             selections: HashMap::default(),
             open: BTreeMap::new(),
             last: 0,
+            is_lean: false,
         }
+    }
+
+    /// From now on large records are not kept, and are not among the debts: a host at work knows
+    /// what it owes, and one that starts reads the log.
+    pub fn keep_no_large_ones(&mut self) {
+        self.is_lean = true;
     }
 
     /// How far the shards were when the last record was noted.
@@ -319,7 +333,8 @@ impl Owed {
         self.open.insert(
             position,
             Open {
-                record: record.clone(),
+                record: (!self.is_lean || record.bytes() <= KEPT_BYTES_MAX)
+                    .then(|| record.without_waiting()),
                 letters,
                 selections,
                 source: source_of(&record.body, placement),
@@ -331,7 +346,9 @@ impl Owed {
     pub fn taken_in(&mut self, taken_in: &TakenIn) {
         if taken_in.placement != self.taken_in.placement {
             for open in self.open.values_mut() {
-                open.source = source_of(&open.record.body, taken_in.placement);
+                if let Some(record) = &open.record {
+                    open.source = source_of(&record.body, taken_in.placement);
+                }
             }
         }
         self.taken_in.clone_from(taken_in);
@@ -360,13 +377,18 @@ impl Owed {
         let mut debts = Vec::new();
         let mut slices: HashMap<(&TenantId, &EventId), Vec<u64>, FixedState> = HashMap::default();
         for (position, open) in &self.open {
-            if let Body::Selected(selected) = &open.record.body {
-                let key = (&open.record.tenant, &selected.event.id);
+            if let Some(record) = &open.record
+                && let Body::Selected(selected) = &record.body
+            {
+                let key = (&record.tenant, &selected.event.id);
                 slices.entry(key).or_default().push(*position);
             }
         }
         for (position, open) in &self.open {
-            let tenant = &open.record.tenant;
+            let Some(record) = &open.record else {
+                continue;
+            };
+            let tenant = &record.tenant;
             let mut owe_chosen = |event, debts: &mut Vec<Debt>| {
                 let slices = slices.remove(&(tenant, event)).into_iter().flatten();
                 slices.for_each(|position| self.owe_chosen(position, debts));
@@ -375,7 +397,7 @@ impl Owed {
                 tenant: tenant.clone(),
                 what,
             };
-            for outgoing in sent_by(&open.record.body) {
+            for outgoing in sent_by(&record.body) {
                 match &outgoing.to {
                     Target::Instance { id, .. } | Target::Create { id, .. } => {
                         if self.is_open(*position, tenant, id, &outgoing.event.id) {
@@ -391,7 +413,7 @@ impl Owed {
                     }
                 }
             }
-            if let Body::Selected(selected) = &open.record.body {
+            if let Body::Selected(selected) = &record.body {
                 owe_chosen(&selected.event.id, &mut debts);
             }
         }
@@ -400,13 +422,14 @@ impl Owed {
 
     /// What a slice of a selection chose and nobody recorded.
     fn owe_chosen(&self, position: u64, debts: &mut Vec<Debt>) {
-        let Some(open) = self.open.get(&position) else {
+        let open = self.open.get(&position);
+        let Some(record) = open.and_then(|open| open.record.as_ref()) else {
             return;
         };
-        let Body::Selected(selected) = &open.record.body else {
+        let Body::Selected(selected) = &record.body else {
             return;
         };
-        let tenant = &open.record.tenant;
+        let tenant = &record.tenant;
         for id in &selected.instances {
             if self.is_open(position, tenant, id, &selected.event.id.at(id)) {
                 debts.push(Debt {

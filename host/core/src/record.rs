@@ -1,16 +1,26 @@
-//! What is persisted: one [`Record`] per thing that happened, each whole in itself.
+//! What is persisted: one [`Record`] per thing that happened.
 //!
 //! A record is appended before anything it causes leaves the shard. It carries the instance as it
 //! is afterwards, so that a store only ever replaces; and what it sends, so that nothing is
-//! forgotten by a crash between the commit and the delivery.
+//! forgotten by a crash between the commit and the delivery. What waits at the instance with a
+//! payload is not repeated: a record says what of it began and what ended ([`Waits`]), and a store
+//! keeps each in a row of its own, written in the same transaction.
 
+mod mismatch;
 mod sent;
+mod waiting;
+mod weight;
 
 use std::sync::Arc;
 
 use thin_vec::ThinVec;
 
-pub use self::sent::{Condition, Outgoing, SelectBy, Selector, Target};
+pub(crate) use self::waiting::weight;
+pub use self::{
+    mismatch::Mismatch,
+    sent::{Condition, Outgoing, SelectBy, Selector, Target},
+    waiting::{Began, Delayed, Extra, Retry, Waiting, WaitingKind, Waits},
+};
 use crate::{
     call::{Deployment, Event, Fault, LogLine, Refusal},
     definition::{Machine, MachineIdx, State, StateIdx, TransitionIdx},
@@ -113,8 +123,10 @@ pub struct Handled {
     pub after: Snapshot,
     /// What caused the event.
     pub cause: Cause,
-    /// What goes out, in order; delayed sends are among the timers instead.
+    /// What goes out, in order; a delayed send begins to wait instead.
     pub deliveries: ThinVec<Outgoing>,
+    /// What began to wait at the instance, and what waits no more.
+    pub waits: Option<Box<Waits>>,
     /// What went wrong, if something did.
     pub fault: Option<Box<Fault>>,
     /// Lines the methods wrote.
@@ -149,8 +161,8 @@ impl Handled {
 
     /// When the event is tried again.
     pub fn retry_at(&self) -> Option<Timestamp> {
-        let retry = self.after.extra.as_ref()?.retry.as_ref()?;
-        (self.disposition == Disposition::Retrying).then_some(retry.at)
+        let mut began = self.waits.as_ref()?.began.iter();
+        began.find(|began| began.kind == WaitingKind::Retry)?.due
     }
 }
 
@@ -194,8 +206,9 @@ stable_text!(Disposition {
 pub enum Reason {
     /// The state has no transition for it.
     NoTransition,
-    /// There are transitions, but no rules or guard passed.
-    NothingMatched,
+    /// There are transitions, but no rules or guard passed: what the first of them failed at, where
+    /// that is known.
+    NothingMatched(Option<Box<Mismatch>>),
     /// It was selected by state or rules that no longer hold.
     NoLongerMatches,
     /// None of the state's `auto` transitions passed.
@@ -243,10 +256,10 @@ pub struct Snapshot {
     pub entry_point: bool,
     /// Who made it.
     pub parent: Option<Box<Parent>>,
-    /// Deadlines, unordered.
+    /// Deadlines of its state, unordered.
     pub timers: ThinVec<Timer>,
-    /// Rarely used state, absent while there is none.
-    pub extra: Option<Box<Extra>>,
+    /// What waits at it, and other things that few have; absent while there is none.
+    pub extra: Option<Arc<Extra>>,
 }
 
 impl Snapshot {
@@ -308,32 +321,7 @@ pub struct Parent {
     pub machine: MachineName,
 }
 
-/// What few instances have.
-#[derive(Clone, Debug, Default)]
-pub struct Extra {
-    /// Events kept for a later state, in order of arrival. When there will be none, they are parked
-    /// one by one.
-    pub deferred: Vec<Mail>,
-    /// An event that faulted and waits for its next attempt.
-    pub retry: Option<Retry>,
-    /// Why it stays on an older version.
-    pub held: Option<Arc<str>>,
-}
-
-/// An event that waits for its next attempt; the instance is blocked until then.
-#[derive(Clone, Debug)]
-pub struct Retry {
-    /// The event.
-    pub mail: Mail,
-    /// When it is tried again.
-    pub at: Timestamp,
-    /// Attempts made.
-    pub attempts: u32,
-    /// The dead letter that it is the replay of.
-    pub replays: Option<EventId>,
-}
-
-/// A deadline of an instance.
+/// A deadline of an instance's state.
 #[derive(Clone, Debug)]
 pub struct Timer {
     /// When it is due.
@@ -365,8 +353,6 @@ pub enum TimerKind {
         /// Which entry of the state.
         entry: u64,
     },
-    /// A delayed send leaves.
-    Send(Box<Outgoing>),
 }
 
 /// Why an event exists.
@@ -510,8 +496,10 @@ pub enum Parked {
     CascadeBudget(Arc<str>),
     /// The component's breaker was open for too long.
     ComponentSuspended,
-    /// The context handed over breaks the schema.
+    /// The context handed over, or that of a deadline's transition, breaks the schema.
     SchemaViolation(Arc<str>),
+    /// A method refused what nobody waits for: a deadline's transition, a creation.
+    Refused(Arc<str>),
     /// The singleton it was to create exists.
     SingletonExists,
     /// The store refused what it led to, for what was in it.
@@ -524,6 +512,33 @@ pub enum Parked {
 }
 
 impl Parked {
+    /// Why an event is parked that was rejected and that nobody waits for; none if it was rejected
+    /// for what is no business of the definition's.
+    pub(crate) fn of_rejection(reason: &Reason) -> Option<Self> {
+        match reason {
+            Reason::Schema(violations) => Some(Self::of_violations(violations)),
+            Reason::Refused(refusal) => Some(Self::of_refusal(refusal)),
+            Reason::NoTransition
+            | Reason::NothingMatched(_)
+            | Reason::NoLongerMatches
+            | Reason::NoAutoPassed
+            | Reason::Finished
+            | Reason::UnexpectedState(_)
+            | Reason::Exists => None,
+        }
+    }
+
+    /// A context that breaks the schema.
+    pub(crate) fn of_violations(violations: &[Violation]) -> Self {
+        let fields: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        Self::SchemaViolation(fields.join("; ").into())
+    }
+
+    /// A method that refused.
+    pub(crate) fn of_refusal(refusal: &Refusal) -> Self {
+        Self::Refused(format!("{}: {}", refusal.code, refusal.message).into())
+    }
+
     /// The stable text form.
     pub fn code(&self) -> &'static str {
         match self {
@@ -534,6 +549,7 @@ impl Parked {
             Self::CascadeBudget(_) => "cascade_budget",
             Self::ComponentSuspended => "component_suspended",
             Self::SchemaViolation(_) => "schema_violation",
+            Self::Refused(_) => "refused",
             Self::SingletonExists => "singleton_exists",
             Self::Unstorable => "unstorable",
             Self::RecordUnreadable => "record_unreadable",

@@ -8,11 +8,14 @@ use crate::engine::Engine;
 pub enum Sabotage {
     /// Instances that are loaded are not found by their properties.
     ForgetIndex,
+    /// Deliveries whose payloads were left in the log are lost.
+    ForgetSpilled,
 }
 
 /// Makes an engine make a mistake from now on.
 pub fn sabotage(engine: &mut Engine, mistake: Sabotage) {
     match mistake {
         Sabotage::ForgetIndex => engine.forgets_index = true,
+        Sabotage::ForgetSpilled => engine.forgets_spilled = true,
     }
 }

@@ -1,20 +1,30 @@
 //! `contextSchema`: what the context of a machine's instances must look like.
 
-use std::{borrow::Cow, fmt};
+mod ecma;
+mod pattern;
 
-use regex::{Regex, RegexBuilder};
-use serde_json::{Map, Value};
-
-use crate::{
-    definition::{
-        parse::{Kind, Node},
-        read::{Fields, Notes, nearest, wrong_type},
-    },
-    json::Json,
+use std::{
+    borrow::Cow,
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
 };
 
-/// Largest compiled pattern, in bytes: patterns come from people and run on every change.
-const PATTERN_BYTES_MAX: usize = 1 << 18;
+use serde_json::Value;
+
+use self::pattern::Pattern;
+pub(crate) use self::pattern::Patterns;
+use crate::{
+    definition::{
+        keys,
+        notes::Notes,
+        parse::{Kind, Node},
+        read::{Fields, wrong_type},
+    },
+    json::{Decimal, Json, Raw, Tree, push_member},
+    limits::{FINDING_BYTES_MAX, MACHINE_PARTS_MAX, PATTERN_STEPS_MAX, VIOLATIONS_MAX},
+};
 
 /// What a context must look like. Fields that it does not name are free.
 #[derive(Clone, Debug)]
@@ -30,10 +40,12 @@ struct Field {
     kind: FieldKind,
     required: bool,
     default: Option<Json>,
-    min: Option<f64>,
-    max: Option<f64>,
-    pattern: Option<Regex>,
-    options: Vec<Value>,
+    /// A JSON number.
+    min: Option<Json>,
+    /// A JSON number.
+    max: Option<Json>,
+    pattern: Option<Arc<Pattern>>,
+    options: Vec<Json>,
 }
 
 /// What a field holds.
@@ -64,19 +76,6 @@ impl fmt::Display for Violation {
     }
 }
 
-const FIELD_KEYS: &[&str] = &[
-    "type",
-    "required",
-    "default",
-    "min",
-    "max",
-    "pattern",
-    "options",
-    "label",
-    "description",
-    "placeholder",
-];
-
 impl Schema {
     /// Reads a schema from the document.
     pub(crate) fn read(node: &Node, parent: &Fields<'_>, notes: &mut Notes) -> Option<Self> {
@@ -85,13 +84,18 @@ impl Schema {
             wrong_type(notes, node, &path, "a mapping of field names");
             return None;
         };
+        if entries.len() > MACHINE_PARTS_MAX {
+            let message = format!("at most {MACHINE_PARTS_MAX} fields");
+            notes.error("too_many", node.place, &path, message);
+            return None;
+        }
         let mut fields = Vec::new();
         for (key, value) in entries {
-            let Some(name) = parent.name_in(key, &path, notes) else {
+            let Some(name) = parent.legal_name(&key.text, key.place, &path, notes) else {
                 continue;
             };
             let path = format!("{path}.{}", name.text);
-            let Some(written) = parent.item(value, &path, FIELD_KEYS, notes) else {
+            let Some(written) = parent.item(value, &path, &keys::FIELD, notes) else {
                 continue;
             };
             fields.extend(Field::read(name.text, &written, notes));
@@ -116,27 +120,26 @@ impl Schema {
             return context.clone();
         }
         let present = context.members().unwrap_or_default();
-        let lacking = |field: &&Field| !present.iter().any(|(name, _)| *name == field.name);
-        let defaults = self
-            .fields
-            .iter()
-            .filter(lacking)
-            .filter_map(|field| Some((field.name.clone(), field.default.as_ref()?.value())));
-        let defaults: Map<String, Value> = defaults.collect();
-        if defaults.is_empty() {
-            context.clone()
-        } else {
-            context.merge(&Json::from_value(&Value::Object(defaults)))
+        let present: BTreeSet<&str> = present.iter().map(|(name, _)| &**name).collect();
+        let lacking = |field: &&Field| !present.contains(&*field.name);
+        let mut defaults = String::from("{");
+        for field in self.fields.iter().filter(lacking) {
+            if let Some(default) = &field.default {
+                let name = Value::from(&*field.name).to_string();
+                push_member(&mut defaults, &name, default.as_str());
+            }
         }
+        defaults.push('}');
+        context.merge(&Json::from_trusted(defaults))
     }
 
     /// Whether a context is as it should be.
     ///
     /// # Errors
     ///
-    /// All fields that are not.
+    /// The fields that are not: the first [`VIOLATIONS_MAX`] of them.
     pub fn check(&self, context: &Json) -> Result<(), Vec<Violation>> {
-        let Some(members) = context.members() else {
+        let Some(members) = by_name(context) else {
             let message = "must be an object".to_owned();
             return Err(vec![Violation {
                 field: "context".to_owned(),
@@ -144,27 +147,29 @@ impl Schema {
                 message,
             }]);
         };
-        let mut violations = Vec::new();
-        for field in &self.fields {
-            let member = members
-                .iter()
-                .rev()
-                .find(|(name, _)| *name == field.name)
-                .map(|(_, raw)| *raw);
-            if let Err((code, message)) = field.check(member) {
-                violations.push(Violation {
-                    field: field.name.clone(),
-                    code: code.into(),
-                    message,
-                });
-            }
-        }
+        let mut steps = PATTERN_STEPS_MAX;
+        let wrong = self.fields.iter().filter_map(|field| {
+            let member = members.get(field.name.as_str()).copied();
+            let (code, mut message) = field.check(member, &mut steps).err()?;
+            message.truncate(message.floor_char_boundary(FINDING_BYTES_MAX));
+            Some(Violation {
+                field: field.name.clone(),
+                code: code.into(),
+                message,
+            })
+        });
+        let violations: Vec<Violation> = wrong.take(VIOLATIONS_MAX).collect();
         if violations.is_empty() {
             Ok(())
         } else {
             Err(violations)
         }
     }
+}
+
+/// The members of an object by name; of several with one name, the last.
+fn by_name(object: &Json) -> Option<BTreeMap<Cow<'_, str>, &str>> {
+    Some(object.members()?.into_iter().collect())
 }
 
 impl Field {
@@ -178,23 +183,19 @@ impl Field {
             "array" => FieldKind::Array,
             "object" => FieldKind::Object,
             other => {
-                let known = [
-                    "text", "string", "number", "boolean", "select", "array", "object",
-                ];
-                let finding = notes.error(
-                    "unknown_value",
-                    kind.place,
-                    &written.path_of("type"),
-                    format!("unknown field type `{other}`"),
-                );
-                finding.help = nearest(other, &known).map(|near| format!("did you mean `{near}`?"));
+                let help = notes.suggest(other, keys::FIELD.types.iter().copied());
+                let message = format!("unknown field type `{other}`");
+                let path = written.path_of("type");
+                notes
+                    .error("unknown_value", kind.place, &path, message)
+                    .help = help;
                 return None;
             }
         };
-        let options: Vec<Value> = written
+        let options: Vec<Json> = written
             .list("options", notes)
             .iter()
-            .map(|(_, option)| option_value(option))
+            .map(|(_, option)| Json::from_value(&option_value(option)))
             .collect();
         if kind == FieldKind::Select && options.is_empty() {
             notes.error(
@@ -211,11 +212,12 @@ impl Field {
             default: written.json("default"),
             min: number(written, "min", notes),
             max: number(written, "max", notes),
-            pattern: pattern(written, notes),
+            pattern: pattern::read(written, notes),
             options,
         };
         if let Some(default) = &field.default
-            && let Err((_, message)) = field.check_value(&default.value())
+            && let Err((_, message)) =
+                field.check_value(default.whole(), &mut { PATTERN_STEPS_MAX })
         {
             notes.error(
                 "bad_default",
@@ -227,45 +229,34 @@ impl Field {
         Some(field)
     }
 
-    fn check(&self, member: Option<&str>) -> Result<(), (&'static str, String)> {
+    fn check(&self, member: Option<&str>, steps: &mut usize) -> Result<(), (&'static str, String)> {
         let missing = || Err(("required", "is required".to_owned()));
         let Some(raw) = member.filter(|raw| *raw != "null") else {
             return if self.required { missing() } else { Ok(()) };
         };
-        let Ok(value) = serde_json::from_str::<Value>(raw) else {
-            return Err(("type", "must be JSON".to_owned()));
-        };
-        if self.required && value.as_str() == Some("") {
+        if self.required && raw == "\"\"" {
             return missing();
         }
-        self.check_value(&value)
+        self.check_value(Raw::of(raw), steps)
     }
 
-    fn check_value(&self, value: &Value) -> Result<(), (&'static str, String)> {
-        let expected = match (self.kind, value) {
-            (FieldKind::Text, Value::String(text)) => return self.check_text(text),
-            (FieldKind::Number, Value::Number(number)) => {
-                return self.check_size(number.as_f64().unwrap_or(f64::NAN), "");
-            }
-            (FieldKind::Array, Value::Array(items)) => {
-                return self.check_size(count(items.len()), " items");
+    /// `steps` is what matching may still cost.
+    fn check_value(&self, raw: Raw<'_>, steps: &mut usize) -> Result<(), (&'static str, String)> {
+        let value = raw.tree();
+        let expected = match (self.kind, &value) {
+            (FieldKind::Text, Tree::Text(text)) => return self.check_text(text, steps),
+            (FieldKind::Number, Tree::Number(number)) => return self.check_size(*number, ""),
+            (FieldKind::Array, Tree::List(items)) => {
+                return self.check_count(items.len(), " items");
             }
             (FieldKind::Select, value) => {
-                let listed = self.options.contains(value);
-                let options = || {
-                    self.options
-                        .iter()
-                        .map(ToString::to_string)
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                };
-                return if listed {
-                    Ok(())
-                } else {
-                    Err(("options", format!("must be one of {}", options())))
-                };
+                if self.options.iter().any(|option| option.tree() == *value) {
+                    return Ok(());
+                }
+                let options: Vec<&str> = self.options.iter().map(Json::as_str).collect();
+                return Err(("options", format!("must be one of {}", options.join(", "))));
             }
-            (FieldKind::Boolean, Value::Bool(_)) | (FieldKind::Object, Value::Object(_)) => {
+            (FieldKind::Boolean, Tree::Bool(_)) | (FieldKind::Object, Tree::Object(_)) => {
                 return Ok(());
             }
             (FieldKind::Text, _) => "a text",
@@ -277,22 +268,35 @@ impl Field {
         Err(("type", format!("must be {expected}")))
     }
 
-    fn check_text(&self, text: &str) -> Result<(), (&'static str, String)> {
-        if let Some(pattern) = self
-            .pattern
-            .as_ref()
-            .filter(|pattern| !pattern.is_match(text))
-        {
-            return Err(("pattern", format!("must match {pattern}")));
+    fn check_text(&self, text: &str, steps: &mut usize) -> Result<(), (&'static str, String)> {
+        if let Some(pattern) = &self.pattern {
+            let Some(left) = steps.checked_sub(pattern.steps(text)) else {
+                return Err(("pattern", "is too long to be matched".to_owned()));
+            };
+            *steps = left;
+            if !pattern.matches(text) {
+                return Err(("pattern", format!("must match {}", pattern.as_str())));
+            }
         }
-        self.check_size(count(text.chars().count()), " characters")
+        self.check_count(text.chars().count(), " characters")
     }
 
-    fn check_size(&self, size: f64, unit: &str) -> Result<(), (&'static str, String)> {
-        if let Some(min) = self.min.filter(|min| size < *min) {
+    fn check_count(&self, count: usize, unit: &str) -> Result<(), (&'static str, String)> {
+        let count = count.to_string();
+        let count = Decimal::parse(&count).expect("digits are a number");
+        self.check_size(count, unit)
+    }
+
+    fn check_size(&self, size: Decimal<'_>, unit: &str) -> Result<(), (&'static str, String)> {
+        let limit = |limit: &Option<Json>, passed: Ordering| {
+            let limit = limit.as_ref()?;
+            let is_passed = size.order(Decimal::parse(limit.as_str())?) == passed;
+            is_passed.then(|| limit.clone())
+        };
+        if let Some(min) = limit(&self.min, Ordering::Less) {
             return Err(("min", format!("must be at least {min}{unit}")));
         }
-        if let Some(max) = self.max.filter(|max| size > *max) {
+        if let Some(max) = limit(&self.max, Ordering::Greater) {
             return Err(("max", format!("must be at most {max}{unit}")));
         }
         Ok(())
@@ -311,34 +315,11 @@ fn option_value(node: &Node) -> Value {
     }
 }
 
-fn number(written: &Fields<'_>, name: &str, notes: &mut Notes) -> Option<f64> {
+fn number(written: &Fields<'_>, name: &str, notes: &mut Notes) -> Option<Json> {
     let node = written.get(name)?;
-    if let Kind::Number(number) = &node.kind {
-        return number.as_f64();
+    if let Kind::Number(_) = &node.kind {
+        return Some(Json::from_value(&node.to_json()));
     }
     wrong_type(notes, node, &written.path_of(name), "a number");
     None
-}
-
-fn pattern(written: &Fields<'_>, notes: &mut Notes) -> Option<Regex> {
-    let text = written.text("pattern", notes)?;
-    let regex = RegexBuilder::new(&text)
-        .size_limit(PATTERN_BYTES_MAX)
-        .build();
-    let problem = |error: regex::Error| {
-        let message = error.to_string();
-        let last = message.lines().last().unwrap_or_default().trim().to_owned();
-        let place = written.place_of("pattern");
-        notes.error(
-            "invalid_pattern",
-            place,
-            &written.path_of("pattern"),
-            format!("not a pattern: {last}"),
-        );
-    };
-    regex.map_err(problem).ok()
-}
-
-fn count(items: usize) -> f64 {
-    u32::try_from(items).map_or(f64::MAX, f64::from)
 }

@@ -3,7 +3,10 @@
 
 use serde_json::Value;
 
-use crate::json::{Json, Path, Raw, push_member};
+use crate::{
+    json::{Json, Path, Raw, Tree, push_member},
+    limits::PATH_BYTES_MAX,
+};
 
 /// A JSON value in which texts may hold `{{path}}`. Alone, a path keeps the type of what it leads
 /// to; inside a text it becomes part of the text. What leads nowhere is null, or nothing in a
@@ -11,6 +14,9 @@ use crate::json::{Json, Path, Raw, push_member};
 #[derive(Clone, Debug)]
 pub struct Template {
     root: Part,
+    /// Bytes of all that is no path.
+    fixed: usize,
+    paths: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -33,16 +39,24 @@ enum Piece {
 impl Template {
     /// Reads a template.
     pub fn new(value: Value) -> Self {
-        Self {
-            root: Part::new(value),
-        }
+        let root = Part::new(value);
+        let (fixed, paths) = root.parts();
+        Self { root, fixed, paths }
     }
 
-    /// Fills it in. A leading `context.` of a path is skipped where the scope has no such member.
-    pub fn render(&self, scope: &Json) -> Json {
+    /// Fills it in; none if that takes more than so many bytes. A leading `context.` of a path is
+    /// skipped where the scope has no such member.
+    pub fn render_within(&self, scope: &Json, bytes_max: usize) -> Option<Json> {
         let mut json = String::new();
-        self.root.render(scope, &mut json);
-        Json::from_trusted(json)
+        self.root.render(scope, &mut json, bytes_max)?;
+        Some(Json::from_trusted(json))
+    }
+
+    /// More bytes than filling it in takes, without looking anything up. Within a text, a value's
+    /// quotes and backslashes are escaped once more.
+    pub(crate) fn size_bound(&self, scope: &Json) -> usize {
+        let values = self.paths.saturating_mul(2 * scope.len());
+        values.saturating_add(self.fixed)
     }
 }
 
@@ -74,19 +88,44 @@ impl Part {
         }
     }
 
-    fn render(&self, scope: &Json, json: &mut String) {
+    /// Bytes that are no path, and paths.
+    fn parts(&self) -> (usize, usize) {
+        let sum = |(fixed, paths): (usize, usize), (more, others): (usize, usize)| {
+            (fixed + more + 1, paths + others)
+        };
+        match self {
+            Self::Fixed(fixed) => (fixed.len(), 0),
+            Self::Path(_) => (4, 1),
+            Self::Text(pieces) => pieces.iter().map(Piece::parts).fold((2, 0), sum),
+            Self::List(items) => items.iter().map(Self::parts).fold((2, 0), sum),
+            Self::Map(members) => {
+                let parts = members.iter().map(|(name, part)| {
+                    let (fixed, paths) = part.parts();
+                    (fixed + name.len() + 1, paths)
+                });
+                parts.fold((2, 0), sum)
+            }
+        }
+    }
+
+    /// None once it has become longer than that.
+    fn render(&self, scope: &Json, json: &mut String, bytes_max: usize) -> Option<()> {
         match self {
             Self::Fixed(fixed) => json.push_str(fixed),
             Self::Path(path) => json.push_str(lookup(path, scope).map_or("null", Raw::as_str)),
             Self::Text(pieces) => {
-                let text = pieces.iter().map(|piece| piece.render(scope)).collect();
+                let mut text = String::new();
+                for piece in pieces {
+                    text.push_str(&piece.render(scope));
+                    (text.len() <= bytes_max).then_some(())?;
+                }
                 json.push_str(&quoted(text));
             }
             Self::List(items) => {
                 json.push('[');
                 for (n, item) in items.iter().enumerate() {
                     separate(n, json);
-                    item.render(scope, json);
+                    item.render(scope, json, bytes_max)?;
                 }
                 json.push(']');
             }
@@ -96,22 +135,32 @@ impl Part {
                     separate(n, json);
                     json.push_str(name);
                     json.push(':');
-                    part.render(scope, json);
+                    part.render(scope, json, bytes_max)?;
                 }
                 json.push('}');
             }
         }
+        (json.len() <= bytes_max).then_some(())
     }
 }
 
 impl Piece {
+    /// Bytes that are no path, and paths.
+    fn parts(&self) -> (usize, usize) {
+        match self {
+            // As JSON, a control character takes six.
+            Self::Text(text) => (6 * text.len(), 0),
+            Self::Path(_) => (0, 1),
+        }
+    }
+
     fn render(&self, scope: &Json) -> String {
         match self {
             Self::Text(text) => text.clone(),
-            Self::Path(path) => match lookup(path, scope).map(Raw::value) {
-                None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => text,
-                Some(other) => other.to_string(),
+            Self::Path(path) => match lookup(path, scope).map(|raw| (raw.as_str(), raw.tree())) {
+                None | Some((_, Tree::Null)) => String::new(),
+                Some((_, Tree::Text(text))) => text.into_owned(),
+                Some((raw, _)) => raw.to_owned(),
             },
         }
     }
@@ -133,16 +182,25 @@ impl Mapping {
         }
     }
 
-    /// Picks from a context. What leads nowhere is left out.
-    pub fn apply(&self, scope: &Json) -> Json {
+    /// Picks from a context; none if that takes more than so many bytes. What leads nowhere is
+    /// left out.
+    pub fn apply_within(&self, scope: &Json, bytes_max: usize) -> Option<Json> {
         let mut json = String::from("{");
         for (name, path) in &self.pairs {
             if let Some(value) = lookup(path, scope) {
                 push_member(&mut json, name, value.as_str());
+                (json.len() <= bytes_max).then_some(())?;
             }
         }
         json.push('}');
-        Json::from_trusted(json)
+        Some(Json::from_trusted(json))
+    }
+
+    /// More bytes than that takes, without looking anything up.
+    pub(crate) fn size_bound(&self, scope_bytes: usize) -> usize {
+        let names = self.pairs.iter().map(|(name, _)| name.len() + 2);
+        let values = self.pairs.len().saturating_mul(scope_bytes);
+        names.sum::<usize>().saturating_add(values)
     }
 }
 
@@ -169,8 +227,11 @@ fn pieces(text: &str) -> Vec<Piece> {
     let mut rest = text;
     let mut plain = String::new();
     while let Some((before, after)) = rest.split_once("{{") {
-        let inside = after
-            .split_once("}}")
+        // A path ends soon, or it is none: no text is searched twice.
+        let near = after.floor_char_boundary(PATH_BYTES_MAX);
+        let end = after[..near].find("}}");
+        let inside = end
+            .map(|end| (&after[..end], &after[end + 2..]))
             .and_then(|(path, after)| Some((Path::parse(path.trim())?, after)));
         plain.push_str(before);
         if let Some((path, after)) = inside {
@@ -199,7 +260,8 @@ mod tests {
 
     fn render(template: Value) -> Value {
         let scope = Json::from_value(&json!({ "a": { "b": 7 }, "list": [1, 2], "name": "Ada" }));
-        Template::new(template).render(&scope).value()
+        let filled = Template::new(template).render_within(&scope, 1_000);
+        filled.unwrap().value()
     }
 
     #[test]
@@ -216,6 +278,22 @@ mod tests {
             json!("Ada has 7!")
         );
         assert_eq!(render(json!("{{not a path")), json!("{{not a path"));
+    }
+
+    #[test]
+    fn a_number_keeps_its_text() {
+        let scope = Json::parse(r#"{"a":2.50,"b":12345678901234567890123}"#).unwrap();
+        let filled = |template| {
+            Template::new(template)
+                .render_within(&scope, 1_000)
+                .unwrap()
+                .to_string()
+        };
+        assert_eq!(filled(json!("{{a}}")), "2.50");
+        assert_eq!(
+            filled(json!("{{a}} of {{b}}")),
+            r#""2.50 of 12345678901234567890123""#
+        );
     }
 
     #[test]
@@ -236,11 +314,33 @@ mod tests {
         ]);
         assert_eq!(
             mapping
-                .apply(&Json::from_value(
-                    &json!({ "a": { "b": 7 }, "name": "Ada" })
-                ))
+                .apply_within(
+                    &Json::from_value(&json!({ "a": { "b": 7 }, "name": "Ada" })),
+                    100
+                )
+                .unwrap()
                 .value(),
             json!({ "x": 7, "z": "Ada" })
         );
+    }
+
+    #[test]
+    fn what_would_be_too_large_is_not_made() {
+        let scope = Json::from_value(&json!({ "a": "x".repeat(100) }));
+        for template in [
+            json!(["{{a}}", "{{a}}"]),
+            json!("{{a}}{{a}}"),
+            json!({ "b": "{{a}}", "c": "{{a}}" }),
+        ] {
+            let template = Template::new(template);
+            let whole = template.render_within(&scope, 1_000).unwrap();
+            assert!(whole.len() <= template.size_bound(&scope));
+            assert!(template.render_within(&scope, 150).is_none());
+        }
+        let pair = |name: &str| (name.to_owned(), Path::parse("a").unwrap());
+        let mapping = Mapping::new(vec![pair("b"), pair("c")]);
+        assert!(mapping.apply_within(&scope, 150).is_none());
+        let whole = mapping.apply_within(&scope, 1_000).unwrap();
+        assert!(whole.len() <= mapping.size_bound(scope.len()));
     }
 }

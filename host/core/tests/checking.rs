@@ -16,7 +16,7 @@ stateMachines:
 ";
 
 fn findings(source: &str) -> Vec<Finding> {
-    check(source, Strictness::Normal).findings
+    check(source, Strictness::Normal).findings.to_vec()
 }
 
 fn codes(source: &str) -> Vec<&'static str> {
@@ -29,7 +29,7 @@ fn codes(source: &str) -> Vec<&'static str> {
 #[test]
 fn a_sound_definition_has_no_findings() {
     let checked = check(ORDER, Strictness::Normal);
-    assert_eq!(checked.findings, []);
+    assert_eq!(*checked.findings, []);
     let definition = checked.definition.unwrap();
     assert_eq!(definition.version.as_str(), "1.0");
     let (_, order) = definition.find("Order").unwrap();
@@ -184,5 +184,131 @@ proptest! {
         let checked = check(&damaged, Strictness::Normal);
         let sound = !checked.findings.iter().any(|finding| finding.severity == Severity::Error);
         prop_assert_eq!(checked.definition.is_some(), sound);
+    }
+}
+
+fn with(machine: &str) -> String {
+    format!(
+        "name: Shop\nversion: 1.0.0\nstateMachines:\n  - name: Order\n    initialState: Open\n{machine}"
+    )
+}
+
+#[test]
+fn a_key_that_is_written_twice_is_found_in_every_mapping() {
+    for (written, path) in [
+        ("    metadata: {a: {b: 1, b: 2}}", "metadata.a.b"),
+        (
+            "    contextSchema: {a: {type: text}, 'a': {type: number}}",
+            "contextSchema.a",
+        ),
+        (
+            "    contextSchema: {1: {type: text}, '1': {type: number}}",
+            "contextSchema.1",
+        ),
+        (
+            "    contextSchema: {a: {type: object, default: {x: 1, x: 1}}}",
+            "contextSchema.a.default.x",
+        ),
+        ("    layout: [{x: 1, x: 2}]", "layout[0].x"),
+    ] {
+        let source = with(&format!(
+            "    states: [Open]\n    transitions: []\n{written}\n"
+        ));
+        let found = findings(&source);
+        assert_eq!(found[0].code, "duplicate_key", "{written}");
+        assert_eq!(found[0].path, format!("stateMachines[0].{path}"));
+    }
+}
+
+#[test]
+fn names_are_texts_however_they_are_written() {
+    let source = "\
+name: 7
+version: 1.10
+metadata: {state: &first 0200, more: &base {event: 0x1F, from: 0200}}
+stateMachines:
+  - name: 08
+    initialState: *first
+    contextSchema: {1.50: {type: number, default: 2}}
+    states: [*first, 1e3, {name: true, type: final}]
+    transitions:
+      - {<<: *base, to: 1e3}
+      - {from: [1e3], to: true, event: 10, guard: {method: ok}}
+";
+    let checked = check(source, Strictness::Normal);
+    assert_eq!(*checked.findings, []);
+    let definition = checked.definition.unwrap();
+    assert_eq!(
+        (definition.name.as_str(), definition.version.as_str()),
+        ("7", "1.10")
+    );
+    let (_, machine) = definition.find("08").unwrap();
+    let names: Vec<_> = machine
+        .states
+        .iter()
+        .map(|state| state.name.as_str())
+        .collect();
+    assert_eq!(names, ["0200", "1e3", "true"]);
+    let events: Vec<_> = machine.events.iter().map(|event| event.as_str()).collect();
+    assert_eq!(events, ["0x1F", "10"]);
+    let written = &definition.written()["stateMachines"][0];
+    assert_eq!(written["initialState"], "0200");
+    assert_eq!(written["states"][1], "1e3");
+    assert_eq!(written["states"][2]["name"], "true");
+    assert_eq!(written["transitions"][0]["event"], "0x1F");
+    assert_eq!(written["transitions"][0]["from"], "0200");
+    assert_eq!(written["transitions"][1]["from"][0], "1e3");
+    assert_eq!(written["contextSchema"]["1.50"]["default"], 2);
+}
+
+#[test]
+fn what_fires_by_itself_and_has_rules_on_a_payload_is_reported() {
+    let rules = |property: &str| {
+        format!("matchingRules: [{{eventProperty: {property}, instanceProperty: b}}]")
+    };
+    let of = |transition: String| {
+        codes(&with(&format!(
+            "    states: [Open]\n    transitions: [{transition}]\n"
+        )))
+    };
+    let auto = format!(
+        "{{from: Open, to: Open, event: E, type: auto, {}}}",
+        rules("a")
+    );
+    assert_eq!(of(auto), ["never_passes"]);
+    let timeout = |property: &str| {
+        format!(
+            "{{from: Open, to: Open, event: E, type: timeout, timeoutMs: 5, {}}}",
+            rules(property)
+        )
+    };
+    assert_eq!(of(timeout("a")), ["never_passes"]);
+    assert_eq!(of(timeout("reason")), [] as [&str; 0]);
+}
+
+#[test]
+fn a_transition_behind_an_unconditional_one_is_shadowed() {
+    let source = with(
+        "    states: [Open, Done]\n    transitions:\n      - {from: Open, to: Done, event: E}\n      - {from: Open, to: Open, event: E, guard: g, priority: 5}\n",
+    );
+    assert_eq!(codes(&source), ["shadowed"]);
+}
+
+#[test]
+fn a_pattern_that_browsers_accept_loads() {
+    let of = |pattern: &str| {
+        let source = with(&format!(
+            "    states: [Open]\n    transitions: []\n    contextSchema: {{a: {{type: text, pattern: '{pattern}'}}}}\n"
+        ));
+        codes(&source)
+    };
+    for pattern in [r"^\d{2}\/\d{2}$", "^(?<year>\\d+)$", "[^]", "(?i)yes"] {
+        assert_eq!(of(pattern), [] as [&str; 0], "{pattern}");
+    }
+    for pattern in [r"^(?=.*\d).{8,}$", r"(a)\1", "(?<!a)b", "a{99999}"] {
+        assert_eq!(of(pattern), ["pattern_not_enforced"], "{pattern}");
+    }
+    for pattern in ["(", "[z-a]", "a{3,2}"] {
+        assert_eq!(of(pattern), ["invalid_pattern"], "{pattern}");
     }
 }

@@ -18,6 +18,7 @@
 mod blank;
 pub mod build;
 mod contract;
+mod nesting;
 mod read;
 mod sections;
 mod write;

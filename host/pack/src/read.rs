@@ -4,7 +4,9 @@
 use wasmparser::{ComponentExternalKind, Parser, Payload, Validator, WasmFeatures};
 
 use crate::{
-    DEFINITION_SECTION, METHODS_SECTION, Metadata, Method, MethodKind, contract, sections::sections,
+    DEFINITION_SECTION, METHODS_SECTION, Metadata, Method, MethodKind, contract,
+    nesting::{self, NESTING_MAX},
+    sections::sections,
 };
 
 /// Largest component that is looked at, in bytes.
@@ -50,6 +52,12 @@ pub enum ReadError {
         /// What is wrong there.
         problem: String,
     },
+    /// What is in it nests too deep.
+    #[error(
+        "components, modules and types may nest {NESTING_MAX} levels deep, these nest deeper \
+         (at byte {0})"
+    )]
+    TooDeep(usize),
     /// There is no definition in it.
     #[error("the component carries no definition (custom section `{DEFINITION_SECTION}`)")]
     NoDefinition,
@@ -80,6 +88,7 @@ impl ReadError {
             Self::NotWasm => "not_wasm",
             Self::CoreModule => "core_module",
             Self::Malformed { .. } => "malformed_wasm",
+            Self::TooDeep(_) => "too_deep",
             Self::NoDefinition => "no_definition",
             Self::ManyDefinitions(_) => "many_definitions",
             Self::DefinitionNotText => "definition_not_text",
@@ -90,7 +99,8 @@ impl ReadError {
     }
 }
 
-/// Reads what was packed into a component.
+/// Reads what was packed into a component. How deep anything in it nests is checked before anything
+/// recurses into it.
 ///
 /// # Errors
 ///
@@ -154,7 +164,23 @@ fn surface(bytes: &[u8]) -> Result<Surface, ReadError> {
     } = &mut surface;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(malformed)? {
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::ModuleSection {
+                unchecked_range: nested,
+                ..
+            }
+            | Payload::ComponentSection {
+                unchecked_range: nested,
+                ..
+            } => {
+                depth += 1;
+                if depth > NESTING_MAX {
+                    return Err(ReadError::TooDeep(nested.start));
+                }
+            }
+            Payload::ComponentTypeSection(section) => {
+                let range = section.range();
+                nesting::check_types(&bytes[range.clone()], range.start).map_err(of_nesting)?;
+            }
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::FunctionSection(section) => {
                 *functions = functions.saturating_add(section.count() as usize);
@@ -248,6 +274,13 @@ fn metadata(bytes: &[u8]) -> Metadata {
         description: found.description.as_ref().map(ToString::to_string),
         source: found.source.as_ref().map(ToString::to_string),
         revision: found.revision.as_ref().map(ToString::to_string),
+    }
+}
+
+fn of_nesting(fault: nesting::Fault) -> ReadError {
+    match fault {
+        nesting::Fault::TooDeep(offset) => ReadError::TooDeep(offset),
+        nesting::Fault::Malformed(error) => malformed(error),
     }
 }
 

@@ -9,6 +9,9 @@ use proptest::prelude::*;
 use wasm_encoder::{ComponentBuilder, ComponentTypeRef, InstanceType};
 use xcomponent_pack::{Metadata, Method, MethodKind, ReadError, blank, pack, read};
 
+#[path = "../../tests/common/bombs.rs"]
+mod bombs;
+
 const YAML: &str = "name: Shop\n# kept, byte for byte: ä\n";
 
 fn methods() -> Vec<Method> {
@@ -107,4 +110,17 @@ proptest! {
         let _ = read(&bytes);
         let _ = read(&[b"\0asm\x0d\0\x01\0", &bytes[..]].concat());
     }
+}
+
+#[test]
+fn what_nests_too_deep_is_refused_before_anybody_recurses_into_it() {
+    for levels in [51, 1_000, 1_000_000] {
+        assert_eq!(code(&bombs::nested_types(levels)), "too_deep");
+    }
+    for levels in [51, 1_000, 40_000] {
+        assert_eq!(code(&bombs::nested_components(levels)), "too_deep");
+    }
+    assert_eq!(code(&bombs::nested_types(49)), "no_definition");
+    assert_eq!(code(&bombs::nested_components(50)), "no_definition");
+    assert_eq!(code(&bombs::lying_counts()), "malformed_wasm");
 }

@@ -67,8 +67,9 @@ impl Fleet {
             .map(|number| {
                 let mut host = Host::new(number, count, &mut chance);
                 // Whoever is told something must be there.
-                host.work_all().expect("nothing has happened yet");
-                host.commit(usize::MAX, &mut bus);
+                let begun = host.work_all();
+                let begun = begun.and_then(|()| host.commit(usize::MAX, &mut bus));
+                begun.expect("nothing has happened yet");
                 host
             })
             .collect();
@@ -89,7 +90,7 @@ impl Fleet {
             20..=39 => host.work(&mut self.chance)?,
             40..=49 => {
                 let records = self.chance.usize(1..8);
-                host.commit(records, &mut self.bus);
+                host.commit(records, &mut self.bus)?;
             }
             50..=64 => host.ship(&mut self.chance, &mut self.bus),
             65..=84 => self.bus.carry(&mut self.hosts, &mut self.chance),
@@ -119,7 +120,7 @@ impl Fleet {
             let mut is_quiet = true;
             for host in &mut self.hosts {
                 host.work_all()?;
-                host.commit(usize::MAX, &mut self.bus);
+                host.commit(usize::MAX, &mut self.bus)?;
                 host.work_all()?;
                 // What waits for others is sent, so that in the end nothing does.
                 is_quiet &= !host.ship_all(&mut self.bus);

@@ -9,7 +9,10 @@ use std::{
 use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
     input::Reached,
-    record::{AppendSeq, Body, DeadLetter, Discarded, Disposition, Handled, Record, Snapshot},
+    record::{
+        AppendSeq, Body, DeadLetter, Discarded, Disposition, Handled, Record, Snapshot, Waiting,
+        WaitingKind,
+    },
 };
 
 /// A record in the log.
@@ -58,9 +61,16 @@ impl Log {
         self.entries.len() - self.durable
     }
 
-    /// Makes the next record durable.
-    pub fn commit(&mut self) -> Option<&Entry> {
-        let entry = self.entries.get(self.durable)?;
+    /// Makes the next record durable. What waits at its instance is known from what records say
+    /// began and ended, as a store knows it.
+    ///
+    /// # Errors
+    ///
+    /// If that is not what the engine has.
+    pub fn commit(&mut self) -> Result<Option<&Entry>, String> {
+        let Some(entry) = self.entries.get(self.durable) else {
+            return Ok(None);
+        };
         self.durable += 1;
         let durable = self.durable;
         while let Some((_, shard, row)) =
@@ -89,9 +99,20 @@ impl Log {
         }
         if let Some(snapshot) = entry.record.body.snapshot() {
             let key = (tenant, snapshot.id.clone());
-            self.instances.insert(key, snapshot.clone());
+            let before = self.instances.get(&key).into_iter();
+            let waited: Vec<Waiting> = before.flat_map(Snapshot::waiting).collect();
+            let mut after = snapshot.without_waiting().with_waiting(waited);
+            after.wait(&entry.record.body);
+            let (expected, found) = (waits(snapshot), waits(&after));
+            if expected != found {
+                return Err(format!(
+                    "{} waits for {expected:?}\n   its records say {found:?}",
+                    snapshot.id
+                ));
+            }
+            self.instances.insert(key, after);
         }
-        Some(entry)
+        Ok(Some(entry))
     }
 
     /// Takes back what is not durable.
@@ -118,6 +139,10 @@ impl Log {
             states.filter(|state| state.id == instance.id && state.tenant() == instance.tenant());
         if let Some(before) = own.nth(1) {
             instance.timers = before.timers.clone();
+            let sends = before.sends().to_vec();
+            if !sends.is_empty() {
+                Arc::make_mut(instance.extra.get_or_insert_default()).sends = sends;
+            }
         }
     }
 
@@ -185,6 +210,15 @@ impl Log {
         let mut own = durable.filter(|entry| entry.shard == shard);
         own.next().map_or(AppendSeq(0), |entry| entry.seq)
     }
+}
+
+/// What waits at an instance, in order.
+fn waits(snapshot: &Snapshot) -> (Vec<(WaitingKind, EventId, Option<u64>)>, u64) {
+    let waiting = snapshot.waiting().map(|waiting| {
+        let id = waiting.event().id.clone();
+        (waiting.kind(), id, waiting.due().map(|due| due.0))
+    });
+    (waiting.collect(), snapshot.waiting_bytes())
 }
 
 fn park(

@@ -13,6 +13,8 @@ pub enum Kind {
     Refuse,
     /// The host is killed and starts again.
     Crash,
+    /// Payloads of waiting deliveries stay in the log.
+    Spill,
     /// Idle instances leave memory.
     Passivate,
     /// Another version becomes active.
@@ -33,8 +35,9 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, those that explain the most first.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Refuse,
+        Self::Spill,
         Self::Passivate,
         Self::Crash,
         Self::Truncate,
@@ -67,16 +70,19 @@ pub enum Bug {
     FireTwice,
     /// Instances that are loaded are not found by their properties.
     ForgetIndex,
+    /// Deliveries whose payloads were left in the log are lost.
+    ForgetSpilled,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::AcknowledgeEarly,
         Self::SkipDedup,
         Self::DropCascade,
         Self::FireTwice,
         Self::ForgetIndex,
+        Self::ForgetSpilled,
     ];
 }
 
@@ -112,6 +118,18 @@ impl Plan {
     /// Whether broadcasts are repeated: in one run of four.
     pub(crate) fn repeats_broadcasts(&self) -> bool {
         matches!(self.seed % 8, 4 | 5)
+    }
+
+    /// Bytes from which payloads of deliveries over the budget stay in the log: in two runs of five
+    /// all of them.
+    pub(crate) fn spills_from(&self) -> Option<usize> {
+        let spills = matches!(self.seed % 5, 1 | 3) && !self.without.contains(&Kind::Spill);
+        spills.then_some(1)
+    }
+
+    /// Bytes of records that may wait to be durable: in one run of three very few.
+    pub(crate) fn commit_bytes_max(&self) -> usize {
+        if self.seed % 3 == 1 { 4_000 } else { 64 << 20 }
     }
 
     /// How long instances are idle before they leave memory: in one run of three never, in the

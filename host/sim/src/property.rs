@@ -168,13 +168,17 @@ pub fn describe(record: &Record) -> String {
                 .iter()
                 .map(|timer| format!("{}@{}", timer.id, timer.due.0))
                 .collect();
+            let waiting: Vec<String> = after
+                .waiting()
+                .map(|waiting| format!("{} {}", waiting.kind(), waiting.event().id))
+                .collect();
             let sent: Vec<String> = handled
                 .deliveries
                 .iter()
                 .map(|outgoing| format!("{} {}", outgoing.event.id, outgoing.event.name))
                 .collect();
             format!(
-                "{tenant}/{} #{} {} {} {} {:?} {}@{} in {} {} timers {timers:?} sends {sent:?}",
+                "{tenant}/{} #{} {} {} {} {:?} {}@{} in {} {} timers {timers:?} waiting {waiting:?} sends {sent:?}",
                 after.id,
                 after.seq,
                 handled.event.id,

@@ -20,6 +20,7 @@ use xcomponent_core::{
     input::{Input, Ticket},
     limits::Limits,
     record::{AppendSeq, Outgoing},
+    sabotage::{Sabotage, sabotage},
     time::Timestamp,
 };
 
@@ -303,15 +304,28 @@ impl Shard {
             breaker: false,
             selection_slice: 3,
             passivate_after: plan.passivate_after(),
+            remembered_bytes_max: if chance.bool() { 512 } else { 1 << 20 },
+            // Room for the first event only, where the rest may stay in the log.
+            mailbox_bytes_max: if plan.spills_from().is_some() {
+                1
+            } else {
+                8 << 20
+            },
+            spills_from: plan.spills_from(),
+            commit_bytes_max: plan.commit_bytes_max(),
             ..Limits::default()
         };
         let seed = chance.u64(..);
+        let mut engine = Engine::new(Config {
+            seed,
+            partitions,
+            limits,
+        });
+        if plan.bug == Some(Bug::ForgetSpilled) {
+            sabotage(&mut engine, Sabotage::ForgetSpilled);
+        }
         Self {
-            engine: Engine::new(Config {
-                seed,
-                partitions,
-                limits,
-            }),
+            engine,
             inbox: VecDeque::new(),
             positions: BTreeMap::new(),
             durable: AppendSeq(0),

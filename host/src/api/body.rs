@@ -2,9 +2,8 @@
 //! expected.
 
 use axum::{
-    body::Bytes,
-    extract::{FromRequest, FromRequestParts, Query, Request, rejection::BytesRejection},
-    http::{StatusCode, request::Parts},
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    http::request::Parts,
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -15,7 +14,7 @@ use xcomponent_core::{
 };
 
 use super::{
-    State,
+    State, arrival,
     error::{ApiError, Result},
 };
 
@@ -26,17 +25,18 @@ pub(super) const BODY_BYTES_MAX: usize = JSON_BYTES_MAX + (64 << 10);
 /// they made. A longer one does not fit into a URL.
 const DERIVED_ID_BYTES_MAX: usize = 32 << 10;
 
-/// A JSON body.
-pub(super) struct Body<T>(pub(super) T);
+/// What some programs put in front of a JSON text, although none is needed there.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A JSON body, and its room in memory.
+pub(super) struct Body<T>(pub(super) T, pub(super) arrival::Held);
 
 impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &State) -> Result<Self> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejected| of_rejection(&rejected))?;
-        parse(&bytes).map(Self)
+        let arrived = arrived(request, state).await?;
+        Ok(Self(parse(&arrived.bytes)?, arrived.room))
     }
 }
 
@@ -47,9 +47,7 @@ impl<T: DeserializeOwned + Default> FromRequest<State> for OptionalBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &State) -> Result<Self> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|rejected| of_rejection(&rejected))?;
+        let arrival::Arrived { bytes, .. } = arrived(request, state).await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self(T::default()));
         }
@@ -57,21 +55,14 @@ impl<T: DeserializeOwned + Default> FromRequest<State> for OptionalBody<T> {
     }
 }
 
-/// Why bytes could not be read.
-pub(super) fn of_rejection(rejected: &BytesRejection) -> ApiError {
-    match rejected.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            "the body is larger than this route accepts",
-        ),
-        status => ApiError::new(status, "unreadable_body", rejected.body_text()),
-    }
+async fn arrived(request: Request, state: &State) -> Result<arrival::Arrived> {
+    let (parts, body) = request.into_parts();
+    arrival::read(state, &parts.headers, body, BODY_BYTES_MAX).await
 }
 
-/// Reads JSON.
+/// Reads JSON, with or without a byte order mark.
 pub(super) fn parse<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| {
+    serde_json::from_slice(without_mark(bytes)).map_err(|error| {
         let code = match error.classify() {
             serde_json::error::Category::Data => "invalid_body",
             serde_json::error::Category::Io
@@ -80,6 +71,11 @@ pub(super) fn parse<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T> {
         };
         ApiError::bad_request(code, format!("the body is not what was expected: {error}"))
     })
+}
+
+/// A text without the byte order mark that it may begin with.
+pub(super) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)
 }
 
 /// The query string.

@@ -8,9 +8,9 @@ use std::{borrow::Cow, collections::VecDeque, fmt, sync::Arc};
 
 use axum::{
     extract::{FromRequest, Request as HttpRequest, State as Shared},
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderValue, StatusCode},
+    response::Response,
 };
-use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::value::RawValue;
 use xcomponent_core::{
@@ -21,12 +21,11 @@ use xcomponent_core::{
 };
 
 use super::{
-    State, body,
+    State, arrival, body,
     caller::Caller,
     error::{ApiError, Problem, Result},
     events,
     traced::Trace,
-    upload::read_at_most,
     wire::{self, BroadcastTally},
 };
 
@@ -40,8 +39,11 @@ const BYTES_MAX: usize = 64 << 20;
 /// fills their inboxes and leaves room for others.
 const SLICE: usize = 4_096;
 
+/// Bytes of payloads after which a slice ends: inboxes are bounded in bytes, too.
+const SLICE_BYTES: usize = 2 << 20;
+
 /// Bytes that an answer takes, roughly.
-const ANSWER_BYTES: usize = 80;
+const ANSWER_BYTES: usize = 100;
 
 /// One line.
 #[derive(Deserialize)]
@@ -95,15 +97,15 @@ impl<'de: 'l, 'l> Deserialize<'de> for Text<'l> {
 }
 
 /// The lines of a body that is not too large.
-pub(super) struct Lines(Bytes);
+pub(super) struct Lines(arrival::Arrived);
 
 impl FromRequest<State> for Lines {
     type Rejection = ApiError;
 
-    async fn from_request(request: HttpRequest, _: &State) -> Result<Self> {
+    async fn from_request(request: HttpRequest, state: &State) -> Result<Self> {
         let (parts, body) = request.into_parts();
-        let body = read_at_most(&parts.headers, body, BYTES_MAX).await?;
-        let lines = body.iter().filter(|byte| is_end(byte)).count();
+        let body = arrival::read(state, &parts.headers, body, BYTES_MAX).await?;
+        let lines = body.bytes.iter().filter(|byte| is_end(byte)).count();
         if lines > LINES_MAX {
             return Err(ApiError::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -123,7 +125,7 @@ impl FromRequest<State> for Lines {
 /// "seq"}`, `{"status", "matched", …}`, or `{"status", "code", "detail", …}`. Lines for the same
 /// instance take effect in their order.
 #[utoipa::path(
-    post, path = "/v1/events", tag = "events",
+    post, path = "/v1/events", operation_id = "sendEvents", tag = "events",
     request_body(content = String, content_type = "application/x-ndjson"),
     responses(
         (status = 200, description = "A line for each line", body = String, content_type = "application/x-ndjson"),
@@ -135,9 +137,11 @@ pub(super) async fn send_all(
     caller: Caller,
     trace: Trace,
     Lines(body): Lines,
-) -> ([(HeaderName, &'static str); 1], Vec<u8>) {
-    let mut answers = Vec::with_capacity(body.len().min(LINES_MAX * ANSWER_BYTES));
-    let mut lines = body.split(is_end).filter(is_filled).peekable();
+) -> Result<Response> {
+    let lines = body::without_mark(&body.bytes).split(is_end);
+    let mut lines = lines.filter(is_filled).peekable();
+    let room = state.room(lines.clone().count() * ANSWER_BYTES).await?;
+    let mut answers = Vec::new();
     let mut running = VecDeque::new();
     while lines.peek().is_some() {
         let slice = Slice::parse(&state, &trace, &mut lines);
@@ -157,7 +161,8 @@ pub(super) async fn send_all(
     for (refused, pending) in running {
         write_slice(&state, &mut answers, refused, pending.await);
     }
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], answers)
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    Ok(room.hold(StatusCode::OK, kind, answers))
 }
 
 fn is_end(byte: &u8) -> bool {
@@ -186,13 +191,20 @@ impl Slice {
             refused: Vec::new(),
             broadcast: None,
         };
-        for (number, line) in lines.take(SLICE).enumerate() {
+        let mut bytes = 0;
+        for number in 0..SLICE {
+            let Some(line) = (bytes < SLICE_BYTES).then(|| lines.next()).flatten() else {
+                break;
+            };
             match parse(state, trace, line) {
                 Ok(broadcast @ Request::Broadcast(_)) => {
                     slice.broadcast = Some(broadcast);
                     break;
                 }
-                Ok(request) => slice.requests.push(request),
+                Ok(request) => {
+                    bytes += request.bytes();
+                    slice.requests.push(request);
+                }
                 Err(error) => slice.refused.push((number, error)),
             }
         }

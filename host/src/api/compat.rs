@@ -23,7 +23,11 @@
 //! | `POST /api/instances/{id}/events`, `…/trigger` | `{success, disposition, …}`; refused: 4xx |
 //! | `GET /api/history/instances?machine&state&q&limit` | `{instances}` |
 //! | `GET /api/history/instances/{id}/events` | `{events}`: the same as its history |
+//! | `POST /api/{c}/{m}/instance`, `GET /api/{c}/instance/{id}`, `POST /api/{c}/instance/{id}/event` | as the first releases had them: `{success, data: {instanceId}}`, `{success, data: {instance}}` |
 //! | `GET /api/history/correlated/{id}` | `{instances, events}`: what the same outside events did to other instances |
+//!
+//! Upper case and a slash at the end of a path make no difference, and a body may begin with a byte
+//! order mark or be compressed with gzip.
 //!
 //! An event that no transition takes is `success: true` with `disposition: "ignored"`; one for a
 //! finished instance is refused with 409. What a method or the schema says no to is 422, as under
@@ -34,15 +38,19 @@ mod failure;
 mod history;
 mod host;
 mod instances;
+mod older;
+mod path;
 mod read;
 mod shape;
 
 use axum::{
     Router,
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 
-use super::State;
+pub(super) use self::path::{has, lenient};
+use super::{State, error::ApiError};
 
 /// The routes.
 pub(super) fn router() -> Router<State> {
@@ -55,6 +63,7 @@ fn api() -> Router<State> {
     Router::new()
         .route("/runtimes", get(host::runtimes))
         .merge(of_component())
+        .merge(older::routes())
         .route("/machines/{machine}/diagram", get(components::any_diagram))
         .route("/instances", get(instances::list).post(instances::create))
         .route("/instances/{id}", get(instances::read))
@@ -64,8 +73,12 @@ fn api() -> Router<State> {
         .route("/history/instances", get(instances::list))
         .route("/history/instances/{id}/events", get(history::events))
         .route("/history/correlated/{id}", get(history::correlated))
-        .fallback(failure::no_such_route)
         .method_not_allowed_fallback(failure::no_such_method)
+}
+
+/// Something is not done, in the words of these clients.
+pub(super) fn failure(error: ApiError) -> Response {
+    failure::Failure::from(error).into_response()
 }
 
 fn of_component() -> Router<State> {

@@ -106,6 +106,10 @@ pub(super) struct VersionView {
     uploaded_at: Time,
     /// Whether new instances run on it.
     active: bool,
+    /// When it was activated last, if it ever was and that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    activated_at: Option<Time>,
     /// `next-event` or `pin`: what happened to live instances when it was activated last.
     on_live: &'static str,
     /// Whether its methods are called.
@@ -159,7 +163,7 @@ pub(super) struct StateCount {
 
 /// The components that are loaded, by name.
 #[utoipa::path(
-    get, path = "/v1/components", tag = "components",
+    get, path = "/v1/components", operation_id = "listComponents", tag = "components",
     responses((status = 200, description = "All of them", body = List<ComponentItem>))
 )]
 pub(super) async fn list(
@@ -207,7 +211,7 @@ pub(super) async fn list(
 
 /// A component: its versions, machines, breakers and instances.
 #[utoipa::path(
-    get, path = "/v1/components/{component}", tag = "components",
+    get, path = "/v1/components/{component}", operation_id = "getComponent", tag = "components",
     params(("component" = String, Path, description = "Its name")),
     responses(
         (status = 200, description = "The component", body = Component),
@@ -252,6 +256,7 @@ impl Component {
                 size: version.size,
                 uploaded_at: Time(version.uploaded),
                 active: version.active,
+                activated_at: version.activated().map(Time),
                 on_live: version.on_live.as_str(),
                 breaker: BreakerView::of(breaker),
             }
@@ -308,7 +313,7 @@ pub(super) struct OfVersion {
 
 /// The definition, byte for byte as it was uploaded.
 #[utoipa::path(
-    get, path = "/v1/components/{component}/definition", tag = "components",
+    get, path = "/v1/components/{component}/definition", operation_id = "getDefinition", tag = "components",
     params(("component" = String, Path, description = "Its name"), OfVersion),
     responses(
         (status = 200, description = "The YAML", body = String, content_type = "application/yaml"),
@@ -328,7 +333,7 @@ pub(super) async fn definition(
 
 /// The packed component, byte for byte as it was uploaded.
 #[utoipa::path(
-    get, path = "/v1/components/{component}/artifact", tag = "components",
+    get, path = "/v1/components/{component}/artifact", operation_id = "getArtifact", tag = "components",
     params(("component" = String, Path, description = "Its name"), OfVersion),
     responses(
         (status = 200, description = "The WebAssembly component", body = Vec<u8>, content_type = "application/wasm"),

@@ -1,6 +1,6 @@
 //! `/v1/dead-letters`: events that could not be handled; tried again or given up.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use axum::{
     Json as JsonAnswer,
@@ -18,7 +18,7 @@ use xcomponent_core::{
 };
 
 use super::{
-    State,
+    State, answers,
     body::{self, PageParams, Params},
     caller::Caller,
     error::{ApiError, Problem, Result},
@@ -31,6 +31,9 @@ use crate::driver::{Letter, LetterFilter, PageRequest};
 /// Dead letters that one request replays at most. Each is an event with an answer; more are
 /// replayed by asking again, which starts with those that are left.
 const REPLAYS_MAX: usize = 10_000;
+
+/// Bytes of payloads that these have at most, beyond the first.
+const REPLAYED_BYTES_MAX: usize = 32 << 20;
 
 /// An event that was parked.
 #[derive(Debug, Serialize, ToSchema)]
@@ -93,6 +96,7 @@ pub(super) fn reason(why: &Parked) -> FaultView {
         Parked::UnknownTarget(text)
         | Parked::CascadeBudget(text)
         | Parked::SchemaViolation(text)
+        | Parked::Refused(text)
         | Parked::Undeliverable(text) => text.to_string(),
         Parked::InstanceFinished => "the instance had finished".to_owned(),
         Parked::Overload => "the shard was too far behind".to_owned(),
@@ -148,7 +152,7 @@ pub(super) struct Which {
 
 /// Parked events, the last first.
 #[utoipa::path(
-    get, path = "/v1/dead-letters", tag = "dead letters",
+    get, path = "/v1/dead-letters", operation_id = "listDeadLetters", tag = "dead letters",
     params(Search, PageParams),
     responses(
         (status = 200, description = "A page of dead letters", body = List<DeadLetter>),
@@ -160,19 +164,20 @@ pub(super) async fn list(
     caller: Caller,
     Params(search): Params<Search>,
     Params(page): Params<PageParams>,
-) -> Result<JsonAnswer<List<DeadLetter>>> {
+) -> Result<Response> {
     let page = state.page_request(&caller, &page)?;
+    let room = state.room(answers::PAGE).await?;
     let found = state
         .handle()
         .dead_letters(&caller.tenant, search.filter()?, page)
         .await?;
     let list = state.page_of(&caller, found, |letter| state.letter(&caller, &letter));
-    Ok(JsonAnswer(list))
+    room.answer(StatusCode::OK, &list)
 }
 
 /// One parked event.
 #[utoipa::path(
-    get, path = "/v1/dead-letters/{id}", tag = "dead letters",
+    get, path = "/v1/dead-letters/{id}", operation_id = "getDeadLetter", tag = "dead letters",
     params(("id" = String, Path, description = "The event's id"), Which),
     responses(
         (status = 200, description = "The dead letter", body = DeadLetter),
@@ -184,14 +189,15 @@ pub(super) async fn read(
     caller: Caller,
     Path(id): Path<String>,
     Params(which): Params<Which>,
-) -> Result<JsonAnswer<DeadLetter>> {
+) -> Result<Response> {
+    let room = state.room(answers::ONE).await?;
     let letter = find(&state, &caller, &id, &which).await?;
-    Ok(JsonAnswer(state.letter(&caller, &letter)))
+    room.answer(StatusCode::OK, &state.letter(&caller, &letter))
 }
 
 /// Tries a parked event again, on the active version, as `<id>.r<n>`.
 #[utoipa::path(
-    post, path = "/v1/dead-letters/{id}/replay", tag = "dead letters",
+    post, path = "/v1/dead-letters/{id}/replay", operation_id = "replayDeadLetter", tag = "dead letters",
     params(("id" = String, Path, description = "The event's id"), Which),
     responses(
         (status = 200, description = "Transitioned, ignored or deferred", body = Handled),
@@ -215,7 +221,7 @@ pub(super) async fn replay(
             });
             Ok((StatusCode::ACCEPTED, sent).into_response())
         }
-        reply => events::answer(&state, reply),
+        reply => events::answer(&state, reply).await,
     }
 }
 
@@ -250,7 +256,7 @@ pub(super) struct Replayed {
 
 /// Tries parked events again, the first parked first.
 #[utoipa::path(
-    post, path = "/v1/dead-letters/replay", tag = "dead letters",
+    post, path = "/v1/dead-letters/replay", operation_id = "replayDeadLetters", tag = "dead letters",
     params(Search),
     responses(
         (status = 200, description = "How they ended", body = Replayed),
@@ -290,7 +296,7 @@ pub(super) async fn replay_all(
 
 /// Gives a parked event up.
 #[utoipa::path(
-    delete, path = "/v1/dead-letters/{id}", tag = "dead letters",
+    delete, path = "/v1/dead-letters/{id}", operation_id = "discardDeadLetter", tag = "dead letters",
     params(("id" = String, Path, description = "The event's id"), Which),
     responses(
         (status = 204, description = "It is gone"),
@@ -348,21 +354,28 @@ async fn all(
     caller: &Caller,
     filter: &LetterFilter,
 ) -> Result<(Vec<Arc<record::DeadLetter>>, bool)> {
-    let mut letters = Vec::new();
+    let mut letters = VecDeque::new();
+    let (mut bytes, mut more) = (0, false);
     let mut page = PageRequest::first(usize::MAX);
     loop {
         let found = state
             .handle()
             .dead_letters(&caller.tenant, filter.clone(), page)
             .await?;
-        letters.extend(found.items.into_iter().map(|letter| letter.letter));
+        for Letter { letter, .. } in found.items {
+            bytes += letter.event.payload.len();
+            letters.push_back(letter);
+            // The first parked come last, and are those that are wanted.
+            while letters.len() > REPLAYS_MAX || bytes > REPLAYED_BYTES_MAX && letters.len() > 1 {
+                let newest = letters.pop_front();
+                bytes -= newest.map_or(0, |letter| letter.event.payload.len());
+                more = true;
+            }
+        }
         match found.next {
             Some(next) => page.after = Some(next),
             None => break,
         }
     }
-    letters.reverse();
-    let more = letters.len() > REPLAYS_MAX;
-    letters.truncate(REPLAYS_MAX);
-    Ok((letters, more))
+    Ok((letters.into_iter().rev().collect(), more))
 }

@@ -39,7 +39,7 @@ type Picture = ([(HeaderName, &'static str); 1], String);
 
 /// A machine of the active version.
 #[utoipa::path(
-    get, path = "/v1/components/{component}/diagram", tag = "components",
+    get, path = "/v1/components/{component}/diagram", operation_id = "getComponentDiagram", tag = "components",
     params(("component" = String, Path, description = "Its name"), OfMachine),
     responses(
         (status = 200, description = "The picture", content((String = "text/vnd.mermaid"), (String = "text/vnd.graphviz"), (String = "image/svg+xml"))),
@@ -60,7 +60,7 @@ pub(super) async fn of_component(
 
 /// An instance's machine, with its state pointed out.
 #[utoipa::path(
-    get, path = "/v1/instances/{id}/diagram", tag = "instances",
+    get, path = "/v1/instances/{id}/diagram", operation_id = "getInstanceDiagram", tag = "instances",
     params(("id" = String, Path, description = "Its id"), Format),
     responses(
         (status = 200, description = "The picture", content((String = "text/vnd.mermaid"), (String = "text/vnd.graphviz"), (String = "image/svg+xml"))),

@@ -24,7 +24,7 @@ use futures_util::{
 };
 use tower::Service;
 
-use super::{Router, State, error::ApiError, health, router, stream::STREAMS_MAX};
+use super::{Router, State, error::ApiError, health, origin, router, serve::Numbers};
 use crate::driver::Progress;
 
 /// What a port leads to. Clones are handles to the same.
@@ -36,22 +36,38 @@ pub struct Entrance {
 struct Shared {
     progress: Progress,
     host: OnceLock<(Router, State)>,
+    /// Connections of the port, once there is one.
+    connections: OnceLock<Arc<Numbers>>,
 }
 
 impl Entrance {
     /// An entrance to a host that starts.
     pub fn new(progress: Progress) -> Self {
-        let host = OnceLock::new();
         Self {
-            shared: Arc::new(Shared { progress, host }),
+            shared: Arc::new(Shared {
+                progress,
+                host: OnceLock::new(),
+                connections: OnceLock::new(),
+            }),
         }
     }
 
     /// Lets requests through from here on. There is one host behind an entrance, the first.
     pub fn open(&self, state: State) {
+        if let Some(connections) = self.shared.connections.get() {
+            state.count_connections(connections);
+        }
         self.shared
             .host
             .get_or_init(|| (router(state.clone()), state));
+    }
+
+    /// Shows the connections of a port in `/metrics`.
+    pub(super) fn count_connections(&self, connections: Arc<Numbers>) {
+        let connections = self.shared.connections.get_or_init(|| connections);
+        if let Some((_, state)) = self.shared.host.get() {
+            state.count_connections(connections);
+        }
     }
 
     /// Says from here on that the host is going to end: `/readyz` does, and every connection is
@@ -74,7 +90,7 @@ impl Entrance {
     /// Waits until every stream has said goodbye.
     pub(super) async fn streams_ended(&self) {
         if let Some((_, state)) = self.shared.host.get() {
-            let all = u32::try_from(STREAMS_MAX).unwrap_or(u32::MAX);
+            let all = u32::try_from(state.shared.streams_max).unwrap_or(u32::MAX);
             // Nobody closes it.
             drop(state.shared.streams.acquire_many(all).await);
         }
@@ -83,7 +99,7 @@ impl Entrance {
     /// What is answered while there is no host.
     fn waiting(&self, request: &Request) -> Response {
         let is_asking = matches!(*request.method(), Method::GET | Method::HEAD);
-        match request.uri().path() {
+        origin::safe(match request.uri().path() {
             "/healthz" if is_asking => health::alive(),
             "/readyz" if is_asking => health::recovering(&self.shared.progress),
             _ => ApiError::new(
@@ -93,7 +109,7 @@ impl Entrance {
             )
             .retry_after(1)
             .into_response(),
-        }
+        })
     }
 }
 

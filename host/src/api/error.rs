@@ -25,8 +25,12 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::wire;
+use super::{compat, wire};
 use crate::{driver, tenancy};
+
+/// Seconds after which an upload that found no room may be tried again: a large component takes about
+/// as long.
+pub(super) const UPLOAD_RETRY_S: u64 = 5;
 
 /// The result of a handler.
 pub(super) type Result<T, E = ApiError> = std::result::Result<T, E>;
@@ -70,7 +74,7 @@ pub(super) struct Problem {
     errors: Vec<ErrorItem>,
     /// Whatever else belongs to the problem.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     more: Map<String, Value>,
 }
 
@@ -88,7 +92,7 @@ pub(super) struct ProblemLine {
     errors: Vec<ErrorItem>,
     /// Whatever else belongs to the problem.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     more: Map<String, Value>,
 }
 
@@ -315,6 +319,7 @@ impl From<driver::Error> for ApiError {
             | driver::Error::Unknown(_)
             | driver::Error::Unstorable(_)
             | driver::Error::TakenOver
+            | driver::Error::Lost(_)
             | driver::Error::Damaged(_) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store_unavailable",
@@ -337,21 +342,28 @@ impl From<tenancy::Error> for ApiError {
         use tenancy::{Error, NotOwned};
         let text = error.to_string();
         match error {
-            Error::Unreadable(unreadable) => {
-                let status = match unreadable.code() {
-                    "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
-                    _ => StatusCode::UNPROCESSABLE_ENTITY,
-                };
-                Self::new(status, unreadable.code(), text)
-            }
             Error::Invalid { findings } => Self::unprocessable("invalid_definition", text)
-                .with_errors(findings.iter().map(ErrorItem::from).collect()),
+                .with_errors(findings.iter().map(ErrorItem::from).collect())
+                .with("errors_unlisted", findings.unlisted()),
+            Error::NotAccepted { .. } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "component_not_accepted",
+                text,
+            ),
+            Error::Host(error) => Self::internal(&error),
             Error::OtherName { .. } => Self::unprocessable("other_name", text),
             Error::VersionExists { .. } => Self::conflict("version_exists", text),
+            Error::Rejected(rejected) if rejected.is_busy => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, rejected.code, text)
+                    .retry_after(UPLOAD_RETRY_S)
+            }
+            Error::Rejected(rejected) if rejected.code == "too_large" => {
+                Self::new(StatusCode::PAYLOAD_TOO_LARGE, rejected.code, text)
+            }
             Error::Rejected(rejected) if rejected.by_host => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 rejected.code,
-                "the component could not be compiled here; try again",
+                "the component could not be examined here; try again",
             )
             .because(rejected.message),
             Error::Rejected(rejected) => Self::unprocessable(rejected.code, text),
@@ -381,6 +393,7 @@ impl From<tenancy::Error> for ApiError {
 
 impl ApiError {
     /// A request that the engines refuse; `now` tells how long to wait for what is suspended.
+    #[expect(clippy::too_many_lines, reason = "a table: one entry for each refusal")]
     pub(super) fn of_refused(refused: Refused, now: Timestamp) -> Self {
         let wait = |until: Timestamp| until.since(now).0.div_ceil(1_000);
         match refused {
@@ -409,7 +422,13 @@ impl ApiError {
             Refused::Fault(fault) => Self::of_fault(&fault),
             Refused::KeyReused => Self::unprocessable(
                 "idempotency_key_reused",
-                "this id was used for another event or payload",
+                "this key was used for another request: another event or payload, another target of \
+                 a broadcast, or another context",
+            ),
+            Refused::AnswerLost => Self::conflict(
+                "answer_lost",
+                "the event was applied once; what became of it is not kept any more, since the \
+                 store in memory is full",
             ),
             Refused::Busy(why) => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "busy", why.to_string()).retry_after(1)
@@ -481,12 +500,14 @@ impl ApiError {
 }
 
 /// 404 for a path that nobody serves.
-pub(super) async fn no_such_route(method: Method, uri: Uri) -> ApiError {
+pub(super) async fn no_such_route(method: Method, uri: Uri) -> Response {
     std::future::ready(()).await;
-    ApiError::not_found(
-        "unknown_route",
-        format!("there is no {method} {}; see /docs", uri.path()),
-    )
+    let detail = format!("there is no {method} {}; see /docs", uri.path());
+    let error = ApiError::not_found("unknown_route", detail);
+    match compat::has(uri.path()) {
+        true => compat::failure(error),
+        false => error.into_response(),
+    }
 }
 
 /// 405 for a path that is served with other methods.

@@ -39,7 +39,7 @@ pub(super) struct NewEvent {
     event: String,
     /// What it carries; `{}` if absent.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     payload: Option<Box<RawValue>>,
     /// The caller's own id for it: then it is applied once. The header `Idempotency-Key` does the
     /// same.
@@ -67,7 +67,7 @@ pub(super) enum NotSettled {
 
 /// Sends an event to an instance, and answers when what became of it is durable.
 #[utoipa::path(
-    post, path = "/v1/instances/{id}/events", tag = "events",
+    post, path = "/v1/instances/{id}/events", operation_id = "sendEvent", tag = "events",
     params(
         ("id" = String, Path, description = "The instance"),
         ("Idempotency-Key" = Option<String>, Header, description = "The same key gives the same answer"),
@@ -89,7 +89,7 @@ pub(super) async fn send(
     Path(instance): Path<String>,
     prefer: Prefer,
     headers: HeaderMap,
-    Body(new): Body<NewEvent>,
+    Body(new, ..): Body<NewEvent>,
 ) -> Result<Response> {
     let id = prefer.event_id(&state, event_key(&headers, new.id.as_deref())?);
     let send = SendEvent {
@@ -107,15 +107,17 @@ pub(super) async fn send(
         let trace = format!("/v1/instances/{instance}/trace?event={id}");
         return Ok(prefer.accepted(Accepted::event(&id, trace)));
     };
-    answer(&state, reply)
+    answer(&state, reply).await
 }
 
 /// What an event's sender reads.
-pub(super) fn answer(state: &State, reply: Reply) -> Result<Response> {
+pub(super) async fn answer(state: &State, reply: Reply) -> Result<Response> {
     match reply {
         Reply::Handled(handled) => {
             let status = settled_status(&handled)?;
-            let mut response = (status, JsonAnswer(Handled::of(&handled))).into_response();
+            let answer = Handled::of(&handled);
+            let answered = state.answer_done(status, &handled.after, &answer);
+            let mut response = answered.await?;
             mark_replayed(&mut response, handled.replayed);
             Ok(response)
         }
@@ -162,7 +164,7 @@ fn rejected(handled: &HandledReply) -> ApiError {
         Some(Reason::Exists) => ApiError::conflict("instance_exists", "the instance exists"),
         Some(
             Reason::NoTransition
-            | Reason::NothingMatched
+            | Reason::NothingMatched(_)
             | Reason::NoLongerMatches
             | Reason::NoAutoPassed,
         )
@@ -173,7 +175,7 @@ fn rejected(handled: &HandledReply) -> ApiError {
         .with("state", state.as_str())
 }
 
-/// The id under which an event is applied once: the header's, else the body's.
+/// The id under which a request is carried out once: the header's, else the body's.
 pub(super) fn event_key(headers: &HeaderMap, id: Option<&str>) -> Result<Option<EventId>> {
     let header = headers.get("idempotency-key");
     let Some(header) = header else {
@@ -193,7 +195,8 @@ pub(super) fn event_key(headers: &HeaderMap, id: Option<&str>) -> Result<Option<
     body::event_id(key).map(Some)
 }
 
-fn mark_replayed(response: &mut Response, replayed: bool) {
+/// Says that an answer was given before.
+pub(super) fn mark_replayed(response: &mut Response, replayed: bool) {
     if replayed {
         let value = HeaderValue::from_static("true");
         response.headers_mut().insert("idempotency-replayed", value);
@@ -208,7 +211,7 @@ pub(super) struct NewBroadcast {
     event: String,
     /// What it carries; `{}` if absent.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     payload: Option<Box<RawValue>>,
     /// Only to instances in this state.
     #[serde(default)]
@@ -221,7 +224,7 @@ pub(super) struct NewBroadcast {
 /// Sends an event to the instances of a machine: those whose matching rules hold where the event's
 /// transitions have any, else all.
 #[utoipa::path(
-    post, path = "/v1/components/{component}/machines/{machine}/events", tag = "events",
+    post, path = "/v1/components/{component}/machines/{machine}/events", operation_id = "broadcastEvent", tag = "events",
     params(
         ("component" = String, Path, description = "The component"),
         ("machine" = String, Path, description = "The machine"),
@@ -241,7 +244,7 @@ pub(super) async fn broadcast(
     Path((component, machine)): Path<(String, String)>,
     prefer: Prefer,
     headers: HeaderMap,
-    Body(new): Body<NewBroadcast>,
+    Body(new, ..): Body<NewBroadcast>,
 ) -> Result<Response> {
     let (component, machine) = (ComponentName::new(component), MachineName::new(machine));
     if prefer.is_async() {

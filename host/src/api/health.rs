@@ -16,7 +16,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{State, standing};
+use super::{State, openapi::words, standing};
 use crate::driver::Progress;
 
 /// A thread that is in one turn for so long hangs. Turns end within moments, so this is for machines
@@ -27,6 +27,7 @@ pub const HANGS_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct Health {
     /// `ok`, `degraded`, `standby`, `recovering`, `draining`, `not_ready` or `failed`.
+    #[schema(value_type = words::HealthStatus)]
     status: &'static str,
     /// Why it is not `ok`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -91,7 +92,7 @@ pub(super) fn recovering(progress: &Progress) -> Response {
 ///
 /// It is not if a thread has failed or makes no progress: then a start mends it.
 #[utoipa::path(
-    get, path = "/healthz", tag = "operators",
+    get, path = "/healthz", operation_id = "getHealth", tag = "operators",
     responses(
         (status = 200, description = "It is", body = Health),
         (status = 503, description = "It should be started anew", body = Health),
@@ -109,7 +110,7 @@ pub(super) async fn live(Shared(state): Shared<State>) -> Response {
 ///
 /// It does although another host or a broker is away (`degraded`): what is for those waits here.
 #[utoipa::path(
-    get, path = "/readyz", tag = "operators",
+    get, path = "/readyz", operation_id = "getReadiness", tag = "operators",
     responses(
         (status = 200, description = "It does", body = Health),
         (status = 503, description = "It is recovering, draining or broken, or cannot make anything durable", body = Health),

@@ -3,6 +3,8 @@
 use axum::{
     Json as JsonAnswer,
     extract::{Path, State as Shared},
+    http::StatusCode,
+    response::Response,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,7 +16,7 @@ use xcomponent_core::{
 };
 
 use super::{
-    State,
+    State, answers,
     body::{self, PageParams, Params},
     caller::Caller,
     error::{ApiError, Problem, Result},
@@ -26,7 +28,7 @@ use crate::driver::{Entry, PageRequest};
 
 /// What happened to an instance, the last first.
 #[utoipa::path(
-    get, path = "/v1/instances/{id}/history", tag = "instances",
+    get, path = "/v1/instances/{id}/history", operation_id = "getHistory", tag = "instances",
     params(("id" = String, Path, description = "Its id"), PageParams),
     responses(
         (status = 200, description = "A page of records", body = List<HistoryRecord>),
@@ -38,9 +40,10 @@ pub(super) async fn history(
     caller: Caller,
     Path(id): Path<String>,
     Params(page): Params<PageParams>,
-) -> Result<JsonAnswer<List<HistoryRecord>>> {
+) -> Result<Response> {
     let id = body::instance_id(&id)?;
     let page = state.page_request(&caller, &page)?;
+    let room = state.room(answers::PAGE).await?;
     // Asked first, so that what the shard knows is in the store when the history is read.
     state.expect_instance(&caller, &id).await?;
     let found = state.handle().history(&caller.tenant, &id, page).await?;
@@ -69,10 +72,11 @@ pub(super) async fn history(
         }
         before = Some(record.version().to_owned());
     }
-    Ok(JsonAnswer(List {
+    let list = List {
         items,
         next_cursor: list.next_cursor,
-    }))
+    };
+    room.answer(StatusCode::OK, &list)
 }
 
 fn version_of(snapshot: &Snapshot) -> String {
@@ -95,7 +99,7 @@ pub(super) struct Possibilities {
 
 /// What can happen to an instance in its present state.
 #[utoipa::path(
-    get, path = "/v1/instances/{id}/transitions", tag = "instances",
+    get, path = "/v1/instances/{id}/transitions", operation_id = "getTransitions", tag = "instances",
     params(("id" = String, Path, description = "Its id")),
     responses(
         (status = 200, description = "The transitions out of its state", body = Possibilities),
@@ -135,7 +139,7 @@ fn steps(machine: &Machine, from: StateIdx) -> Vec<Step> {
         .filter_map(|event| machine.find_event(event.as_str()));
     let candidates = events.flat_map(|event| machine.candidates(from, event));
     candidates
-        .map(|candidate: &TransitionIdx| Step::of(machine, machine.transition(*candidate)))
+        .map(|candidate: TransitionIdx| Step::of(machine, machine.transition(candidate)))
         .collect()
 }
 

@@ -3,7 +3,7 @@
 use axum::{
     Json as JsonAnswer,
     extract::{Path, State as Shared},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::Deserialize;
@@ -12,19 +12,24 @@ use utoipa::ToSchema;
 use xcomponent_core::{
     definition::Operator,
     effect::{Refused, Reply},
-    id::{ComponentName, InstanceId, MachineName, StateName, Version, singleton_id},
-    input::{Create, Request},
+    id::{
+        ComponentName, EventId, InstanceId, MachineName, StateName, Version, keyed_instance_id,
+        singleton_id,
+    },
+    input::{Create, Repeatable, Request},
     json,
     record::Status,
 };
 
 use super::{
-    State,
+    State, answers,
     body::{self, Body, PageParams, Params},
     caller::Caller,
     error::{ApiError, Problem, Result},
+    events::{event_key, mark_replayed},
+    openapi::words,
     prefer::{Accepted, Prefer},
-    traced::Trace,
+    traced,
     wire::{Instance, List},
 };
 use crate::driver::{InstanceFilter, Page, PageRequest, Where};
@@ -38,25 +43,27 @@ const PAGE_DEFAULT: usize = 100;
 pub(super) struct NewInstance {
     /// What it begins with; `{}` if absent.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     context: Option<Box<RawValue>>,
-    /// The caller's own id for it: creating it again gives the first.
+    /// The caller's own id for it: creating it again gives the first. Without one, the header
+    /// `Idempotency-Key` does the same.
     #[serde(default)]
     id: Option<String>,
 }
 
 /// Creates an instance.
 #[utoipa::path(
-    post, path = "/v1/components/{component}/machines/{machine}/instances", tag = "instances",
+    post, path = "/v1/components/{component}/machines/{machine}/instances", operation_id = "createInstance", tag = "instances",
     params(
         ("component" = String, Path, description = "Its component"),
         ("machine" = String, Path, description = "Its machine"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key for the same machine gives the first instance"),
         ("Prefer" = Option<String>, Header, description = "`respond-async` answers before the commit; with `wait=5` only if that takes longer than 5 s"),
     ),
     request_body = NewInstance,
     responses(
         (status = 201, description = "The instance", body = Instance),
-        (status = 200, description = "The instance that this id named before", body = Instance),
+        (status = 200, description = "The instance that this id or key named before", body = Instance),
         (status = 202, description = "The caller did not want to wait: it was taken in, and is not durable yet", body = Accepted),
         (status = "4XX", description = "It was not created", body = Problem),
     )
@@ -66,8 +73,8 @@ pub(super) async fn create(
     caller: Caller,
     Path((component, machine)): Path<(String, String)>,
     prefer: Prefer,
-    Trace(trace_parent): Trace,
-    Body(new): Body<NewInstance>,
+    headers: HeaderMap,
+    Body(new, ..): Body<NewInstance>,
 ) -> Result<Response> {
     let context = body::object(new.context.as_deref(), "context")?;
     let (component, machine) = (ComponentName::new(component), MachineName::new(machine));
@@ -80,16 +87,17 @@ pub(super) async fn create(
             schema.check(&context).map_err(Refused::Schema)
         })?;
     }
+    let key = event_key(&headers, new.id.as_deref())?;
     let own = new.id.as_deref().map(body::instance_id).transpose()?;
-    let id = state.creation_id(&caller, &component, &machine, &context, own);
+    let (id, repeatable) = state.creation_id(&caller, &component, &machine, &context, own, key);
     let create = Create {
         component,
         machine,
         context,
         id: id.clone(),
-        repeatable: new.id.is_some(),
+        repeatable,
         entry_point: false,
-        trace_parent,
+        trace_parent: traced::context(&headers),
     };
     let asked = prefer.ask(&state, &caller, Request::Create(create)).await?;
     let Some(reply) = asked else {
@@ -102,7 +110,12 @@ pub(super) async fn create(
             } else {
                 StatusCode::CREATED
             };
-            Ok((status, JsonAnswer(Instance::of(&instance))).into_response())
+            let location = format!("/v1/instances/{}", instance.id);
+            let shown = Instance::of(&instance);
+            let answered = state.answer_done(status, &instance, &shown).await?;
+            let mut response = ([(header::LOCATION, location)], answered).into_response();
+            mark_replayed(&mut response, existing);
+            Ok(response)
         }
         Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now())),
         other => unreachable!("a creation is answered with an instance or refused: {other:?}"),
@@ -110,8 +123,9 @@ pub(super) async fn create(
 }
 
 impl State {
-    /// The id of a new instance: the one that its singleton machine gives it, else the caller's
-    /// own, else one in the partition of its routing value if the component has one.
+    /// The id of a new instance, and how it is recognised when it is created again: the id that its
+    /// singleton machine gives it, else the caller's own, else one made of the caller's key, else
+    /// one in the partition of its routing value if the component has one.
     pub(super) fn creation_id(
         &self,
         caller: &Caller,
@@ -119,7 +133,13 @@ impl State {
         machine: &MachineName,
         context: &json::Json,
         own: Option<InstanceId>,
-    ) -> InstanceId {
+        key: Option<EventId>,
+    ) -> (InstanceId, Repeatable) {
+        let repeatable = match (&own, key) {
+            (Some(_), _) => Repeatable::ById,
+            (None, Some(key)) => Repeatable::ByKey(key),
+            (None, None) => Repeatable::No,
+        };
         let loaded = self.registry().get(&caller.tenant, component);
         let definition = loaded.as_ref().map(|loaded| &loaded.active.definition);
         let entry = definition.and_then(|definition| {
@@ -127,19 +147,22 @@ impl State {
             Some(&definition.machine(entry.machine).name)
         });
         if entry == Some(machine) {
-            return singleton_id(&caller.tenant, component, machine);
+            return (singleton_id(&caller.tenant, component, machine), repeatable);
         }
-        own.unwrap_or_else(|| {
+        let of_key = |key: &EventId| keyed_instance_id(&caller.tenant, component, machine, key);
+        let id = own.or_else(|| repeatable.key().map(of_key));
+        let id = id.unwrap_or_else(|| {
             let routing = definition.and_then(|definition| definition.routing.as_ref());
             let route = routing.and_then(|routing| context.route(routing));
             self.handle().new_instance_id(route)
-        })
+        });
+        (id, repeatable)
     }
 }
 
 /// An instance, finished or not.
 #[utoipa::path(
-    get, path = "/v1/instances/{id}", tag = "instances",
+    get, path = "/v1/instances/{id}", operation_id = "getInstance", tag = "instances",
     params(("id" = String, Path, description = "Its id")),
     responses(
         (status = 200, description = "The instance", body = Instance),
@@ -150,10 +173,11 @@ pub(super) async fn read(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<JsonAnswer<Instance>> {
+) -> Result<Response> {
     let id = body::instance_id(&id)?;
+    let room = state.room(answers::ONE).await?;
     let instance = state.expect_instance(&caller, &id).await?;
-    Ok(JsonAnswer(Instance::of(&instance)))
+    room.answer(StatusCode::OK, &Instance::of(&instance))
 }
 
 /// Which instances.
@@ -189,6 +213,7 @@ pub(super) struct InstanceCount {
     /// In which state.
     state: String,
     /// `active`, `completed` or `error`.
+    #[schema(value_type = words::InstanceStatus)]
     status: &'static str,
     /// How many.
     instances: u64,
@@ -219,7 +244,7 @@ pub(super) enum Found {
 
 /// Instances, the last created first.
 #[utoipa::path(
-    get, path = "/v1/instances", tag = "instances",
+    get, path = "/v1/instances", operation_id = "listInstances", tag = "instances",
     params(
         Search,
         ("where" = Option<Vec<String>>, Query, description = "`path:op:value`, for example `amount:>:100` or `customer.name:===:Ann`; all of several must hold"),
@@ -236,16 +261,17 @@ pub(super) async fn list(
     Params(search): Params<Search>,
     Params(pairs): Params<Vec<(String, String)>>,
     Params(page): Params<PageParams>,
-) -> Result<JsonAnswer<Found>> {
+) -> Result<Response> {
     if search.status.as_deref() == Some("unreadable") {
         let page = state.page_request(&caller, &page)?;
+        let room = state.room(answers::PAGE).await?;
         let found = state.handle().unreadable(&caller.tenant, page).await?;
         let list = state.page_of(&caller, found, |found| UnreadableInstance {
             id: found.id.to_string(),
             status: "unreadable",
             why: found.why.to_string(),
         });
-        return Ok(JsonAnswer(Found::Unreadable(list)));
+        return room.answer(StatusCode::OK, &Found::Unreadable(list));
     }
     let conditions = pairs.iter().filter(|(name, _)| name == "where");
     let conditions = conditions.map(|(_, text)| condition(text));
@@ -263,18 +289,20 @@ pub(super) async fn list(
             status: count.status.as_str(),
             instances: count.instances,
         });
-        return Ok(JsonAnswer(Found::Counts(List {
+        let counts = Found::Counts(List {
             items: items.collect(),
             next_cursor: None,
-        })));
+        });
+        return Ok(JsonAnswer(counts).into_response());
     }
     let page = state.page_request(&caller, &page)?;
+    let room = state.room(answers::PAGE).await?;
     let found = state
         .handle()
         .instances(&caller.tenant, filter, page)
         .await?;
     let list = state.page_of(&caller, found, |instance| Instance::of(&instance));
-    Ok(JsonAnswer(Found::Instances(list)))
+    room.answer(StatusCode::OK, &Found::Instances(list))
 }
 
 fn filter(search: &Search, conditions: Vec<Where>) -> Result<InstanceFilter> {
@@ -320,7 +348,8 @@ fn condition(text: &str) -> Result<Where> {
     Ok(Where {
         path: json::Path::parse(path).ok_or_else(malformed)?,
         operator: Operator::parse(operator).ok_or_else(malformed)?,
-        value: serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned())),
+        value: json::Json::parse(value)
+            .unwrap_or_else(|_| json::Json::from_value(&Value::from(value))),
     })
 }
 

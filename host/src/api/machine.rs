@@ -4,8 +4,11 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use xcomponent_core::definition::{
-    Machine, MatchingRule, State, StateKind, Transition, TransitionKind,
+    Machine, MatchingRule, Sources, State, StateKind, Transition, TransitionKind,
 };
+
+/// Ways between states up to which a machine's transitions name all the states that they leave.
+const WAYS_MAX: usize = 10_000;
 
 /// A machine of a component.
 #[derive(Debug, Serialize, ToSchema)]
@@ -56,7 +59,8 @@ pub(super) struct StateView {
 /// A transition of a machine.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TransitionView {
-    /// The states that it leaves.
+    /// The states that it leaves; `*` = all that are neither final nor error, where naming them
+    /// would take too long.
     from: Vec<String>,
     /// The rest.
     #[serde(flatten)]
@@ -110,12 +114,17 @@ pub(super) struct RuleView {
 impl MachineView {
     /// The wire form of a machine.
     pub(super) fn of(machine: &Machine) -> Self {
+        let lists = machine.n_ways() <= WAYS_MAX;
         let transition = |transition: &Transition| TransitionView {
-            from: transition
-                .from
-                .iter()
-                .map(|state| machine.state(*state).name.to_string())
-                .collect(),
+            from: match &transition.from {
+                Sources::Any if !lists => vec!["*".to_owned()],
+                Sources::Any | Sources::States(_) => {
+                    let sources = machine.sources(transition);
+                    sources
+                        .map(|state| machine.state(state).name.to_string())
+                        .collect()
+                }
+            },
             step: Step::of(machine, transition),
         };
         Self {

@@ -1,6 +1,9 @@
 //! `/metrics`: the host's numbers for Prometheus. No label names a tenant.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
 
 use axum::{
     extract::State as Shared,
@@ -16,15 +19,16 @@ use prometheus_client::{
 use super::{
     State,
     error::{ApiError, Result},
+    serve::Numbers as Connections,
     standing,
-    stream::STREAMS_MAX,
 };
 use crate::{
     cache,
     driver::{
         LaneGauges,
-        gauges::{Gauges, Histogram, ShardGauges},
+        gauges::{CommitGauges, Gauges, Histogram, ShardGauges},
     },
+    memory::{Memory, Purpose},
     telemetry::{Spans, Tracer},
 };
 
@@ -36,7 +40,7 @@ const NO_EXEMPLAR: Option<&Exemplar<[(&str, &str); 0], u64>> = None;
 
 /// The host's numbers, for Prometheus.
 #[utoipa::path(
-    get, path = "/metrics", tag = "operators",
+    get, path = "/metrics", operation_id = "getMetrics", tag = "operators",
     responses((status = 200, description = "The numbers", body = String, content_type = "application/openmetrics-text"))
 )]
 pub(super) async fn read(
@@ -48,7 +52,9 @@ pub(super) async fn read(
     let standings = standing::of_all(&state).into_iter();
     registry.register_collector(Box::new(Numbers {
         gauges: state.handle().gauges(),
-        streams: STREAMS_MAX - state.shared.streams.available_permits(),
+        streams: state.shared.streams_max - state.shared.streams.available_permits(),
+        connections: state.shared.connections.get().cloned(),
+        memory: state.config().memory.clone(),
         components: state.registry().list(&state.shared.tenant).len(),
         lanes: state.handle().lanes(),
         registry: state
@@ -73,6 +79,9 @@ pub(super) async fn read(
 struct Numbers {
     gauges: Gauges,
     streams: usize,
+    /// Of the port, if there is one.
+    connections: Option<Arc<Connections>>,
+    memory: Memory,
     components: usize,
     lanes: Vec<LaneGauges>,
     /// How often listening to the broker was begun again.
@@ -91,6 +100,10 @@ impl Collector for Numbers {
         let mut out = Out(encoder);
         out.gauge("components", "Components that are loaded", self.components)?;
         out.gauge("streams", "Streams that clients have open", self.streams)?;
+        if let Some(connections) = &self.connections {
+            out.connections(connections)?;
+        }
+        out.memory(&self.memory)?;
         if let Some(registry) = self.registry {
             out.registry(registry)?;
         }
@@ -105,6 +118,12 @@ impl Collector for Numbers {
             |shard| shard.passive,
         )?;
         out.by_shard(
+            "keys_bytes",
+            "Memory that callers' keys take; the store knows those beyond it",
+            shards,
+            |shard| shard.remembered_bytes,
+        )?;
+        out.by_shard(
             "debt",
             "Queued internal deliveries and unperformed effects",
             shards,
@@ -116,6 +135,7 @@ impl Collector for Numbers {
             shards,
             |shard| shard.inbox,
         )?;
+        out.bytes(shards)?;
         out.by_shard(
             "calls_away",
             "Calls that yielded and are not done",
@@ -136,26 +156,67 @@ impl Collector for Numbers {
             "Deliveries dropped after the first dead letter of their root and instance",
             shards.iter().map(|shard| shard.dropped_over_budget).sum(),
         )?;
-        let commit = &self.gauges.commit;
-        out.gauge(
-            "commit_queue",
-            "Records that are not durable",
-            commit.queued,
-        )?;
-        out.counter("commit_records", "Records committed", commit.records)?;
-        out.counter("commit_batches", "Batches committed", commit.batches)?;
-        out.counter("commit_failures", "Batches that failed", commit.failures)?;
-        out.histogram(
-            "commit_duration_seconds",
-            "How long batches took",
-            &commit.latency,
-        )
+        out.commit(&self.gauges.commit)
     }
 }
 
 struct Out<'e>(DescriptorEncoder<'e>);
 
 impl Out<'_> {
+    /// What the shards hold.
+    fn bytes(&mut self, shards: &[ShardGauges]) -> fmt::Result {
+        self.by_shard(
+            "inbox_bytes",
+            "Bytes of requests and deliveries that were not looked at",
+            shards,
+            |shard| shard.inbox_bytes,
+        )?;
+        self.by_shard(
+            "waiting_bytes",
+            "Bytes of events that wait for instances",
+            shards,
+            |shard| shard.waiting_bytes,
+        )?;
+        self.by_shard(
+            "instance_bytes",
+            "Bytes of instances in memory",
+            shards,
+            |shard| shard.instance_bytes,
+        )?;
+        self.counter(
+            "deliveries_spilled",
+            "Internal deliveries whose payloads stayed in the log while they waited",
+            shards.iter().map(|shard| shard.events.spilled).sum(),
+        )
+    }
+
+    /// What the committer does.
+    fn commit(&mut self, commit: &CommitGauges) -> fmt::Result {
+        self.gauge(
+            "commit_queue",
+            "Records that are not durable",
+            commit.queued,
+        )?;
+        self.gauge(
+            "commit_queue_bytes",
+            "Bytes of records that are not durable",
+            commit.queued_bytes,
+        )?;
+        self.gauge(
+            "commit_batch_bytes_max",
+            "Bytes at which a batch is cut at the moment",
+            commit.batch_bytes_max,
+        )?;
+        self.counter("commit_records", "Records committed", commit.records)?;
+        self.counter("commit_batches", "Batches committed", commit.batches)?;
+        self.counter("commit_failures", "Batches that failed", commit.failures)?;
+        self.histogram(
+            "commit_duration_seconds",
+            "How long batches took",
+            &commit.latency,
+        )
+    }
+
     fn gauge(&mut self, name: &str, help: &str, value: usize) -> fmt::Result {
         let mut metric = self
             .0
@@ -209,6 +270,40 @@ impl Out<'_> {
                 .encode_counter(&count, NO_EXEMPLAR)?;
         }
         Ok(())
+    }
+
+    fn connections(&mut self, connections: &Connections) -> fmt::Result {
+        let open = connections.open.load(Ordering::Relaxed);
+        self.gauge("connections", "Connections that clients have open", open)?;
+        let max = connections.max.load(Ordering::Relaxed);
+        self.gauge("connections_max", "Connections that may be open", max)?;
+        self.counter(
+            "connections_evicted",
+            "Connections without a request that were closed for a new one",
+            connections.evicted.load(Ordering::Relaxed),
+        )?;
+        self.counter(
+            "connections_refused",
+            "Connections beyond the limits, which get answers to health checks only",
+            connections.refused.load(Ordering::Relaxed),
+        )
+    }
+
+    fn memory(&mut self, memory: &Memory) -> fmt::Result {
+        let mut by_purpose = |name: &str, help: &str, bytes: fn(&Memory, Purpose) -> usize| {
+            let kind = MetricType::Gauge;
+            let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+            for purpose in Purpose::ALL {
+                let labels = [("purpose", purpose.as_str())];
+                let bytes = number(bytes(memory, purpose));
+                metric.encode_family(&labels)?.encode_gauge(&bytes)?;
+            }
+            Ok(())
+        };
+        let help = "Bytes that are held, by what they are held for";
+        by_purpose("memory_used_bytes", help, Memory::used)?;
+        let help = "Bytes that may be held, by what they are held for";
+        by_purpose("memory_max_bytes", help, Memory::max)
     }
 
     fn lanes(&mut self, lanes: &[LaneGauges]) -> fmt::Result {

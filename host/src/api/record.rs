@@ -12,6 +12,8 @@ use xcomponent_core::{
 
 use super::{
     dead_letters::DeadLetter,
+    mismatch::MismatchView,
+    openapi::words,
     seal::Seal,
     wire::{self, Instance, Raw, Time},
 };
@@ -21,6 +23,7 @@ use crate::driver::{Entry, Kind};
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct HistoryRecord {
     /// `created`, or the disposition.
+    #[schema(value_type = words::HistoryKind)]
     kind: &'static str,
     /// Its own name: the instance's id and the number.
     id: String,
@@ -42,10 +45,14 @@ pub(super) struct HistoryRecord {
     /// The event; `$moved` where the instance was moved by request.
     event: EventView,
     /// What became of it.
+    #[schema(value_type = words::Disposition)]
     disposition: &'static str,
     /// Why, where it was ignored or rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// What the first transition that was tried failed at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mismatch: Option<Box<MismatchView>>,
     /// What a method said when it refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<RefusalView>,
@@ -55,7 +62,7 @@ pub(super) struct HistoryRecord {
     /// The state after.
     to: String,
     /// The context, or public member, after it.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     context_after: Raw,
     /// The event whose transition sent this one; absent for one from outside.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,7 +97,7 @@ pub(super) struct EventView {
     /// Its name.
     name: String,
     /// What it carries.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     payload: Raw,
     /// When the host accepted it.
     #[schema(value_type = String)]
@@ -154,6 +161,7 @@ impl HistoryRecord {
             event: EventView::of(&handled.event),
             disposition: handled.disposition.as_str(),
             reason: handled.reason.as_deref().map(wire::reason),
+            mismatch: MismatchView::of(handled.reason.as_deref()),
             refusal,
             from: handled.from.map(|state| state_name(after, state)),
             to: state_name(after, handled.to),
@@ -197,6 +205,7 @@ impl HistoryRecord {
             },
             disposition: Disposition::Transitioned.as_str(),
             reason: None,
+            mismatch: None,
             refusal: None,
             from: Some(state.clone()),
             to: state,

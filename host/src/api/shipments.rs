@@ -2,15 +2,15 @@
 
 use axum::{
     Json as JsonAnswer,
-    body::Bytes,
-    extract::{DefaultBodyLimit, State as Shared},
+    body::Body,
+    extract::State as Shared,
     http::{HeaderMap, StatusCode, header},
     routing::{MethodRouter, post},
 };
 use serde::Serialize;
 
 use super::{
-    State,
+    State, arrival,
     error::{ApiError, Result},
 };
 use crate::bus::{Inlet as _, Shipment, TakeInError};
@@ -27,22 +27,24 @@ pub(super) struct Through {
 
 /// The route.
 pub(super) fn route() -> MethodRouter<State> {
-    post(take_in).layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+    post(take_in)
 }
 
 /// Takes in what another host sends, and answers when that is durable.
 async fn take_in(
     Shared(state): Shared<State>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<JsonAnswer<Through>> {
+    // Strangers make this host keep nothing.
     check_key(&state, &headers)?;
+    let arrived = arrival::read(&state, &headers, body, BODY_BYTES_MAX).await?;
     let malformed = |error: &dyn std::error::Error| {
         let why = error.source().map(|source| format!(": {source}"));
         let why = why.unwrap_or_default();
         ApiError::bad_request("malformed_shipment", format!("{error}{why}"))
     };
-    let text = std::str::from_utf8(&body).map_err(|error| malformed(&error))?;
+    let text = std::str::from_utf8(&arrived.bytes).map_err(|error| malformed(&error))?;
     let shipment = Shipment::of_json(text).map_err(|error| malformed(&error))?;
     let taken_in = state.handle().take_in(shipment).await;
     taken_in

@@ -25,14 +25,17 @@ use utoipa::ToSchema;
 use xcomponent_core::id::{ComponentName, MachineName, TenantId};
 
 use super::{
-    State,
+    Config, State,
     body::{self, Params},
     caller::Caller,
     error::{ApiError, Problem, Result},
     record::StreamRecord,
     wire::Time,
 };
-use crate::driver::{Entry, Kind, RecordFilter, Subscription};
+use crate::{
+    driver::{self, Entry, Kind, RecordFilter, STRETCH_BYTES_MAX, Subscription, bytes_of},
+    memory::{Memory, Purpose, Share},
+};
 
 /// Streams that are open at one time. Each costs a task, and a look at the log whenever something
 /// is durable.
@@ -41,11 +44,20 @@ pub(super) const STREAMS_MAX: usize = 1_000;
 /// How long one message may wait for a client that does not read, before it is given up.
 const SENDING_MAX: Duration = Duration::from_secs(30);
 
+/// How long a client may take to end a WebSocket in good order.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes of a message that a client may send over a WebSocket, where it has nothing to say.
+const HEARD_BYTES_MAX: usize = 4 << 10;
+
 /// Pings without any word from the client after which it is given up.
 const SILENCE_MAX: u32 = 3;
 
 /// Closes a WebSocket whose host ends.
 const GOING_AWAY: u16 = 1001;
+
+/// Closes a WebSocket whose client sends more than is expected.
+const TOO_LARGE: u16 = 1009;
 
 /// Closes a WebSocket that cannot go on.
 const CANNOT_GO_ON: u16 = 1011;
@@ -63,7 +75,8 @@ pub(super) struct Filter {
     /// Of these kinds, separated by commas: `created`, `transitioned`, `ignored`, `deferred`,
     /// `retrying`, `rejected`, `dead-lettered`, `selected`, `departed`, `moved`, `discarded`.
     kinds: Option<String>,
-    /// After this position; without it, what happens from now on. `Last-Event-ID` does the same.
+    /// After this position; without it, what happens from now on. The header `Last-Event-ID` does
+    /// the same and wins.
     after: Option<String>,
 }
 
@@ -95,7 +108,7 @@ pub(super) struct StreamEnd {
 /// A WebSocket where the client asks for one; Server-Sent Events with `Accept: text/event-stream`.
 /// Each message is a record with its `kind` and `position`, or a `heartbeat`.
 #[utoipa::path(
-    get, path = "/v1/stream", tag = "stream",
+    get, path = "/v1/stream", operation_id = "openStream", tag = "stream",
     params(Filter),
     responses(
         (status = 200, description = "Server-Sent Events", body = StreamRecord, content_type = "text/event-stream"),
@@ -126,7 +139,11 @@ pub(super) async fn open(
     let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
     let feed = Feed::open(state, caller.tenant, &filter, last_seen).await?;
     Ok(match upgrade {
-        Ok(upgrade) => upgrade.on_upgrade(move |socket| feed.send_to(socket)),
+        Ok(upgrade) => upgrade
+            .max_message_size(HEARD_BYTES_MAX)
+            .max_frame_size(HEARD_BYTES_MAX)
+            .read_buffer_size(HEARD_BYTES_MAX)
+            .on_upgrade(move |socket| feed.send_to(socket)),
         Err(_) => feed.into_events(),
     })
 }
@@ -140,7 +157,8 @@ struct Feed {
 }
 
 enum Step {
-    Records(Vec<Entry>),
+    /// Records, and their room until they are sent.
+    Records(Vec<Entry>, Share),
     Heartbeat,
     /// The host ends.
     Stopped,
@@ -154,7 +172,9 @@ impl Feed {
         filter: &Filter,
         last_seen: Option<&str>,
     ) -> Result<Self> {
-        let after = filter.after.as_deref().or(last_seen);
+        // A browser that reconnects asks for the same URL again, and says in the header how far it
+        // came since.
+        let after = last_seen.or(filter.after.as_deref());
         let after = after.map(|text| state.seal().read_position(&tenant, text));
         let filter = record_filter(filter)?;
         let permit = Arc::clone(&state.shared.streams).try_acquire_owned();
@@ -162,7 +182,10 @@ impl Feed {
             ApiError::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_streams",
-                format!("at most {STREAMS_MAX} streams are open at one time"),
+                format!(
+                    "at most {} streams are open at one time",
+                    state.shared.streams_max
+                ),
             )
             .retry_after(1)
         })?;
@@ -180,17 +203,36 @@ impl Feed {
 
     async fn next(&mut self) -> Step {
         let mut stopping = self.state.shared.stopping.subscribe();
-        let heartbeat = self.state.config().heartbeat;
+        let Config {
+            heartbeat, memory, ..
+        } = self.state.config();
         tokio::select! {
             // A host that ends says so first, and stops its driver after that: clients are to see
             // the reason, not its consequence.
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => Step::Stopped,
-            entries = self.subscription.next() => match entries {
-                Ok(entries) => Step::Records(entries),
+            records = Self::records(&mut self.subscription, memory) => match records {
+                Ok((entries, room)) => Step::Records(entries, room),
                 Err(error) => Step::Failed(error.into()),
             },
-            () = tokio::time::sleep(heartbeat) => Step::Heartbeat,
+            () = tokio::time::sleep(*heartbeat) => Step::Heartbeat,
+        }
+    }
+
+    /// The next records. Their room is taken before they are read: twice, for their text.
+    async fn records(
+        subscription: &mut Subscription,
+        memory: &Memory,
+    ) -> Result<(Vec<Entry>, Share), driver::Error> {
+        loop {
+            subscription.more().await?;
+            let room = memory.wait_for(Purpose::Streams, 2 * STRETCH_BYTES_MAX);
+            let mut room = room.await;
+            let entries = subscription.read().await?;
+            if !entries.is_empty() {
+                room.resize(2 * bytes_of(&entries));
+                return Ok((entries, room));
+            }
         }
     }
 
@@ -215,8 +257,10 @@ impl Feed {
     fn into_events(self) -> Response {
         let steps = stream::unfold(Some(self), |feed| async move {
             let mut feed = feed?;
-            let (events, feed) = match feed.next().await {
-                Step::Records(entries) => {
+            let mut held = None;
+            let (events, feed): (Vec<_>, _) = match feed.next().await {
+                Step::Records(entries, room) => {
+                    held = Some(room);
                     let event = |entry: &Entry| {
                         let position = feed.state.seal().position(&feed.tenant, entry.position);
                         event(&feed.record(entry)).id(position)
@@ -230,7 +274,11 @@ impl Feed {
                 Step::Stopped => (Vec::new(), None),
                 Step::Failed(error) => (vec![event(&StreamEnd::of(&error)).event("error")], None),
             };
-            let events = events.into_iter().map(Ok::<_, Infallible>);
+            let events = events.into_iter().map(move |event| {
+                // The room is given back with the last of them.
+                let _ = &held;
+                Ok::<_, Infallible>(event)
+            });
             Some((stream::iter(events), feed))
         });
         Sse::new(futures_util::StreamExt::flatten(steps)).into_response()
@@ -242,7 +290,13 @@ impl Feed {
         loop {
             let step = tokio::select! {
                 heard = socket.recv() => match heard {
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                    None => return,
+                    Some(Ok(Message::Close(_))) => return ended(socket).await,
+                    Some(Err(_)) => {
+                        let close = close(TOO_LARGE, "nothing of that size is expected");
+                        let _ = timeout(GOODBYE_MAX, socket.send(close)).await;
+                        return;
+                    }
                     Some(Ok(_)) => {
                         silent = 0;
                         continue;
@@ -250,21 +304,23 @@ impl Feed {
                 },
                 step = self.next() => step,
             };
-            let messages = match step {
-                Step::Records(entries) => {
+            // The room of the records is given back when they are sent.
+            let (messages, _room): (Vec<_>, Option<Share>) = match step {
+                Step::Records(entries, room) => {
                     let message = |entry| text(&self.record(entry));
-                    entries.iter().map(message).collect()
+                    (entries.iter().map(message).collect(), Some(room))
                 }
                 Step::Heartbeat if silent == SILENCE_MAX => return,
                 Step::Heartbeat => {
                     silent += 1;
-                    vec![text(&self.heartbeat()), Message::Ping(bytes::Bytes::new())]
+                    let ping = Message::Ping(bytes::Bytes::new());
+                    (vec![text(&self.heartbeat()), ping], None)
                 }
-                Step::Stopped => vec![close(GOING_AWAY, "the host ends")],
-                Step::Failed(error) => vec![
-                    text(&StreamEnd::of(&error)),
-                    close(CANNOT_GO_ON, error.code()),
-                ],
+                Step::Stopped => (vec![close(GOING_AWAY, "the host ends")], None),
+                Step::Failed(error) => {
+                    let close = close(CANNOT_GO_ON, error.code());
+                    (vec![text(&StreamEnd::of(&error)), close], None)
+                }
             };
             let is_last = matches!(messages.last(), Some(Message::Close(_)));
             for message in messages {
@@ -273,10 +329,16 @@ impl Feed {
                 }
             }
             if is_last {
-                return;
+                return ended(socket).await;
             }
         }
     }
+}
+
+/// Waits a moment for the end of the closing handshake: reading on sends what is owed for it.
+async fn ended(mut socket: WebSocket) {
+    let rest = async { while let Some(Ok(_)) = socket.recv().await {} };
+    let _ = timeout(GOODBYE_MAX, rest).await;
 }
 
 impl StreamEnd {

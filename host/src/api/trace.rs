@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use axum::{
-    Json as JsonAnswer,
     extract::{Path, State as Shared},
+    http::StatusCode,
+    response::Response,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -14,15 +15,16 @@ use xcomponent_core::{
 };
 
 use super::{
-    State,
+    State, answers,
     body::{self, Params},
     caller::Caller,
     dead_letters::reason,
     error::{ApiError, Problem, Result},
+    openapi::words,
     record::{FaultView, state_name},
     wire::{self, Time},
 };
-use crate::driver::{Cursor, Entry, PageRequest, TRACE_MAX};
+use crate::driver::{Cursor, Entry, PageRequest, is_cut};
 
 /// Cascades in one answer at most: the last ones that the instance was part of.
 const ROOTS_MAX: usize = 100;
@@ -67,6 +69,7 @@ pub(super) struct TraceNode {
     #[serde(skip_serializing_if = "Option::is_none")]
     machine: Option<String>,
     /// What became of it.
+    #[schema(value_type = words::Disposition)]
     disposition: &'static str,
     /// Why, where it was ignored or rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +98,7 @@ pub(super) struct TraceNode {
 
 /// The cascades that an instance was part of, across machines and components.
 #[utoipa::path(
-    get, path = "/v1/instances/{id}/trace", tag = "instances",
+    get, path = "/v1/instances/{id}/trace", operation_id = "getInstanceTrace", tag = "instances",
     params(("id" = String, Path, description = "Its id"), Which),
     responses(
         (status = 200, description = "A tree for each", body = Trace),
@@ -107,17 +110,19 @@ pub(super) async fn trace(
     caller: Caller,
     Path(id): Path<String>,
     Params(which): Params<Which>,
-) -> Result<JsonAnswer<Trace>> {
+) -> Result<Response> {
     let id = body::instance_id(&id)?;
+    let room = state.room(answers::PAGE).await?;
     state.expect_instance(&caller, &id).await?;
     let wanted = which.event.as_deref();
     let (roots, more) = roots(&state, &caller, &id, wanted).await?;
     let entries = state.handle().traces(&caller.tenant, roots).await?;
-    Ok(JsonAnswer(Trace {
+    let trace = Trace {
         instance_id: id.to_string(),
-        truncated: more || entries.len() == TRACE_MAX,
+        truncated: more || is_cut(&entries),
         items: forest(&entries),
-    }))
+    };
+    room.answer(StatusCode::OK, &trace)
 }
 
 /// What an event from outside led to.
@@ -134,7 +139,7 @@ pub(super) struct EventTrace {
 
 /// What an event from outside led to, at all the instances that it reached.
 #[utoipa::path(
-    get, path = "/v1/events/{id}/trace", tag = "events",
+    get, path = "/v1/events/{id}/trace", operation_id = "getEventTrace", tag = "events",
     params(("id" = String, Path, description = "The event's id")),
     responses((status = 200, description = "A tree for each instance", body = EventTrace))
 )]
@@ -142,15 +147,17 @@ pub(super) async fn of_event(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<JsonAnswer<EventTrace>> {
+) -> Result<Response> {
     let unknown = || ApiError::bad_request("invalid_id", "no event has such an id".to_owned());
     let id = body::derived_event_id(&id).ok_or_else(unknown)?;
+    let room = state.room(answers::PAGE).await?;
     let entries = state.handle().trace(&caller.tenant, &id).await?;
-    Ok(JsonAnswer(EventTrace {
+    let trace = EventTrace {
         event_id: id.to_string(),
-        truncated: entries.len() == TRACE_MAX,
+        truncated: is_cut(&entries),
         items: forest(&entries),
-    }))
+    };
+    room.answer(StatusCode::OK, &trace)
 }
 
 /// What began the cascades in an instance's history; of all, or of the one with that event.

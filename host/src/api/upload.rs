@@ -1,6 +1,7 @@
-//! `PUT /v1/components/{name}`: a version comes in.
+//! `PUT /v1/components/{name}`: a version comes in. Nothing here looks at its bytes, but for the first
+//! four where nobody says what they are.
 
-use std::{str, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Json as JsonAnswer,
@@ -8,21 +9,49 @@ use axum::{
     extract::{FromRequest, Path, Request, State as Shared},
     http::{HeaderMap, StatusCode, header},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use xcomponent_core::id::ComponentName;
+use xcomponent_core::{id::ComponentName, limits::DEFINITION_BYTES_MAX};
 use xcomponent_pack as pack;
 
 use super::{
     State,
     body::Params,
     caller::Caller,
-    error::{ApiError, Problem, Result},
+    error::{ApiError, Problem, Result, UPLOAD_RETRY_S},
     wire::Report,
 };
-use crate::tenancy::{Leniency, Switch, Upload, Uploaded};
+use crate::{
+    memory::{Memory, Purpose, Share},
+    quiet::quietly,
+    sent::Sent,
+    tenancy::{Activation, Leniency, Switch, Upload, Uploaded},
+};
+
+/// Bytes of a body that are kept in one piece while it comes.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// What definitions are called: RFC 9512 has the first, and the others as its older names.
+const YAML: [&str; 4] = [
+    "application/yaml",
+    "application/x-yaml",
+    "text/yaml",
+    "text/x-yaml",
+];
+
+/// What components are called.
+const WASM: &str = "application/wasm";
+
+/// What senders say that do not know what they send.
+const UNKNOWN: &str = "application/octet-stream";
+
+/// Characters shown of a type that nobody knows.
+const KIND_SHOWN_MAX: usize = 100;
+
+/// How WebAssembly begins.
+const WASM_MAGIC: &[u8] = b"\0asm";
 
 /// Bytes of a refused body that are read and forgotten, so that a client which sends everything
 /// before it reads gets to see the answer.
@@ -62,10 +91,12 @@ pub(super) struct UploadAnswer {
 
 /// Uploads a version: checked, compiled, linked, compared with the active one, then activated.
 ///
-/// A definition without code may be sent as `application/yaml`; it is packed here, and methods
-/// that it names do nothing.
+/// A definition without code may be sent as `application/yaml` (or one of its older names); it is
+/// packed here, and methods that it names do nothing. Without a type, what begins as WebAssembly does
+/// is a component, and anything else a definition. An upload whose client goes away is given up, until
+/// it changes something.
 #[utoipa::path(
-    put, path = "/v1/components/{component}", tag = "components",
+    put, path = "/v1/components/{component}", operation_id = "uploadVersion", tag = "components",
     params(("component" = String, Path, description = "Its name, as the definition has it"), HowToSwitch),
     request_body(content(
         (Vec<u8> = "application/wasm"),
@@ -76,8 +107,10 @@ pub(super) struct UploadAnswer {
         (status = 200, description = "It was there already, or would be accepted", body = UploadAnswer),
         (status = 409, description = "Live instances would not fit, or the label is taken", body = Problem),
         (status = 413, description = "It is too large", body = Problem),
-        (status = 422, description = "It is not accepted; `errors` has all findings", body = Problem),
-        (status = 503, description = "It could not be compiled here and now", body = Problem),
+        (status = 415, description = "It is of a type that is not understood", body = Problem),
+        (status = 422, description = "It is not accepted; `errors` has the findings, at most 100, and `errors_unlisted` says how many there are besides", body = Problem),
+        (status = 429, description = "Too many are uploaded just now", body = Problem),
+        (status = 503, description = "It could not be examined here and now", body = Problem),
     )
 )]
 pub(super) async fn upload(
@@ -89,17 +122,17 @@ pub(super) async fn upload(
 ) -> Result<(StatusCode, JsonAnswer<UploadAnswer>)> {
     let upload = Upload {
         name: Some(ComponentName::new(component)),
-        bytes: artifact.bytes.as_ref().into(),
+        // Methods of a definition without code are missing by nature.
+        leniency: artifact.0.is_definition().then(|| Leniency {
+            allow_missing: true,
+            ..Leniency::default()
+        }),
+        sent: artifact.0,
         switch: switch(how.on_live.as_deref())?,
+        activation: Activation::Always,
         dry_run: how.dry_run,
-        leniency: artifact.leniency,
     };
-    // A caller that goes away half-way does not stop what others may have seen begin.
-    let registry = state.registry().clone();
-    let uploading = tokio::spawn(async move { registry.upload(&caller.tenant, upload).await });
-    let uploaded = uploading
-        .await
-        .map_err(|error| ApiError::internal(&error))??;
+    let uploaded = state.registry().upload(&caller.tenant, upload).await?;
     let status = match uploaded.existing || how.dry_run {
         true => StatusCode::OK,
         false => StatusCode::CREATED,
@@ -133,82 +166,142 @@ pub(super) fn switch(text: Option<&str>) -> Result<Switch> {
     })
 }
 
-/// The packed component in a body.
-pub(super) struct Artifact {
-    bytes: Bytes,
-    /// Set where the body was a definition: its methods may be missing.
-    leniency: Option<Leniency>,
-}
+/// What a body says is a component.
+pub(super) struct Artifact(Sent);
 
 impl FromRequest<State> for Artifact {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _: &State) -> Result<Self> {
+    async fn from_request(request: Request, state: &State) -> Result<Self> {
         let (parts, body) = request.into_parts();
-        let bytes = read_at_most(&parts.headers, body, pack::ARTIFACT_BYTES_MAX).await?;
-        if !is_yaml(&parts.headers) {
-            return Ok(Self {
-                bytes,
-                leniency: None,
-            });
+        let kind = Kind::named(&parts.headers);
+        let bytes_max = match kind {
+            Kind::Definition => DEFINITION_BYTES_MAX,
+            Kind::Component | Kind::Unnamed | Kind::Other(_) => pack::ARTIFACT_BYTES_MAX,
+        };
+        let bytes = receive(&parts.headers, body, bytes_max, &state.config().memory).await?;
+        let begins_as_component = bytes.starts_with(WASM_MAGIC);
+        match kind {
+            Kind::Component => Ok(Self(Sent::Packed(bytes))),
+            Kind::Unnamed | Kind::Other(_) if begins_as_component => Ok(Self(Sent::Packed(bytes))),
+            Kind::Definition | Kind::Unnamed => Ok(Self(Sent::Definition(bytes))),
+            Kind::Other(kind) => Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                format!(
+                    "a component is `{WASM}`, a definition is `{}`; `{kind}` is neither",
+                    YAML.join("`, `"),
+                ),
+            )),
         }
-        let yaml = str::from_utf8(&bytes).map_err(|_| {
-            ApiError::unprocessable("definition_not_text", "the definition is not UTF-8 text")
-        })?;
-        let packed = pack::pack(&pack::blank(), yaml, &pack::Metadata::default(), &[]);
-        let packed = packed.map_err(|error| ApiError::internal(&error))?;
-        Ok(Self {
-            bytes: packed.into(),
-            leniency: Some(Leniency {
-                allow_missing: true,
-                ..Leniency::default()
-            }),
-        })
     }
 }
 
-fn is_yaml(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    kind.is_some_and(|kind| {
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("application/yaml") || kind.eq_ignore_ascii_case("text/yaml")
-    })
+/// What a sender says that a body is.
+enum Kind {
+    Component,
+    Definition,
+    /// The sender does not say, or does not know.
+    Unnamed,
+    /// Something else; the beginning of it.
+    Other(String),
 }
 
-/// Reads a body of at most so many bytes. A larger one is refused as soon as that is known; what
-/// comes after that is not kept.
-pub(super) async fn read_at_most(
+impl Kind {
+    fn named(headers: &HeaderMap) -> Self {
+        let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+            return Self::Unnamed;
+        };
+        let kind = String::from_utf8_lossy(kind.as_bytes());
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        let is = |known: &str| kind.eq_ignore_ascii_case(known);
+        if is(UNKNOWN) {
+            Self::Unnamed
+        } else if is(WASM) {
+            Self::Component
+        } else if YAML.iter().any(|known| is(known)) {
+            Self::Definition
+        } else {
+            Self::Other(kind.chars().take(KIND_SHOWN_MAX).collect())
+        }
+    }
+}
+
+/// The bytes of an upload, and their share of the host's memory.
+struct Held {
+    bytes: Vec<u8>,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Reads a body of at most so many bytes as it comes. It is put together in the background: to move
+/// 60 MB takes as long as to answer a thousand requests.
+async fn receive(
     headers: &HeaderMap,
     body: Body,
     bytes_max: usize,
+    memory: &Memory,
 ) -> Result<Bytes> {
+    let room = memory.max(Purpose::Uploads);
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let mut stream = body.into_data_stream();
-    if announced.is_some_and(|length| length > bytes_max) {
-        return Err(too_large(stream, bytes_max));
+    let mut share = memory.force(Purpose::Uploads, 0);
+    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    if announced.is_some_and(|length| length > bytes_max.min(room)) {
+        return Err(too_large(stream, bytes_max.min(room)));
     }
-    let mut whole = BytesMut::with_capacity(announced.unwrap_or_default());
     while let Some(chunk) = stream.next().await {
         let chunk = chunk.map_err(|_| {
             ApiError::bad_request("unreadable_body", "the body ended before it was complete")
         })?;
-        if whole.len() + chunk.len() > bytes_max {
-            return Err(too_large(stream, bytes_max));
+        if share.bytes() + chunk.len() > bytes_max.min(room) {
+            return Err(too_large(stream, bytes_max.min(room)));
         }
-        if whole.is_empty() && announced == Some(chunk.len()) {
-            return Ok(chunk);
+        if !share.grow(chunk.len()) {
+            discard_in_background(stream);
+            return Err(ApiError::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "busy",
+                format!("other uploads take up the {room} bytes of memory that there are for them"),
+            )
+            .retry_after(UPLOAD_RETRY_S));
         }
-        whole.extend_from_slice(&chunk);
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            let room = pieces.last().map_or(0, |piece| PIECE_BYTES - piece.len());
+            if room == 0 {
+                pieces.push(Vec::new());
+                continue;
+            }
+            let (now, later) = rest.split_at(rest.len().min(room));
+            let piece = pieces.last_mut().expect("there is room in it");
+            piece.extend_from_slice(now);
+            rest = later;
+        }
     }
-    Ok(whole.freeze())
+    let whole = quietly(move || {
+        Bytes::from_owner(Held {
+            bytes: pieces.concat(),
+            _share: share,
+        })
+    });
+    whole.await.map_err(|error| ApiError::internal(&error))
+}
+
+/// A client that sends everything before it reads gets to see the answer.
+fn discard_in_background(rest: BodyDataStream) {
+    tokio::spawn(tokio::time::timeout(DISCARDING_MAX, discard(rest)));
 }
 
 fn too_large(rest: BodyDataStream, bytes_max: usize) -> ApiError {
-    tokio::spawn(tokio::time::timeout(DISCARDING_MAX, discard(rest)));
+    discard_in_background(rest);
     ApiError::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too_large",

@@ -63,7 +63,7 @@ pub(super) struct Activated {
 
 /// Makes a version the active one.
 #[utoipa::path(
-    post, path = "/v1/components/{component}/activate", tag = "components",
+    post, path = "/v1/components/{component}/activate", operation_id = "activateVersion", tag = "components",
     params(("component" = String, Path, description = "Its name")),
     request_body = Activation,
     responses(
@@ -76,7 +76,7 @@ pub(super) async fn activate(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(component): Path<String>,
-    Body(activation): Body<Activation>,
+    Body(activation, ..): Body<Activation>,
 ) -> Result<JsonAnswer<Activated>> {
     let (name, version) = (
         ComponentName::new(component),
@@ -96,7 +96,7 @@ pub(super) async fn activate(
 
 /// Goes back to the version that was active before the present one.
 #[utoipa::path(
-    post, path = "/v1/components/{component}/rollback", tag = "components",
+    post, path = "/v1/components/{component}/rollback", operation_id = "rollBack", tag = "components",
     params(("component" = String, Path, description = "Its name")),
     request_body = Option<Rollback>,
     responses(
@@ -166,7 +166,7 @@ pub(super) struct MigratedInstance {
 
 /// Moves live instances from one version to another now.
 #[utoipa::path(
-    post, path = "/v1/components/{component}/migrate", tag = "components",
+    post, path = "/v1/components/{component}/migrate", operation_id = "migrateInstances", tag = "components",
     params(("component" = String, Path, description = "Its name")),
     request_body = Migration,
     responses(
@@ -178,7 +178,7 @@ pub(super) async fn migrate(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(component): Path<String>,
-    Body(migration): Body<Migration>,
+    Body(migration, ..): Body<Migration>,
 ) -> Result<JsonAnswer<MigrationAnswer>> {
     let limit = migration.limit.unwrap_or(MIGRATED_DEFAULT);
     if limit > MIGRATED_MAX {
@@ -229,7 +229,7 @@ pub(super) struct Deletion {
 
 /// Takes a version, or the whole component, away.
 #[utoipa::path(
-    delete, path = "/v1/components/{component}", tag = "components",
+    delete, path = "/v1/components/{component}", operation_id = "deleteVersion", tag = "components",
     params(("component" = String, Path, description = "Its name"), Deletion),
     responses(
         (status = 204, description = "It is gone"),

@@ -8,11 +8,11 @@ use xcomponent_core::{
     definition::MethodKind,
     effect::{Fit, HandledReply, Tally},
     json::Json,
-    record::{Reason, Snapshot, Timer, TimerKind},
+    record::{Reason, Snapshot, TimerKind},
     time::Timestamp,
 };
 
-use super::error::ErrorItem;
+use super::{error::ErrorItem, mismatch::MismatchView, openapi::words};
 use crate::tenancy;
 
 /// JSON as it is, written without being read into values.
@@ -58,17 +58,18 @@ pub(super) struct Instance {
     /// Its state.
     state: String,
     /// `active`, `completed` or `error`.
+    #[schema(value_type = words::InstanceStatus)]
     status: &'static str,
     /// Its context; empty where the machine has a public member.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     context: Raw,
     /// Its public member, where the machine has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     public_member: Option<Raw>,
     /// Always empty; kept for compatible answers.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<HashMap<String, serde_json::Value>>)]
     internal_member: Option<Raw>,
     /// Who made it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,10 +130,11 @@ impl Instance {
             seq: snapshot.seq,
             created_at: Time(snapshot.created),
             updated_at: Time(snapshot.updated),
-            timers: snapshot
-                .timers
-                .iter()
-                .map(|timer| pending_timer(snapshot, timer))
+            timers: pending(snapshot)
+                .map(|(event, due)| PendingTimer {
+                    event: event.to_owned(),
+                    due_at: Time(due),
+                })
                 .collect(),
             held: extra.and_then(|extra| extra.held.as_ref().map(ToString::to_string)),
             deferred: deferred
@@ -143,33 +145,31 @@ impl Instance {
     }
 }
 
-/// A deadline, with the event that it brings.
-pub(super) fn timer_event<'s>(snapshot: &'s Snapshot, timer: &'s Timer) -> &'s str {
-    match &timer.kind {
-        TimerKind::Timeout { transition, .. } | TimerKind::Auto { transition, .. } => {
-            let machine = snapshot.machine();
-            let transition = machine.transition(*transition);
-            machine.event(transition.event).as_str()
-        }
-        TimerKind::Send(outgoing) => outgoing.event.name.as_str(),
-    }
-}
-
-fn pending_timer(snapshot: &Snapshot, timer: &Timer) -> PendingTimer {
-    PendingTimer {
-        event: timer_event(snapshot, timer).to_owned(),
-        due_at: Time(timer.due),
-    }
+/// The events that deadlines and delayed sends bring, and when.
+pub(super) fn pending(snapshot: &Snapshot) -> impl Iterator<Item = (&str, Timestamp)> {
+    let timers = snapshot.timers.iter().map(|timer| {
+        let (TimerKind::Timeout { transition, .. } | TimerKind::Auto { transition, .. }) =
+            timer.kind;
+        let machine = snapshot.machine();
+        let event = machine.transition(transition).event;
+        (machine.event(event).as_str(), timer.due)
+    });
+    let sends = snapshot.sends().iter();
+    timers.chain(sends.map(|delayed| (delayed.outgoing.event.name.as_str(), delayed.due)))
 }
 
 /// What became of an event.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Handled {
     /// `transitioned`, `ignored`, `deferred`, `retrying`, `rejected` or `dead-lettered`.
+    #[schema(value_type = words::Disposition)]
     pub(super) disposition: &'static str,
     /// Why, where it was ignored or rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<&'static str>,
+    /// What the first transition that was tried failed at, where it was ignored for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mismatch: Option<Box<MismatchView>>,
     /// The event's id.
     pub(super) event_id: String,
     /// The state before; absent for a creation.
@@ -193,6 +193,7 @@ impl Handled {
         Self {
             disposition: reply.disposition.as_str(),
             reason: reply.reason.as_deref().map(reason),
+            mismatch: MismatchView::of(reply.reason.as_deref()),
             event_id: reply.event.id.to_string(),
             from: reply.from_name().map(ToString::to_string),
             to: reply.to_name().to_string(),
@@ -207,7 +208,7 @@ impl Handled {
 pub(super) fn reason(reason: &Reason) -> &'static str {
     match reason {
         Reason::NoTransition => "no_transition",
-        Reason::NothingMatched => "nothing_matched",
+        Reason::NothingMatched(_) => "nothing_matched",
         Reason::NoLongerMatches => "no_longer_matches",
         Reason::NoAutoPassed => "no_auto_passed",
         Reason::Finished => "finished",
@@ -259,8 +260,10 @@ impl From<Tally> for BroadcastTally {
 /// What there is to say about a version, and how live instances would fit it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Report {
-    /// What checking the definition found.
+    /// What checking the definition found: errors first, at most 100.
     findings: Vec<ErrorItem>,
+    /// How many findings there are besides.
+    findings_unlisted: usize,
     /// Methods that the definition names and the code does not answer: `guard name`.
     missing_methods: Vec<String>,
     /// By machine and state, how many instances are affected.
@@ -294,6 +297,7 @@ impl Report {
         let method = |(kind, name): &(MethodKind, _)| format!("{} {name}", kind_name(*kind));
         Self {
             findings: report.findings.iter().map(ErrorItem::from).collect(),
+            findings_unlisted: report.findings.unlisted(),
             missing_methods: report.missing.iter().map(method).collect(),
             live: report.live.iter().map(LiveFit::of).collect(),
         }

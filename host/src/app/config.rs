@@ -1,17 +1,24 @@
 //! Everything a host can be told, with its defaults.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use xcomponent_core::{id::PartitionCount, limits::Limits};
 
-use super::LinksConfig;
+use super::{LinksConfig, mark::Place};
 use crate::{
-    api, cache,
+    api::{self, ConnectionLimits},
+    cache,
     driver::{
         self, Progress,
         clock::{Clock, SystemClock},
     },
-    memory::Memory,
+    memory::{Memory, Purpose},
     sandbox,
     store::{postgres, retention::Retention, sqlite},
     telemetry::{self, Tracer},
@@ -32,6 +39,16 @@ pub enum StoreConfig {
         /// A server that follows it, for questions of people.
         replica: Option<postgres::Target>,
     },
+}
+
+impl fmt::Display for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres { primary, .. } => primary.fmt(f),
+        }
+    }
 }
 
 /// What a host is started with.
@@ -60,6 +77,9 @@ pub struct Config {
     /// File with the key under which callers are shown positions and cursors, made if it is not
     /// there: what they were given stays good as long as it is kept. None = a key for this process.
     pub seal_key: Option<PathBuf>,
+    /// Whether a store is taken as it is that is empty, older, or another than the one that the
+    /// folder of the key was used with.
+    pub accepts_new_store: bool,
     /// Records of an instance after which a store on a disk keeps its newest state.
     pub snapshot_interval: u64,
     /// How much history is kept.
@@ -82,6 +102,8 @@ pub struct Config {
     /// How long requests are taken after the signal to end, while `/readyz` says `draining`: until
     /// whoever spreads requests over hosts has seen that.
     pub drain_wait: Duration,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
     /// After how long without a record a stream says that it is still there.
     pub heartbeat: Duration,
 }
@@ -101,6 +123,7 @@ impl Default for Config {
             leniency: Leniency::default(),
             store: StoreConfig::Memory,
             seal_key: None,
+            accepts_new_store: false,
             snapshot_interval: sqlite::Config::default().snapshot_interval,
             retention: Retention::default(),
             history_bytes_max: 4 << 30,
@@ -111,6 +134,7 @@ impl Default for Config {
             telemetry: None,
             progress: Progress::default(),
             drain_wait: Duration::ZERO,
+            connections: ConnectionLimits::default(),
             heartbeat: Duration::from_secs(15),
         }
     }
@@ -119,15 +143,30 @@ impl Default for Config {
 impl Config {
     /// The driver's part.
     pub(super) fn driver(&self) -> driver::Config {
+        let keys_bytes_max = self.memory.max(Purpose::Keys) / self.shards.max(1);
         driver::Config {
             shards: self.shards,
             partitions: self.partitions,
-            limits: self.limits.clone(),
-            seed: self.seed.unwrap_or_else(|| self.clock.now().0),
+            limits: Limits {
+                remembered_bytes_max: self.limits.remembered_bytes_max.min(keys_bytes_max),
+                ..self.limits.clone()
+            },
+            // Nobody outside may guess it: keys are hashed under it.
+            seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(0)),
             clock: Arc::clone(&self.clock),
             slow_threads: self.slow_threads,
             retention: self.retention,
+            memory: self.memory.clone(),
         }
+    }
+
+    /// What is to be known of the store before it is used.
+    pub(super) fn place(&self) -> Option<Place> {
+        Place::of(
+            self.seal_key.as_deref(),
+            &self.store,
+            self.accepts_new_store,
+        )
     }
 
     /// The API's part; `cache` says how the cache is written, if there is one.
@@ -139,6 +178,8 @@ impl Config {
         api::Config {
             public_address: self.public_address.clone(),
             allowed_hosts: self.allowed_hosts.clone(),
+            memory: self.memory.clone(),
+            connections: self.connections,
             heartbeat: self.heartbeat,
             link_key: self.links.trust.key.clone(),
             cache,

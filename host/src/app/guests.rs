@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt as _, TryFutureExt as _, future::BoxFuture};
 use xcomponent_core::{
     call::{Call, Deployment, Fault},
-    definition::MethodKind,
+    definition::{MethodKind, Strictness},
     id::{Digest, MethodName},
 };
 
+use super::Config;
 use crate::{
     driver::guests::{Checkout, Guests, Progress},
-    sandbox::{self, InstallError, Sandbox, Sandboxes},
-    tenancy::{Installer, Methods, Rejected},
+    sandbox::{self, Artifacts, InstallError, Sandbox, Sandboxes},
+    sent::Sent,
+    store::Store,
+    tenancy::{Examined, Install, Installer, Methods, Rejected},
 };
 
 impl Guests for Sandboxes {
@@ -47,17 +50,14 @@ fn unavailable(fault: Fault) -> Checkout<Box<Sandbox>> {
 }
 
 impl Installer for Sandboxes {
-    fn install<'i>(
-        &'i self,
-        component: &'i [u8],
-        artifact: Digest,
-        wanted: &'i [(MethodKind, MethodName)],
-        allow_missing: bool,
-    ) -> BoxFuture<'i, Result<Methods, Rejected>> {
-        let installed = Self::install(self, component, artifact, wanted, allow_missing);
-        installed
-            .map(|methods| methods.map_err(|error| rejected(&error)))
-            .boxed()
+    fn examine(
+        &self,
+        sent: Sent,
+        strictness: Strictness,
+    ) -> BoxFuture<'_, Result<Examined, Rejected>> {
+        let examined = Self::examine(self, sent, strictness);
+        let examined = examined.map_err(|error| rejected(&error));
+        examined.map_ok(looked_at).boxed()
     }
 
     fn forget(&self, artifact: Digest) {
@@ -65,15 +65,55 @@ impl Installer for Sandboxes {
     }
 }
 
+fn looked_at(mut examined: sandbox::Examined) -> Examined {
+    Examined {
+        artifact: examined.artifact,
+        component: examined.component.clone(),
+        findings: std::mem::take(&mut examined.findings),
+        definition: examined.definition.take(),
+        install: Box::new(examined),
+    }
+}
+
+impl Install for sandbox::Examined {
+    fn install<'i>(
+        self: Box<Self>,
+        wanted: &'i [(MethodKind, MethodName)],
+        allow_missing: bool,
+    ) -> BoxFuture<'i, Result<Methods, Rejected>> {
+        let installed = Self::install(*self, wanted, allow_missing);
+        installed.map_err(|error| rejected(&error)).boxed()
+    }
+}
+
 fn rejected(error: &InstallError) -> Rejected {
-    use crate::sandbox::compile;
-    let by_host = matches!(
-        error,
-        InstallError::Cache(_) | InstallError::Compile(compile::Error::Process(_))
-    );
     Rejected {
-        code: error.code(),
+        code: error.code().into(),
         message: error.to_string(),
-        by_host,
+        by_host: error.is_of_the_host(),
+        is_busy: matches!(error, InstallError::Busy { .. }),
+    }
+}
+
+/// The sandboxes of a host, within its budget. What is not in their cache they get from the store.
+pub(super) fn sandboxes(
+    config: &Config,
+    store: &Arc<dyn Store>,
+) -> Result<Sandboxes, sandbox::StartError> {
+    let sandboxes = Sandboxes::new(sandbox::Config {
+        memory: config.memory.clone(),
+        ..config.sandbox.clone()
+    })?;
+    sandboxes.reload_from(Stored(Arc::clone(store)));
+    Ok(sandboxes)
+}
+
+/// The store, as sandboxes want it: where the components are that were accepted.
+struct Stored(Arc<dyn Store>);
+
+impl Artifacts for Stored {
+    fn find(&self, artifact: Digest) -> Result<Option<Arc<[u8]>>, String> {
+        let found = self.0.artifact(artifact);
+        found.map_err(|error| format!("the component cannot be read from the store: {error}"))
     }
 }

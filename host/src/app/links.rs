@@ -10,6 +10,7 @@ use super::{
     publish::publish,
 };
 use crate::{
+    address::Address,
     bus::{
         Directory, Transport,
         broker::{Broker, Door, Runtime},
@@ -28,9 +29,9 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct LinksConfig {
     /// Components on other hosts: their names, and the hosts' addresses.
-    pub peers: Vec<(ComponentName, String)>,
+    pub peers: Vec<(ComponentName, Address)>,
     /// The address of a broker, which leads to every component that is nowhere else.
-    pub broker: Option<String>,
+    pub broker: Option<Address>,
     /// Whether anybody who can reach the broker may send and broadcast events.
     pub external_api: bool,
     /// Whether what happens is published on the broker.
@@ -73,9 +74,9 @@ impl Links {
     /// Knows where everything is, and sends nothing yet.
     pub(super) fn new(config: &LinksConfig, tenant: &TenantId) -> Result<Self, Error> {
         let directory = Directory::default();
-        let mut hosts: Vec<(&str, Arc<Peer>)> = Vec::new();
+        let mut hosts: Vec<(&Address, Arc<Peer>)> = Vec::new();
         for (component, address) in &config.peers {
-            let known = hosts.iter().find(|(known, _)| known == address);
+            let known = hosts.iter().find(|(known, _)| *known == address);
             let peer = match known {
                 Some((_, peer)) => Arc::clone(peer),
                 None => {
@@ -86,7 +87,7 @@ impl Links {
             };
             directory.add_peer(tenant.clone(), component.clone(), peer);
         }
-        let broker = config.broker.as_deref();
+        let broker = config.broker.as_ref();
         let broker = broker.map(|address| open(address, &config.trust.authorities));
         let broker = broker.transpose()?;
         if let Some(broker) = &broker {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use xcomponent_core::id::{ComponentName, TenantId, Version};
 
 use crate::{
+    address::Address,
     bus::{
         broker::Place,
         registry::{
@@ -24,7 +25,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct RegistryConfig {
     /// Its address.
-    pub address: String,
+    pub address: Address,
     /// Where others reach this host, as in `http://payment:3002`.
     pub advertised: String,
     /// How long this host may be silent before it is gone.

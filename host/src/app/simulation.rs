@@ -11,6 +11,7 @@ mod told;
 
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 use xcomponent_core::{
@@ -37,7 +38,8 @@ use crate::{
         self, InstanceFilter, PageRequest, Position, RecordFilter, Where,
         clock::{Clock as _, ManualClock},
     },
-    tenancy::{self, Switch, Upload},
+    sent::Sent,
+    tenancy::{self, Activation, Switch, Upload},
 };
 
 /// Instances on one page of a search.
@@ -167,8 +169,9 @@ impl<'t> Simulation<'t> {
         for bytes in components {
             let upload = Upload {
                 name: None,
-                bytes,
+                sent: Sent::Packed(Bytes::from_owner(bytes)),
                 switch: Switch::default(),
+                activation: Activation::default(),
                 dry_run: false,
                 leniency: None,
             };
@@ -227,7 +230,7 @@ impl<'t> Simulation<'t> {
             machine: MachineName::new(create.machine.as_str()),
             context: json(&Value::Object(create.context.clone()), step)?,
             id: id.clone(),
-            repeatable: true,
+            repeatable: input::Repeatable::ById,
             entry_point: false,
             trace_parent: None,
         });
@@ -295,7 +298,7 @@ impl<'t> Simulation<'t> {
             path.map(|path| Where {
                 path,
                 operator: xcomponent_core::definition::Operator::Equal,
-                value: value.clone(),
+                value: Json::from_value(value),
             })
         };
         let filter = InstanceFilter {
@@ -459,6 +462,10 @@ fn refused(why: &Refused) -> (String, String) {
         Refused::KeyReused => (
             "idempotency_key_reused",
             "the id is another event's".to_owned(),
+        ),
+        Refused::AnswerLost => (
+            "answer_lost",
+            "the event was applied, and its record is not kept any more".to_owned(),
         ),
         Refused::Busy(why) => ("busy", why.to_string()),
         Refused::InstanceSuspended { .. } => (

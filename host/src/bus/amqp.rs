@@ -95,7 +95,7 @@ impl Amqp {
         let is_classic = match ours.first().map(|pair| &pair[kind.len()..]) {
             None | Some("quorum") => false,
             Some("classic") => true,
-            Some(other) => return Err(format!("`{other}`: expected `quorum` or `classic`")),
+            Some(_) => return Err("`queue_type`: expected `quorum` or `classic`".to_owned()),
         };
         let address = match others.is_empty() {
             true => plain.to_owned(),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use xcomponent_core::{
     id::InstanceId,
-    record::{Body, Disposition, Handled, Record, Status},
+    record::{Body, Disposition, Handled, Record, Snapshot, Status},
 };
 
 /// One event.
@@ -40,26 +40,18 @@ pub fn events_of(record: &Record) -> Vec<Published> {
 
 fn kinds(handled: &Handled) -> Vec<(&'static str, Value)> {
     let after = &handled.after;
-    let about = |more: Value| {
-        let mut data = json!({
-            "instanceId": after.id.to_string(),
-            "machineName": after.machine().name.as_str(),
-        });
-        if let (Some(data), Value::Object(more)) = (data.as_object_mut(), more) {
-            data.extend(more);
-        }
-        data
-    };
+    let machine = after.machine().name.as_str();
+    let id = after.id.to_string();
     let state = handled.to_name().as_str();
     let mut kinds = Vec::new();
-    if handled.disposition == Disposition::Transitioned {
+    let transitioned = handled.disposition == Disposition::Transitioned;
+    if transitioned {
         kinds.push(match handled.from_name() {
-            None => {
-                let more = json!({ "state": state, "context": after.context.value() });
-                ("instance_created", about(more))
-            }
+            None => ("instance_created", instance(after, state)),
             Some(before) => {
-                let more = json!({
+                let data = json!({
+                    "instanceId": id,
+                    "machineName": machine,
                     "previousState": before.as_str(),
                     "newState": state,
                     "event": {
@@ -68,25 +60,50 @@ fn kinds(handled: &Handled) -> Vec<(&'static str, Value)> {
                         "timestamp": handled.event.at.0,
                     },
                     "context": after.context.value(),
+                    "instance": instance(after, state),
                 });
-                ("state_change", about(more))
+                ("state_change", data)
             }
         });
         if after.status == Status::Completed {
-            kinds.push(("instance_disposed", about(json!({ "state": state }))));
+            kinds.push(("instance_disposed", instance(after, state)));
         }
     }
-    let ended_badly =
-        handled.disposition == Disposition::Transitioned && after.status == Status::Error;
+    let ended_badly = transitioned && after.status == Status::Error;
     if handled.fault.is_some() || ended_badly {
         let error = match &handled.fault {
             Some(fault) => fault.message.to_string(),
             None => format!("it is in its error state {state}"),
         };
-        kinds.push((
-            "instance_error",
-            about(json!({ "state": state, "error": error })),
-        ));
+        let data = json!({
+            "instanceId": id,
+            "machineName": machine,
+            "state": state,
+            "error": error,
+            "instance": instance(after, state),
+        });
+        kinds.push(("instance_error", data));
     }
     kinds
+}
+
+/// An instance, with each of the names under which its parts are looked for.
+fn instance(after: &Snapshot, state: &str) -> Value {
+    let is_public = after.machine().public_member_type.is_some();
+    let context = after.context.value();
+    let mut shown = json!({
+        "id": after.id.to_string(),
+        "instanceId": after.id.to_string(),
+        "machineName": after.machine().name.as_str(),
+        "currentState": state,
+        "state": state,
+        "status": after.status.as_str(),
+        "createdAt": after.created.0,
+        "updatedAt": after.updated.0,
+    });
+    if is_public {
+        shown["publicMember"] = context.clone();
+    }
+    shown["context"] = context;
+    shown
 }

@@ -6,7 +6,7 @@ use super::{
     amqp::Amqp, broker::Broker, kafka::Kafka, nats::Nats, redis_pubsub::RedisPubSub,
     redis_streams::RedisStreams,
 };
-use crate::authorities::Authorities;
+use crate::{address::Address, authorities::Authorities};
 
 /// An address of no broker that is known here. Shows no password.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +33,9 @@ impl OpenError {
 /// # Errors
 ///
 /// If the address is none.
-pub fn open(address: &str, authorities: &Authorities) -> Result<Arc<dyn Broker>, OpenError> {
-    let scheme = address.split("://").next().unwrap_or_default();
+pub fn open(address: &Address, authorities: &Authorities) -> Result<Arc<dyn Broker>, OpenError> {
+    let scheme = address.scheme();
+    let address = address.exposed();
     Ok(match scheme {
         "redis+streams" | "rediss+streams" => {
             let plain = address.replacen("+streams", "", 1);

@@ -5,6 +5,7 @@
 //! that is slow makes nothing else so.
 
 use std::{
+    future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -26,7 +27,7 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 
 use super::{SendError, Shipment, Status, Transport, breaker::Breaker};
-use crate::{authorities::Authorities, https};
+use crate::{address::Address, authorities::Authorities, https};
 
 /// Where shipments go.
 pub const SHIPMENTS: &str = "/v1/shipments";
@@ -37,8 +38,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(3);
 /// How long an answer may take.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// Longest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Longest answer that is read, in bytes: a page, with what stands around its items.
+pub const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// Requests of callers that are on their way at a time; more are refused.
 const CALLS_MAX: usize = 64;
@@ -65,7 +66,7 @@ pub struct Trust {
 /// A text is no address of a host.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is no address of a host: expected http://NAME:PORT or https://NAME:PORT")]
-pub struct InvalidAddress(String);
+pub struct InvalidAddress(Address);
 
 /// What another host answered.
 #[derive(Debug)]
@@ -111,9 +112,16 @@ impl Peer {
     /// # Errors
     ///
     /// If the address is none.
-    pub fn new(address: &str, trust: &Trust) -> Result<Self, InvalidAddress> {
-        let invalid = || InvalidAddress(address.to_owned());
+    pub fn new(address: &Address, trust: &Trust) -> Result<Self, InvalidAddress> {
+        let invalid = || InvalidAddress(address.clone());
+        if address.credentials().is_some() {
+            tracing::warn!(
+                "credentials in the address of `{address}` are not sent: hosts know each other by \
+                 the key of `--peer-key-file`"
+            );
+        }
         let base: Uri = address
+            .without_credentials()
             .trim_end_matches('/')
             .parse()
             .map_err(|_| invalid())?;
@@ -141,36 +149,39 @@ impl Peer {
         })
     }
 
-    /// Passes a caller's request on.
+    /// Passes a caller's request on. The body of the answer is read once there is `room` for it.
     ///
     /// # Errors
     ///
     /// If it was not answered: then it may have been carried out all the same.
-    pub async fn call(
+    pub async fn call<R>(
         &self,
         method: Method,
         path: &PathAndQuery,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Answer, CallError> {
+        room: impl Future<Output = R>,
+    ) -> Result<(Answer, R), CallError> {
         let permit = self.calls.try_acquire().map_err(|_| CallError::Full)?;
         self.breaker()
             .admit(Instant::now())
             .map_err(|wait| CallError::Open { wait })?;
-        let answer = self.ask(method, path, headers, body).await;
+        let answer = self.ask(method, path, headers, body, room).await;
         drop(permit);
         answer.map_err(CallError::Lost)
     }
 
     /// Asks, and tells the breaker what came of it.
-    async fn ask(
+    async fn ask<R>(
         &self,
         method: Method,
         path: &PathAndQuery,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Answer, String> {
-        let asked = tokio::time::timeout(ANSWER_MAX, self.ask_once(method, path, headers, body));
+        room: impl Future<Output = R>,
+    ) -> Result<(Answer, R), String> {
+        let asking = self.ask_once(method, path, headers, body, room);
+        let asked = tokio::time::timeout(ANSWER_MAX, asking);
         let answer = match asked.await {
             Ok(answer) => answer,
             Err(_) => Err(format!("no answer within {} s", ANSWER_MAX.as_secs())),
@@ -183,30 +194,30 @@ impl Peer {
         answer
     }
 
-    async fn ask_once(
+    async fn ask_once<R>(
         &self,
         method: Method,
         path: &PathAndQuery,
         headers: HeaderMap,
         body: Bytes,
-    ) -> Result<Answer, String> {
+        room: impl Future<Output = R>,
+    ) -> Result<(Answer, R), String> {
         let mut parts = self.base.clone().into_parts();
         parts.path_and_query = Some(path.clone());
         let uri = Uri::from_parts(parts).map_err(|error| error.to_string())?;
         let mut request = Request::new(Full::new(body));
         (*request.method_mut(), *request.uri_mut()) = (method, uri);
         *request.headers_mut() = headers;
-        if let Some(key) = &self.key {
-            request.headers_mut().insert(AUTHORIZATION, key.clone());
-        }
         let answer = self.client.request(request).await.map_err(in_full)?;
         let (head, body) = answer.into_parts();
+        let room = room.await;
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        Ok(Answer {
+        let answer = Answer {
             status: head.status,
             headers: head.headers,
             body: body.map_err(|error| error.to_string())?.to_bytes(),
-        })
+        };
+        Ok((answer, room))
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
@@ -220,10 +231,15 @@ impl Peer {
         let path = PathAndQuery::from_static(SHIPMENTS);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // Shown here and nowhere else: what callers ask must not gain from it.
+        if let Some(key) = &self.key {
+            headers.insert(AUTHORIZATION, key.clone());
+        }
         let body = shipment.to_json();
         let bytes = body.len();
-        let answer = self.ask(Method::POST, &path, headers, body.into()).await;
-        let answer = answer.map_err(SendError::Unavailable)?;
+        let room = std::future::ready(());
+        let answer = self.ask(Method::POST, &path, headers, body.into(), room);
+        let (answer, ()) = answer.await.map_err(SendError::Unavailable)?;
         let told: Told = serde_json::from_slice(&answer.body).unwrap_or_default();
         match (answer.status, told.through) {
             (StatusCode::OK, Some(through)) => Ok(through),

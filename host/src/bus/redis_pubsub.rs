@@ -8,6 +8,7 @@
 //! Redis says how many listen to a channel. A shipment is therefore published for hosts of this
 //! program first, and in the messages of xcomponent-ai where none of them has the component.
 
+mod lenient;
 mod listen;
 mod message;
 

@@ -30,7 +30,7 @@ use self::{
     record::{HostRecord, Listed},
     redis::RedisCatalog,
 };
-use crate::authorities::Authorities;
+use crate::{address::Address, authorities::Authorities};
 
 /// How many times a lease is renewed while it lasts.
 const RENEWALS: u32 = 4;
@@ -139,8 +139,9 @@ impl OpenError {
 /// # Errors
 ///
 /// If the address is none.
-pub fn open(address: &str, authorities: &Authorities) -> Result<Arc<dyn Catalog>, OpenError> {
-    let scheme = address.split("://").next().unwrap_or_default();
+pub fn open(address: &Address, authorities: &Authorities) -> Result<Arc<dyn Catalog>, OpenError> {
+    let scheme = address.scheme();
+    let address = address.exposed();
     Ok(match scheme {
         "redis" | "rediss" => {
             Arc::new(RedisCatalog::new(address, authorities).map_err(OpenError::address)?)

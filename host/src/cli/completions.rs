@@ -25,7 +25,7 @@ impl Completions {
             "xcomponent",
             &mut script,
         );
-        printer.line(String::from_utf8_lossy(&script).trim_end());
+        printer.lines(String::from_utf8_lossy(&script).trim_end());
         Ok(Verdict::Done)
     }
 }

@@ -77,9 +77,9 @@ struct One {
 #[derive(Debug, Args)]
 struct Replay {
     /// The event's id.
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present_any = ["all", "component", "machine", "code"])]
     id: Option<String>,
-    /// All that the filters let through.
+    /// All, or all that the filters let through.
     #[arg(long, conflicts_with = "id")]
     all: bool,
     #[command(flatten)]
@@ -120,12 +120,8 @@ impl List {
             return Ok(Verdict::Done);
         }
         let rows: Vec<_> = items(&page).iter().map(row).collect();
-        for line in table::lines(&rows) {
-            printer.line(line);
-        }
-        if rows.is_empty() {
-            printer.note("there are none");
-        }
+        let heading = ["ID", "AT", "MACHINE", "INSTANCE", "EVENT", "REASON"];
+        table::print(heading, &rows, printer);
         more(&page, printer);
         Ok(Verdict::Done)
     }
@@ -165,7 +161,7 @@ impl Replay {
         let answer = self.remote.post(&path, &query, &json!({}), printer)?;
         if printer.is_json() {
             printer.json(&answer);
-        } else if self.all {
+        } else if self.id.is_none() {
             printer.line(counts(&answer));
             if answer["more"] == true {
                 printer.note("there are more: replay again");
@@ -201,11 +197,12 @@ fn counts(answer: &Value) -> String {
     }
 }
 
-fn row(letter: &Value) -> [String; 5] {
+fn row(letter: &Value) -> [String; 6] {
     [
         text(letter, "id"),
         text(letter, "at"),
         format!("{}/{}", text(letter, "component"), text(letter, "machine")),
+        text(letter, "instance_id"),
         text(&letter["event"], "name"),
         text(&letter["reason"], "code"),
     ]

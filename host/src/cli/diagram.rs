@@ -54,7 +54,7 @@ impl Diagram {
                 "diagram": text,
             }));
         } else {
-            printer.line(text.trim_end());
+            printer.lines(text.trim_end());
         }
         Ok(Verdict::Done)
     }

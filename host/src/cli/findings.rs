@@ -2,28 +2,44 @@
 
 use std::{ops::Range, path::Path};
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use anyhow::anyhow;
 use serde_json::{Value, json};
-use xcomponent_core::definition::{Finding, Severity};
+use xcomponent_core::definition::{Finding, Findings, Severity};
 
 use super::{Failure, printer::Printer, remote::Problem};
 
-/// A finding with an excerpt of its source.
+/// Longest line that is shown; of a longer one, only the place is named.
+const LINE_MAX: usize = 1_000;
+
+/// A finding with the line where it stands.
 pub(super) fn draw(finding: &Finding, source: &str, path: &Path, renderer: &Renderer) -> String {
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
     let path = path.display().to_string();
-    let place = AnnotationKind::Primary.span(span(finding, source));
-    let snippet = Snippet::source(source).path(path).annotation(place);
+    let (line, place) = excerpt(finding, source);
     let title = level.primary_title(&finding.message).id(finding.code);
-    let mut report = vec![title.element(snippet)];
+    let report = if line.len() > LINE_MAX {
+        let origin = Origin::path(path).line(finding.line as usize);
+        title.element(origin.char_column(finding.column as usize))
+    } else {
+        let place = AnnotationKind::Primary.span(place);
+        let snippet = Snippet::source(line).line_start(finding.line as usize);
+        title.element(snippet.path(path).annotation(place))
+    };
+    let mut report = vec![report];
     if let Some(help) = &finding.help {
         report.push(Group::with_title(Level::HELP.secondary_title(help)));
     }
     renderer.render(&report)
+}
+
+/// How many findings are not listed; nothing where all are.
+pub(super) fn unlisted(findings: &Findings) -> Option<String> {
+    let n = findings.unlisted();
+    (n > 0).then(|| format!("… and {n} more"))
 }
 
 /// What is wrong with a line, with an excerpt of it.
@@ -46,25 +62,23 @@ pub(super) fn draw_line(
 }
 
 /// The failure that a definition with errors is. People see its findings before.
-pub(super) fn refuse(
-    findings: &[Finding],
-    source: &str,
-    path: &Path,
-    printer: &Printer,
-) -> Failure {
-    let found = count(findings).unwrap_or_default();
-    let detail = format!("{} has {found}", path.display());
+pub(super) fn refuse(findings: &Findings, source: &str, path: &Path, printer: &Printer) -> Failure {
+    let detail = format!("{} has {findings}", path.display());
     if printer.is_json() {
         let errors = findings.iter().map(|finding| to_json(finding, path));
         let value = json!({
             "code": "invalid_definition",
             "detail": detail,
             "errors": errors.collect::<Vec<_>>(),
+            "errors_unlisted": findings.unlisted(),
         });
-        return Failure::Refused(Box::new(Problem { value }));
+        return Failure::Refused(Box::new(Problem::of(value)));
     }
     for finding in findings {
-        printer.note(draw(finding, source, path, &printer.note_renderer()));
+        printer.note_drawing(&draw(finding, source, path, &printer.note_renderer()));
+    }
+    if let Some(unlisted) = unlisted(findings) {
+        printer.note(unlisted);
     }
     Failure::Failed(anyhow!(detail))
 }
@@ -84,35 +98,16 @@ pub(super) fn to_json(finding: &Finding, path: &Path) -> Value {
     })
 }
 
-/// `2 errors and 1 warning`; nothing where there are none.
-pub(super) fn count(findings: &[Finding]) -> Option<String> {
-    let of = |severity: Severity| {
-        let n = findings
-            .iter()
-            .filter(|finding| finding.severity == severity)
-            .count();
-        (n > 0).then(|| format!("{n} {severity}{}", if n == 1 { "" } else { "s" }))
-    };
-    let counts: Vec<String> = [of(Severity::Error), of(Severity::Warning)]
-        .into_iter()
-        .flatten()
-        .collect();
-    (!counts.is_empty()).then(|| counts.join(" and "))
-}
-
-/// Where a finding stands, in bytes: lines and columns are in characters, and may lie behind the
-/// end of a document that ends too early.
-fn span(finding: &Finding, source: &str) -> Range<usize> {
-    let mut start = 0;
-    for line in source.split_inclusive('\n').take(finding.line as usize - 1) {
-        start += line.len();
-    }
-    let line = source[start..].split('\n').next().unwrap_or_default();
+/// The line where a finding stands, and its place in that, in bytes: lines and columns are in
+/// characters, and may lie behind the end of a document that ends too early.
+fn excerpt<'s>(finding: &Finding, source: &'s str) -> (&'s str, Range<usize>) {
+    let line = source.split('\n').nth(finding.line as usize - 1);
+    let line = line.unwrap_or_default().trim_end_matches('\r');
     let offset = |characters: u32| {
         let at = line.char_indices().nth(characters as usize);
         at.map_or(line.len(), |(at, _)| at)
     };
-    let begin = start + offset(finding.column - 1);
-    let end = start + offset((finding.column - 1).saturating_add(finding.length));
-    begin..end.max(begin)
+    let begin = offset(finding.column - 1);
+    let end = offset((finding.column - 1).saturating_add(finding.length));
+    (line, begin..end.max(begin))
 }

@@ -81,7 +81,11 @@ fn remarks(record: &Value) -> Vec<String> {
         }
     }
     if record["refusal"].is_null() && record["reason"].is_string() {
-        remarks.push(text(record, "reason").replace('_', " "));
+        let why = text(&record["mismatch"], "message");
+        remarks.push(match why.is_empty() {
+            true => text(record, "reason").replace('_', " "),
+            false => why,
+        });
     }
     for line in record["logs"].as_array().into_iter().flatten() {
         remarks.push(format!(

@@ -13,8 +13,7 @@ use xcomponent_core::{
 use xcomponent_pack::{self as pack, Metadata, Packed};
 
 use super::{
-    Result, Verdict, build::same_kind, findings, loading, printer::Printer, table,
-    upload::kind_name,
+    Result, Verdict, build::same_kind, loading, printer::Printer, table, upload::kind_name,
 };
 
 /// Shows what is in a component: definition, methods, imports, metadata, sizes.
@@ -73,7 +72,8 @@ fn show<const N: usize>(heading: &str, rows: &[[String; N]], printer: &Printer) 
         return;
     }
     if !heading.is_empty() {
-        printer.line(format_args!("\n{heading}"));
+        printer.line("");
+        printer.line(heading);
     }
     for line in table::lines(rows) {
         printer.line(format_args!("  {line}"));
@@ -85,8 +85,7 @@ fn fact(name: &str, value: impl ToString) -> [String; 2] {
 }
 
 fn definition_facts(packed: &Packed, checked: &Checked) -> Vec<[String; 2]> {
-    let found = findings::count(&checked.findings);
-    let found = found.unwrap_or_else(|| "no findings".to_owned());
+    let found = checked.findings.to_string();
     let size = format!("{} bytes, {found}", packed.definition.len());
     let mut facts = vec![fact("definition", size)];
     if let Some(definition) = &checked.definition {
@@ -233,7 +232,7 @@ fn to_json(packed: &Packed, checked: &Checked, methods: &[Method]) -> Value {
         "version": definition.map(|definition| definition.version.as_str()),
         "isolation": definition.map(isolation),
         "definition_bytes": packed.definition.len(),
-        "findings": checked.findings.len(),
+        "findings": checked.findings.len() + checked.findings.unlisted(),
         "functions": packed.functions,
         "migration": packed.has_migration,
         "machines": machines.iter().map(machine).collect::<Vec<_>>(),

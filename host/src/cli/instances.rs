@@ -14,7 +14,7 @@ use super::{
 #[derive(Debug, Args)]
 pub(super) struct Instances {
     /// Shows this instance.
-    #[arg(conflicts_with_all = ["component", "machine", "state", "status", "version", "condition", "count", "limit", "cursor"])]
+    #[arg(conflicts_with_all = ["component", "machine", "state", "status", "version", "conditions", "count", "limit", "cursor"])]
     id: Option<String>,
     /// Of this component.
     #[arg(long)]
@@ -32,9 +32,9 @@ pub(super) struct Instances {
     /// On this version.
     #[arg(long)]
     version: Option<String>,
-    /// A condition on the context, as in `amount:>:100`.
+    /// A condition on the context, as in `amount:>:100`; all of several must hold.
     #[arg(long = "where", value_name = "PATH:OP:VALUE")]
-    condition: Option<String>,
+    conditions: Vec<String>,
     /// Counts them instead.
     #[arg(long)]
     count: bool,
@@ -65,25 +65,25 @@ impl Instances {
             .with("state", self.state)
             .with("status", self.status)
             .with("version", self.version)
-            .with("where", self.condition)
             .with("count", self.count.then_some(true))
             .with("limit", self.limit)
             .with("cursor", self.cursor);
+        let conditions = self.conditions.into_iter();
+        let query = conditions.fold(query, |query, one| query.with("where", Some(one)));
         let page = self.remote.get("instances", &query, printer)?;
         if printer.is_json() {
             printer.json(&page);
             return Ok(Verdict::Done);
         }
-        let lines = match self.count {
-            true => table::lines(&items(&page).iter().map(count_row).collect::<Vec<_>>()),
-            false => table::lines(&items(&page).iter().map(row).collect::<Vec<_>>()),
+        let (heading, row): (_, fn(&Value) -> _) = match self.count {
+            true => (
+                ["INSTANCES", "MACHINE", "VERSION", "STATE", "STATUS"],
+                count_row,
+            ),
+            false => (["ID", "MACHINE", "STATE", "STATUS", "UPDATED"], row),
         };
-        for line in &lines {
-            printer.line(line);
-        }
-        if lines.is_empty() {
-            printer.note("there are none");
-        }
+        let rows: Vec<_> = items(&page).iter().map(row).collect();
+        table::print(heading, &rows, printer);
         more(&page, printer);
         Ok(Verdict::Done)
     }

@@ -7,11 +7,14 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{Failure, Result, Verdict, printer::Printer, table, trust::Trust};
-use crate::bus::{
-    self,
-    registry::{
-        self, Catalog,
-        record::{HostRecord, Listed},
+use crate::{
+    address::Address,
+    bus::{
+        self,
+        registry::{
+            self, Catalog,
+            record::{HostRecord, Listed},
+        },
     },
 };
 
@@ -40,7 +43,7 @@ struct List {
         env = "XCOMPONENT_REGISTRY",
         hide_env_values = true
     )]
-    registry: String,
+    registry: Address,
     #[command(flatten)]
     trust: Trust,
 }

@@ -1,6 +1,6 @@
 //! Asks a host over its HTTP API.
 
-use std::{fs, time::Duration};
+use std::{fs, io::Read, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use ureq::{Agent, Body, http::Response};
 
 use super::{Failure, Result, printer::Printer};
+use crate::address::Address;
 
 /// How long an answer may take: an upload is compiled first.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -26,9 +27,10 @@ pub(super) struct Remote {
         long,
         value_name = "URL",
         env = "XCOMPONENT_URL",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:3000"
     )]
-    url: String,
+    url: Address,
 }
 
 /// What a host answered when it did not do what it was asked.
@@ -36,6 +38,8 @@ pub(super) struct Remote {
 pub(super) struct Problem {
     /// The whole of it, as RFC 9457 has it.
     pub(super) value: Value,
+    /// After how many seconds it may be tried again, if the host says so.
+    retry_after_s: Option<u64>,
 }
 
 /// A request that is put together.
@@ -90,9 +94,36 @@ impl Remote {
         self.read(waiting(printer, || request.call()))
     }
 
+    /// GET of Server-Sent Events, from a position on; they come until the host ends the stream.
+    pub(super) fn stream(
+        &self,
+        path: &str,
+        query: &Query,
+        after: Option<&str>,
+    ) -> Result<impl Read + use<>> {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(PROBE_PATIENCE));
+        let mut request = config.build().new_agent().get(self.at(path));
+        request = request
+            .query_pairs(pairs(query))
+            .header("accept", "text/event-stream");
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let answer = request.call();
+        match answer {
+            Ok(answer) if answer.status().is_success() => Ok(answer.into_body().into_reader()),
+            answer => Err(match self.read(answer) {
+                Err(failure) => failure,
+                Ok(_) => Failure::Failed(anyhow!("{} gave no stream", self.url)),
+            }),
+        }
+    }
+
     /// How the host says it is, and whether that is well.
     pub(super) fn probe(&self, path: &str) -> Result<(bool, Value)> {
-        let url = format!("{}/{path}", self.url.trim_end_matches('/'));
+        let url = format!("{}/{path}", self.url.exposed().trim_end_matches('/'));
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(PROBE_PATIENCE));
@@ -104,7 +135,7 @@ impl Remote {
     }
 
     fn at(&self, path: &str) -> String {
-        format!("{}/v1/{path}", self.url.trim_end_matches('/'))
+        format!("{}/v1/{path}", self.url.exposed().trim_end_matches('/'))
     }
 
     /// The answer's JSON, or the problem that it tells.
@@ -116,6 +147,8 @@ impl Remote {
             )
         })?;
         let status = answer.status();
+        let retry_after = answer.headers().get("retry-after");
+        let retry_after_s = retry_after.and_then(|after| after.to_str().ok()?.parse().ok());
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX);
         let text = body.read_to_string();
         let text = text.with_context(|| format!("reading the answer of {}", self.url))?;
@@ -128,9 +161,10 @@ impl Remote {
             return Ok(value);
         }
         match value {
-            Ok(value) if value["detail"].is_string() => {
-                Err(Failure::Refused(Box::new(Problem { value })))
-            }
+            Ok(value) if value["detail"].is_string() => Err(Failure::Refused(Box::new(Problem {
+                value,
+                retry_after_s,
+            }))),
             _ => Err(Failure::Failed(anyhow!(
                 "{} answered {status}; is it a host of xcomponent?",
                 self.url
@@ -140,6 +174,14 @@ impl Remote {
 }
 
 impl Problem {
+    /// A problem that this program found itself.
+    pub(super) fn of(value: Value) -> Self {
+        Self {
+            value,
+            retry_after_s: None,
+        }
+    }
+
     /// What is wrong, in words, and each single mistake.
     pub(super) fn lines(&self) -> Vec<String> {
         let text = |value: &Value, name: &str| value[name].as_str().unwrap_or_default().to_owned();
@@ -155,6 +197,9 @@ impl Problem {
             };
             let (code, message) = (text(mistake, "code"), text(mistake, "message"));
             lines.push(format!("  {place}: {message} ({code})"));
+        }
+        if let Some(seconds) = self.retry_after_s {
+            lines.push(format!("  try again in {seconds} s"));
         }
         for (name, what) in [("dead_letter_id", "dead letter"), ("request_id", "request")] {
             let id = text(&self.value, name);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use xcomponent_core::{
     effect::{Refused, Reply},
     id::{ComponentName, EventName, InstanceId, MachineName, TenantId},
-    input::{Create, Request, SendEvent},
+    input::{Create, Repeatable, Request, SendEvent},
     json::Json,
     record::Disposition,
     time::{self, Timestamp},
@@ -29,6 +29,7 @@ use crate::{
         simulation::{Happened, Names, Told},
     },
     driver::{Position, RecordFilter, Subscription},
+    tenancy::Activation,
 };
 
 /// Creates one instance, sends it events, and shows what happens.
@@ -85,13 +86,14 @@ impl Run {
         let components = loading::load(&self.components, printer)?;
         let config = config(&components);
         let leniency = config.leniency;
-        log::start(log::Format::Text, "warn");
+        log::start(log::Format::Text, "warn", printer);
         let runtime = multi_thread().context("starting the threads of the host")?;
         runtime.block_on(async {
             let host = Host::start(config).await.context("starting the host")?;
             let handle = host.handle().clone();
             let tenant = TenantId::default_tenant();
-            upload(&host, components, leniency, printer).await?;
+            let activation = Activation::default();
+            upload(&host, components, leniency, activation, printer).await?;
             let mut names = Names::default();
             names.give(&id, &self.id);
             // From the beginning of the log, so that instances created at load are told too.
@@ -120,7 +122,7 @@ impl Run {
             machine,
             context: json_of(&or_empty(self.context.clone()))?,
             id: id.clone(),
-            repeatable: false,
+            repeatable: Repeatable::No,
             entry_point: false,
             trace_parent: None,
         };
@@ -201,7 +203,7 @@ impl Teller<'_> {
                 let Some(happened) = happened else { continue };
                 match self.printer.is_json() {
                     true => self.printer.json(&json!(Told::Happened(happened))),
-                    false => self.printer.line(happened),
+                    false => self.printer.lines(happened),
                 }
             }
         }

@@ -64,5 +64,9 @@ pub(super) fn describe(handled: &Value) -> String {
             line.push_str(&format!("  {}: {value}", name.replace('_', " ")));
         }
     }
+    let why = text(&handled["mismatch"], "message");
+    if !why.is_empty() {
+        line.push_str(&format!("\n  {why}"));
+    }
     line
 }

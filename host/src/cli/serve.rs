@@ -25,6 +25,7 @@ use tokio::{
     sync::watch,
 };
 use xcomponent_core::{
+    call::Deployment,
     definition::Strictness,
     id::{ComponentName, TenantId},
     time,
@@ -36,11 +37,12 @@ use super::{
     printer::Printer,
     span,
     trust::Trust,
-    upload::{self, upload},
+    upload::{self, Given, upload},
 };
 use crate::{
     app::{self, Config, Host, Reception, StoreConfig},
-    tenancy::{Leniency, Registry, Uploaded},
+    driver::ComponentVersion,
+    tenancy::{Activation, Leniency, Registry},
 };
 
 /// How long the threads of a host that was told twice to end may take.
@@ -53,9 +55,13 @@ const HURRY: Duration = Duration::from_millis(100);
 /// SIGTERM lets finish what is in flight and ends it; a second one ends it at once.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Components to begin with.
+    /// Components to begin with. One that the host has already changes nothing: the version that was
+    /// active when it ended is active again.
     #[arg(value_name = "COMPONENT")]
     components: Vec<PathBuf>,
+    /// Makes the components named here the active versions, also those that the host has already.
+    #[arg(long)]
+    activate: bool,
     /// Port to listen on; 0 = any that is free.
     #[arg(long, default_value_t = 3000)]
     port: u16,
@@ -123,30 +129,39 @@ enum Breaker {
 impl Serve {
     pub(super) fn run(self, printer: &Printer) -> Result {
         let address = self.address()?;
-        log::start(self.log, "info");
+        log::start(self.log, "info", printer);
         let components = loading::load(&self.components, printer)?;
         let runtime = multi_thread().context("starting the threads of the host")?;
         let served = runtime.block_on(async {
             let (listener, config) = self.listen(address).await?;
             let url = url(&self.host, address, &listener)?;
             let (stop, mut stopped) = watch::channel(false);
-            let reception = Reception::open(listener, config.progress.clone(), async move {
+            let (progress, connections) = (config.progress.clone(), config.connections);
+            let reception = Reception::open(listener, progress, connections, async move {
                 // An error means that nobody will ever say so any more, which is the same.
                 let _ = stopped.wait_for(|stopped| *stopped).await;
             });
+            tracing::info!(%url, "listening");
             let leniency = config.leniency;
             let starting = printer.progress(format_args!("starting; {url}/readyz tells how far"));
             let telling = notify::starting(config.progress.clone());
             let host = Host::start(config).await.context("starting the host")?;
             drop((starting, telling));
-            let uploaded = upload(&host, components, leniency, printer).await?;
+            let activation = match self.activate {
+                true => Activation::Always,
+                false => Activation::IfNew,
+            };
+            let given = upload(&host, components, leniency, activation, printer).await?;
             // From here on a signal lets finish what is in flight; before, nothing is.
             let signals = Signals::await_them().context("waiting for signals")?;
             let registry = host.registry().clone();
             let lost = host.lost();
             let handle = host.handle().clone();
+            let tenant = TenantId::default_tenant();
+            let since = handle.versions(&tenant, None).await;
+            let since = since.context("asking which versions are active")?;
             let serving = reception.lead_to(host);
-            self.announce(&url, &uploaded, &registry, printer);
+            announce(&url, &given, &registry, &since, printer);
             if address.ip().is_unspecified() && self.allowed_host.is_empty() {
                 printer.note("note: callers elsewhere need a name given with `--allowed-host`");
             }
@@ -158,34 +173,6 @@ impl Serve {
         });
         runtime.shutdown_timeout(HURRY);
         served
-    }
-
-    /// Says what is served, and where: from here on it is.
-    fn announce(&self, url: &str, uploaded: &[Uploaded], registry: &Registry, printer: &Printer) {
-        let given = uploaded.iter().zip(&self.components);
-        if printer.is_json() {
-            return printer.json(&json!({
-                "url": url,
-                "api": format!("{url}/v1"),
-                "docs": format!("{url}/docs"),
-                "components": given.map(|(one, path)| upload::to_json(one, path)).collect::<Vec<_>>(),
-            }));
-        }
-        for (one, path) in given {
-            let path = path.display().to_string();
-            printer.line(upload::describe(&one.deployment, &path));
-        }
-        let is_new = |name: &ComponentName| {
-            let mut given = uploaded.iter();
-            given.any(|one| one.deployment.definition.name == *name)
-        };
-        for (name, loaded) in registry.list(&TenantId::default_tenant()) {
-            if !is_new(&name) {
-                printer.line(upload::describe(&loaded.active, "the last run"));
-            }
-        }
-        printer.line(format_args!("API   {url}/v1"));
-        printer.line(format_args!("docs  {url}/docs"));
     }
 
     /// Where to listen. Without keys everybody who can reach the host may do everything.
@@ -249,6 +236,7 @@ impl Serve {
         self.limits.apply(&mut config);
         config.limits.breaker = self.breaker == Breaker::On;
         config.snapshot_interval = self.store.snapshot_interval;
+        config.accepts_new_store = self.store.new;
         if let Some(retention) = self.store.retain {
             retain::check(retention, &config.limits)?;
             config.retention = retention;
@@ -269,6 +257,76 @@ impl Serve {
             .or_else(|| uses_data.then(own_cache));
         Ok((listener, config))
     }
+}
+
+/// Says what is served, and where: from here on it is. `stored` are the versions that the host has.
+fn announce(
+    url: &str,
+    given: &[Given],
+    registry: &Registry,
+    stored: &[ComponentVersion],
+    printer: &Printer,
+) {
+    if printer.is_json() {
+        let to_json = |one: &Given| upload::to_json(&one.uploaded, &one.path);
+        return printer.json(&json!({
+            "url": url,
+            "api": format!("{url}/v1"),
+            "docs": format!("{url}/docs"),
+            "components": given.iter().map(to_json).collect::<Vec<_>>(),
+        }));
+    }
+    for one in given.iter().filter(|one| one.uploaded.active) {
+        let path = one.path.display().to_string();
+        let described = upload::describe(&one.uploaded.deployment, &path);
+        let since = match one.uploaded.existing {
+            true => since(&one.uploaded.deployment, stored),
+            false => String::new(),
+        };
+        printer.line(format_args!("{described}{since}"));
+    }
+    let is_told = |name: &ComponentName| {
+        let mut active = given.iter().filter(|one| one.uploaded.active);
+        active.any(|one| one.uploaded.deployment.definition.name == *name)
+    };
+    for (name, loaded) in registry.list(&TenantId::default_tenant()) {
+        if !is_told(&name) {
+            let described = upload::describe(&loaded.active, "the last run");
+            let since = since(&loaded.active, stored);
+            printer.line(format_args!("{described}{since}"));
+        }
+    }
+    for one in given.iter().filter(|one| !one.uploaded.active) {
+        let definition = &one.uploaded.deployment.definition;
+        printer.note(format_args!(
+            "note: {}: `{}` {} was here before and is not the active version; nothing was changed, \
+             `--activate` switches to it",
+            one.path.display(),
+            definition.name,
+            definition.version
+        ));
+    }
+    for waiting in registry.waiting(&TenantId::default_tenant()) {
+        printer.note(format_args!(
+            "warning: `{}` {} is not accepted by this version of the host, and its instances wait: {}",
+            waiting.component, waiting.version, waiting.reason
+        ));
+    }
+    printer.line(format_args!("API   {url}/v1"));
+    printer.line(format_args!("docs  {url}/docs"));
+}
+
+/// Since when a version is the active one, if that is known.
+fn since(deployment: &Deployment, stored: &[ComponentVersion]) -> String {
+    let mut stored = stored.iter();
+    let stored = stored.find(|version| {
+        version.component == deployment.definition.name
+            && version.version == deployment.definition.version
+    });
+    let since = stored
+        .and_then(ComponentVersion::activated)
+        .and_then(|at| jiff::Timestamp::from_millisecond(i64::try_from(at.0).ok()?).ok());
+    since.map_or_else(String::new, |at| format!(", active since {at:.0}"))
 }
 
 /// A runtime with a thread per core.
@@ -311,7 +369,7 @@ async fn serve_until_told(
     tokio::select! {
         served = &mut serving => served.context("serving")?,
         () = signals.next() => {
-            printer.note("ending: letting finish what is in flight");
+            printer.note("shutting down: finishing requests in flight");
             notify::stopping();
             stop.send_replace(true);
             tokio::select! {

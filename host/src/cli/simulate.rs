@@ -55,9 +55,9 @@ impl Simulate {
             .collect();
         let mut tell = |told: &Told| match printer.is_json() {
             true => printer.json(told),
-            false => printer.line(told),
+            false => printer.lines(told),
         };
-        log::start(log::Format::Text, "warn");
+        log::start(log::Format::Text, "warn", printer);
         let runtime = multi_thread().context("starting the threads of the host")?;
         let report = runtime.block_on(simulation::run(&script, bytes, config, &mut tell));
         let report = report.context("the simulation cannot go on")?;
@@ -67,7 +67,10 @@ impl Simulate {
                 "checked": report.checked,
                 "failures": report.failures,
             })),
-            false => printer.line(format_args!("\n{report}")),
+            false => {
+                printer.line("");
+                printer.line(&report);
+            }
         }
         Ok(match report.failures.is_empty() {
             true => Verdict::Done,
@@ -98,7 +101,7 @@ fn read_script(path: &Path, printer: &Printer) -> Result<Script> {
             return Failure::Misuse(anyhow!("{file}:{line}: {message}"));
         }
         let renderer = printer.note_renderer();
-        printer.note(findings::draw_line(line, message, &text, path, &renderer));
+        printer.note_drawing(&findings::draw_line(line, message, &text, path, &renderer));
         Failure::Misuse(anyhow!("{file} is not a script that can be run"))
     })
 }

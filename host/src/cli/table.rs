@@ -1,5 +1,7 @@
 //! Columns of text.
 
+use super::printer::Printer;
+
 /// Lines in which the columns stand below each other, two spaces apart.
 pub(super) fn lines<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
@@ -12,6 +14,20 @@ pub(super) fn lines<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
         padded.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+/// Prints rows below a heading; or that there are none.
+pub(super) fn print<const N: usize>(heading: [&str; N], rows: &[[String; N]], printer: &Printer) {
+    if rows.is_empty() {
+        return printer.note("there are none");
+    }
+    let heading = heading.map(str::to_owned);
+    let all: Vec<_> = std::iter::once(heading)
+        .chain(rows.iter().cloned())
+        .collect();
+    for line in lines(&all) {
+        printer.line(line);
+    }
 }
 
 #[cfg(test)]

@@ -1,40 +1,61 @@
 //! Gives components to a host in this process, and says what there is to say about them.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, anyhow};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use xcomponent_core::{
     call::Deployment,
-    definition::{Finding, MethodKind},
+    definition::{Findings, MethodKind},
     id::{ComponentName, Digest, TenantId, Version},
 };
 
 use super::{Failure, findings, printer::Printer};
 use crate::{
     app::Host,
+    sent::Sent,
     source::{Component, Kind},
-    tenancy::{self, Leniency, Switch, Upload, Uploaded},
+    tenancy::{self, Activation, Leniency, Switch, Upload, Uploaded},
 };
 
+/// What became of a component that was named.
+pub(super) struct Given {
+    /// As it was named.
+    pub(super) path: PathBuf,
+    /// What became of it.
+    pub(super) uploaded: Uploaded,
+}
+
 /// Uploads components in their order. Methods that a definition without code names do nothing, and
-/// are warned about.
+/// are warned about. What an earlier version of this host accepted and this one does not is left as it
+/// is.
 pub(super) async fn upload(
     host: &Host,
     components: Vec<Component>,
     leniency: Leniency,
+    activation: Activation,
     printer: &Printer,
-) -> Result<Vec<Uploaded>, Failure> {
-    let mut uploaded = Vec::new();
+) -> Result<Vec<Given>, Failure> {
+    let mut given = Vec::new();
     for component in components {
         let name = component.path.display();
         let progress = printer.progress(format_args!("compiling {name}"));
         let allow_missing = leniency.allow_missing || component.kind == Kind::Definition;
         let upload = Upload {
             name: None,
-            bytes: component.bytes.clone(),
+            sent: match component.kind {
+                Kind::Definition => Sent::Definition(component.definition.clone().into()),
+                Kind::Packed | Kind::Project => {
+                    Sent::Packed(Bytes::from_owner(Arc::clone(&component.bytes)))
+                }
+            },
             switch: Switch::default(),
+            activation,
             dry_run: false,
             leniency: Some(Leniency {
                 allow_missing,
@@ -47,9 +68,13 @@ pub(super) async fn upload(
             .await;
         drop(progress);
         let answer = match answer {
-            Err(tenancy::Error::Invalid { findings }) => {
+            Err(tenancy::Error::Invalid { findings, .. }) => {
                 let (source, path) = (&component.definition, &component.definition_path);
                 return Err(findings::refuse(&findings, source, path, printer));
+            }
+            Err(error @ tenancy::Error::NotAccepted { .. }) if activation == Activation::IfNew => {
+                printer.note(format_args!("warning: {name}: {error}"));
+                continue;
             }
             Err(tenancy::Error::VersionExists {
                 component: of,
@@ -64,9 +89,12 @@ pub(super) async fn upload(
                 "warning: {name}: no code answers the {kind} `{method}`; it does nothing"
             ));
         }
-        uploaded.push(answer);
+        given.push(Given {
+            path: component.path.clone(),
+            uploaded: answer,
+        });
     }
-    Ok(uploaded)
+    Ok(given)
 }
 
 /// A component was changed, and its version was not.
@@ -124,6 +152,7 @@ pub(super) fn to_json(uploaded: &Uploaded, path: &Path) -> Value {
         "component": definition.name.as_str(),
         "version": definition.version.as_str(),
         "digest": uploaded.deployment.artifact.to_string(),
+        "active": uploaded.active,
         "machines": machines,
         "missing_methods": missing,
         "source": path,
@@ -138,10 +167,13 @@ pub(super) fn kind_name(kind: MethodKind) -> &'static str {
     }
 }
 
-fn show(found: &[Finding], component: &Component, printer: &Printer) {
+fn show(found: &Findings, component: &Component, printer: &Printer) {
     let renderer = printer.note_renderer();
     let (source, path) = (&component.definition, &component.definition_path);
     for finding in found {
-        printer.note(findings::draw(finding, source, path, &renderer));
+        printer.note_drawing(&findings::draw(finding, source, path, &renderer));
+    }
+    if let Some(unlisted) = findings::unlisted(found) {
+        printer.note(unlisted);
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use xcomponent_core::definition::{Checked, Severity, Strictness, check};
+use xcomponent_core::definition::{Checked, Strictness, check};
 
 use super::{Result, Verdict, findings, loading, printer::Printer};
 use crate::source;
@@ -52,10 +52,8 @@ impl Validate {
             false => Strictness::Normal,
         };
         let checked = check(&text, strictness);
-        let passes = !checked
-            .findings
-            .iter()
-            .any(|finding| self.strict || finding.severity == Severity::Error);
+        let findings = &checked.findings;
+        let passes = !findings.has_errors() && (!self.strict || findings.is_empty());
         match printer.is_json() {
             true => show_json(file, &path, passes, &checked, printer),
             false => show_text(&path, &text, &checked, printer),
@@ -67,38 +65,39 @@ impl Validate {
 fn show_text(path: &Path, text: &str, checked: &Checked, printer: &Printer) {
     let renderer = printer.renderer();
     for finding in &checked.findings {
-        printer.line(findings::draw(finding, text, path, &renderer));
+        printer.drawing(&findings::draw(finding, text, path, &renderer));
         printer.line("");
     }
-    let file = path.display();
-    let found = findings::count(&checked.findings);
-    match (&checked.definition, found) {
-        (Some(definition), None) => {
+    if let Some(unlisted) = findings::unlisted(&checked.findings) {
+        printer.line(unlisted);
+    }
+    let (file, found) = (path.display(), &checked.findings);
+    match &checked.definition {
+        Some(definition) if found.is_empty() => {
             let (name, version) = (&definition.name, &definition.version);
             printer.line(format_args!("{file}: {name} {version} is valid"));
         }
-        (Some(definition), Some(found)) => {
+        Some(definition) => {
             let (name, version) = (&definition.name, &definition.version);
             printer.line(format_args!(
                 "{file}: {name} {version} is valid, with {found}"
             ));
         }
-        (None, found) => {
-            let found = found.unwrap_or_default();
-            printer.line(format_args!("{file}: {found}"));
-        }
+        None => printer.line(format_args!("{file}: {found}")),
     }
 }
 
 fn show_json(file: &Path, path: &Path, passes: bool, checked: &Checked, printer: &Printer) {
     let definition = checked.definition.as_ref();
     let findings = checked.findings.iter();
+    let unlisted = checked.findings.unlisted();
     printer.json(&json!({
         "file": file,
         "passes": passes,
         "component": definition.map(|definition| definition.name.as_str()),
         "version": definition.map(|definition| definition.version.as_str()),
         "findings": findings.map(|finding| findings::to_json(finding, path)).collect::<Vec<_>>(),
+        "findings_unlisted": unlisted,
     }));
 }
 

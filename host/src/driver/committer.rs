@@ -2,7 +2,8 @@
 //! answers that depend on it leave.
 //!
 //! What comes in while a batch is written makes the next one, so a lone record is written at once
-//! and a flood in large batches. A batch that cannot be committed voids everything after the last
+//! and a flood in large batches, but none larger than is written in good time ([`super::pace`]). A
+//! batch that cannot be committed voids everything after the last
 //! durable record: all shards halt, waiting answers become `NotCommitted`, deliveries that it
 //! caused are dropped, and the engines are told. If it is one record that the store cannot take,
 //! what comes before it is committed, and its engine is told that it was this one.
@@ -16,7 +17,9 @@ use xcomponent_core::owed::TakenIn;
 
 use super::{
     bisect::commit_in_pieces,
+    checking::Checking,
     log::Batch,
+    reports::Reports,
     shared::{Phase, Shared},
     shortening::Shortening,
 };
@@ -39,44 +42,77 @@ pub(super) fn run(shared: &Arc<Shared>, retention: Retention) {
     let mut batch = Batch::empty(shared.placement);
     let mut broken_since = None;
     let mut shortening = Shortening::new(retention);
-    let mut patience = shortening.step(shared);
-    while shared.log.take(&mut batch, patience) {
+    let mut checking = Checking::new();
+    let mut reports = Reports::default();
+    let mut patience = next_step(&mut checking, &mut shortening, shared, &mut broken_since);
+    while shared
+        .log
+        .take(&mut batch, shared.pace.batch_bytes(), Some(patience))
+    {
+        reports.tell();
         let began = Instant::now();
         let Some(last) = batch.entries.last().map(|entry| entry.position) else {
             if broken_since.is_none() {
-                patience = sooner(rest(shared), shortening.step(shared));
+                let rested = rest(shared);
+                let next = next_step(&mut checking, &mut shortening, shared, &mut broken_since);
+                patience = rested.map_or(next, |more| more.min(next));
             } else if shared.store.probe().is_ok() {
                 // Nobody may be sending because the host is not ready: it found out itself.
                 broken_since = None;
-                patience = Some(Duration::ZERO);
+                patience = Duration::ZERO;
                 shared.store_works();
             } else {
-                patience = Some(PROBE_AFTER[1]);
+                patience = PROBE_AFTER[1];
                 shared.store_stays_away();
             }
             continue;
         };
-        match commit_or_cut(shared, &mut batch) {
+        shared.commits(true);
+        let committed = commit_or_cut(shared, &mut batch);
+        shared.commits(false);
+        match committed {
             Ok(()) => {
-                shared
-                    .commits
-                    .committed(batch.entries.len(), began.elapsed());
+                let took = began.elapsed();
+                shared.commits.committed(batch.entries.len(), took);
+                shared.pace.wrote(batch.bytes, took);
                 publish(shared, &batch, last);
-                patience = sooner(Some(TIDY_AFTER), shortening.step(shared));
+                reports.committed(&batch.entries, began.elapsed());
                 if broken_since.take().is_some() {
                     shared.store_works();
                 }
+                let next = next_step(&mut checking, &mut shortening, shared, &mut broken_since);
+                patience = next.min(TIDY_AFTER);
             }
-            Err(cut) => patience = Some(cut.settle(shared, &mut broken_since, began)),
+            Err(cut) => patience = cut.settle(shared, &mut broken_since, began),
         }
     }
     while tidy(shared).is_some() {}
     guard.ended();
 }
 
-/// The shorter of two waits, none = for ever.
-fn sooner(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
-    one.into_iter().chain(other).min()
+/// Takes the steps that are due between two batches, and says how long to wait for the next. A store
+/// that cannot be read is broken from here on.
+fn next_step(
+    checking: &mut Checking,
+    shortening: &mut Shortening,
+    shared: &Shared,
+    broken_since: &mut Option<Instant>,
+) -> Duration {
+    match checking.step(shared) {
+        Ok(next) => shortening
+            .step(shared)
+            .map_or(next, |other| other.min(next)),
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the store failed a check; requests are refused until it works again"
+            );
+            *broken_since = Some(Instant::now());
+            shared.store_fails(&error);
+            shared.store_stays_away();
+            PROBE_AFTER[1]
+        }
+    }
 }
 
 /// What is done while nobody wants anything; after how long there is more of it.
@@ -109,6 +145,7 @@ struct Cut {
     error: Error,
     /// How many records these are.
     records: usize,
+    bytes: usize,
     /// The shard of the first of them.
     shard: Option<usize>,
 }
@@ -149,7 +186,7 @@ impl Cut {
                 shared.store_stays_away();
             }
         }
-        void(shared, self.records);
+        void(shared, self.records, self.bytes);
         patience
     }
 }
@@ -157,7 +194,7 @@ impl Cut {
 /// Commits a batch, or what of it comes before the one record that the store cannot take: that is
 /// then all of the batch.
 fn commit_or_cut(shared: &Shared, batch: &mut Batch) -> Result<(), Cut> {
-    let all = batch.entries.len();
+    let (all, all_bytes) = (batch.entries.len(), batch.bytes);
     let error = match commit(shared, &batch.entries, &batch.taken_in) {
         Ok(()) => return Ok(()),
         Err(error) => error,
@@ -173,13 +210,14 @@ fn commit_or_cut(shared: &Shared, batch: &mut Batch) -> Result<(), Cut> {
     };
     let gates = shared.posts.iter().map(|post| post.gate.durable());
     let shard = batch.cut(durable, gates, before);
+    batch.bytes = all_bytes / all.max(1) * durable;
     if let Some(last) = batch.entries.last().map(|entry| entry.position) {
         publish(shared, batch, last);
     }
-    let records = all - durable;
     Err(Cut {
         error,
-        records,
+        records: all - durable,
+        bytes: all_bytes - batch.bytes,
         shard,
     })
 }
@@ -213,15 +251,18 @@ fn publish(shared: &Shared, batch: &Batch, last: Position) {
     shared.durable.send_replace(last);
     for (post, through) in shared.posts.iter().zip(&batch.through) {
         post.gate.open(*through);
+        if post.waits_for_commits.swap(false, Ordering::AcqRel) {
+            post.inbox.nudge();
+        }
     }
     shared.tell_quiet();
 }
 
 /// Voids everything after the last durable record; `records` were taken out of the log.
-fn void(shared: &Shared, records: usize) {
+fn void(shared: &Shared, records: usize, bytes: usize) {
     shared.barrier.raise();
     shared.log.halt();
-    shared.log.left(records);
+    shared.log.left(records, bytes);
     shared.posts.iter().for_each(|post| post.inbox.nudge());
     shared.barrier.wait_for(shared.posts.len());
     let durable = *shared.durable.borrow();

@@ -39,10 +39,20 @@ pub struct ShardGauges {
     pub live: usize,
     /// Instances that go on and that only the store has.
     pub passive: usize,
+    /// Bytes that callers' keys take.
+    pub remembered_bytes: usize,
     /// Queued internal deliveries and unperformed effects.
     pub debt: usize,
     /// Requests and deliveries that were not looked at.
     pub inbox: usize,
+    /// Bytes of these.
+    pub inbox_bytes: usize,
+    /// Bytes of events that wait for instances.
+    pub waiting_bytes: usize,
+    /// Bytes of contexts of instances in memory, and what each costs besides.
+    pub instance_bytes: usize,
+    /// Components that have work, or records that are not durable.
+    pub components: usize,
     /// Calls that yielded and are not done.
     pub away: usize,
     /// What became of events since the start.
@@ -60,6 +70,10 @@ pub struct ShardGauges {
 pub struct CommitGauges {
     /// Records that are not durable.
     pub queued: usize,
+    /// Their bytes.
+    pub queued_bytes: usize,
+    /// Bytes at which a batch is cut at the moment.
+    pub batch_bytes_max: usize,
     /// Records committed since the start.
     pub records: u64,
     /// Batches committed since the start.
@@ -104,6 +118,7 @@ fn place(took: Duration) -> (usize, u64) {
 pub(super) struct ShardCounters {
     /// Apart from the others, since every request looks at it.
     pub(super) debt: AtomicUsize,
+    pub(super) components: AtomicUsize,
     rest: Mutex<ShardGauges>,
 }
 
@@ -121,6 +136,7 @@ impl ShardCounters {
     /// Publishes the shard's numbers.
     pub(super) fn publish(&self, gauges: ShardGauges) {
         self.debt.store(gauges.debt, Ordering::Relaxed);
+        self.components.store(gauges.components, Ordering::Relaxed);
         *self.rest.lock().unwrap_or_else(PoisonError::into_inner) = gauges;
     }
 
@@ -150,6 +166,8 @@ impl CommitCounters {
     pub(super) fn read(&self, queued: usize) -> CommitGauges {
         CommitGauges {
             queued,
+            queued_bytes: 0,
+            batch_bytes_max: 0,
             records: self.records.load(Ordering::Relaxed),
             batches: self.batches.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),

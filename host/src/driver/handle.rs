@@ -16,7 +16,7 @@ use xcomponent_core::{
 };
 
 use super::{
-    gauges::Gauges,
+    gauges::{CommitGauges, Gauges, ShardGauges},
     inbox::{Message, Order},
     shared::{Phase, Shared},
     waiter::{Batch, Pending, PendingBatch, Waiter},
@@ -94,7 +94,7 @@ impl Handle {
     pub fn admit(&self, tenant: &TenantId, request: Request) -> Result<Pending, Refused> {
         let (waiter, pending) = Waiter::one();
         let closed = self.closed_to(&request);
-        match self.send(tenant, request, waiter) {
+        match self.send_as(tenant, request, waiter, false) {
             true => Ok(pending),
             false => Err(closed.unwrap_or_else(|| self.busy())),
         }
@@ -143,7 +143,7 @@ impl Handle {
             if lines.is_empty() {
                 continue;
             }
-            let room = self.shared.room(shard);
+            let room = self.shared.room(shard, false);
             let inbox = &self.shared.posts[shard].inbox;
             let rest = inbox.admit_lines(tenant, lines, &batch, room);
             for (line, _) in rest {
@@ -258,14 +258,20 @@ impl Handle {
 
     /// The driver's numbers at this moment.
     pub fn gauges(&self) -> Gauges {
-        let shards = self
-            .shared
-            .posts
-            .iter()
-            .map(|post| post.counters.read(post.inbox.waiting()));
+        let shards = self.shared.posts.iter().map(|post| {
+            let gauges = post.counters.read(post.inbox.waiting());
+            ShardGauges {
+                inbox_bytes: post.inbox.bytes(),
+                ..gauges
+            }
+        });
         Gauges {
             shards: shards.collect(),
-            commit: self.shared.commits.read(self.shared.log.queued()),
+            commit: CommitGauges {
+                queued_bytes: self.shared.log.queued_bytes(),
+                batch_bytes_max: self.shared.pace.batch_bytes(),
+                ..self.shared.commits.read(self.shared.log.queued())
+            },
         }
     }
 
@@ -288,7 +294,11 @@ impl Handle {
         if self.shared.store.is_taken_over() {
             return Some(Error::TakenOver.to_string().into());
         }
-        self.shared.problem().clone()
+        let hangs = self.shared.commit_hangs().map(|waited| {
+            let seconds = waited.as_secs();
+            format!("the store has not answered a commit for {seconds} s").into()
+        });
+        hangs.or_else(|| self.shared.problem().clone())
     }
 
     /// Whether requests are accepted: all threads are there and the host is not ending.
@@ -336,6 +346,7 @@ impl Handle {
                     ..migrate.clone()
                 }),
                 waiter,
+                true,
             );
             match pending.await {
                 Reply::Migrated(more) => moved.extend(more),
@@ -362,16 +373,28 @@ impl Handle {
 
     /// Hands a request to whom it concerns; false if one of them did not take it in.
     fn send(&self, tenant: &TenantId, request: Request, waiter: Waiter) -> bool {
+        self.send_as(tenant, request, waiter, true)
+    }
+
+    /// The same; `answered` says whether somebody hears it if an engine refuses the request.
+    fn send_as(&self, tenant: &TenantId, request: Request, waiter: Waiter, answered: bool) -> bool {
         let Some(shard) = self.owner(&request) else {
             let parts = waiter.split(self.shards()).enumerate();
             return parts.fold(true, |all, (shard, part)| {
-                self.send_to(shard, tenant, request.clone(), part) && all
+                self.send_to(shard, tenant, request.clone(), part, answered) && all
             });
         };
-        self.send_to(shard, tenant, request, waiter)
+        self.send_to(shard, tenant, request, waiter, answered)
     }
 
-    fn send_to(&self, shard: usize, tenant: &TenantId, request: Request, waiter: Waiter) -> bool {
+    fn send_to(
+        &self,
+        shard: usize,
+        tenant: &TenantId,
+        request: Request,
+        waiter: Waiter,
+        answered: bool,
+    ) -> bool {
         if let Some(refused) = self.closed_to(&request) {
             waiter.answer(Reply::Refused(refused));
             return false;
@@ -381,7 +404,7 @@ impl Handle {
             request,
             waiter,
         };
-        let room = self.shared.room(shard);
+        let room = self.shared.room(shard, answered);
         let refused = self.shared.posts[shard].inbox.admit(message, room);
         let Some(Message::Request { waiter, .. }) = refused else {
             return true;

@@ -54,6 +54,8 @@ pub(super) enum Message {
     },
     /// The store answers what it was asked at once.
     Read(Vec<Input>),
+    /// The store does not answer: callers wait no longer.
+    Unread(Input),
     /// Sandboxes came back from the slow lane.
     Returned,
 }
@@ -88,6 +90,8 @@ struct Mail {
     messages: VecDeque<Message>,
     /// Requests and deliveries among them.
     waiting: usize,
+    /// Bytes of these.
+    bytes: usize,
     /// Messages ever put in.
     pushed: u64,
     /// The shard sleeps and must be woken.
@@ -96,6 +100,15 @@ struct Mail {
     nudged: bool,
     /// Nothing more is taken in; the shard ends.
     closed: bool,
+}
+
+/// What there is room for.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    /// Requests and deliveries that may wait.
+    pub(super) requests: usize,
+    /// Bytes of requests that may wait; the first may be larger.
+    pub(super) bytes: usize,
 }
 
 /// What a shard took out.
@@ -119,12 +132,14 @@ pub(super) enum Patience {
 
 impl Inbox {
     /// Puts a request in if there is room below `room`; gives it back otherwise.
-    pub(super) fn admit(&self, message: Message, room: usize) -> Option<Message> {
+    pub(super) fn admit(&self, message: Message, room: Room) -> Option<Message> {
+        let bytes = message.bytes();
         let mut mail = self.lock();
-        if mail.closed || mail.waiting >= room {
+        if mail.closed || !mail.takes(bytes, room) {
             return Some(message);
         }
         mail.waiting += 1;
+        mail.bytes += bytes;
         self.push(mail, [message]);
         None
     }
@@ -136,17 +151,23 @@ impl Inbox {
         tenant: &TenantId,
         mut lines: Vec<(usize, Request)>,
         batch: &Arc<Batch>,
-        room: usize,
+        room: Room,
     ) -> Vec<(usize, Request)> {
         let mut mail = self.lock();
-        let room = if mail.closed {
-            0
-        } else {
-            room.saturating_sub(mail.waiting)
-        };
-        let rest = lines.split_off(room.min(lines.len()));
+        let mut fits = 0;
+        if !mail.closed {
+            for (_, request) in &lines {
+                let bytes = request.bytes();
+                if !mail.takes(bytes, room) {
+                    break;
+                }
+                mail.waiting += 1;
+                mail.bytes += bytes;
+                fits += 1;
+            }
+        }
+        let rest = lines.split_off(fits);
         if !lines.is_empty() {
-            mail.waiting += lines.len();
             let (tenant, batch) = (tenant.clone(), Arc::clone(batch));
             self.push(
                 mail,
@@ -164,6 +185,7 @@ impl Inbox {
     pub(super) fn deliver(&self, deliveries: &mut Vec<Message>) {
         let mut mail = self.lock();
         mail.waiting += deliveries.len();
+        mail.bytes += deliveries.iter().map(Message::bytes).sum::<usize>();
         self.push(mail, deliveries.drain(..));
     }
 
@@ -212,6 +234,7 @@ impl Inbox {
         }
         mail.nudged = false;
         mail.waiting = 0;
+        mail.bytes = 0;
         std::mem::swap(&mut mail.messages, into);
         Taken {
             pushed: mail.pushed,
@@ -225,11 +248,17 @@ impl Inbox {
         let before = mail.messages.len();
         mail.messages.retain(|message| !message.is_void(position));
         mail.waiting -= before - mail.messages.len();
+        mail.bytes = mail.messages.iter().map(Message::bytes).sum();
     }
 
     /// Requests and deliveries that wait.
     pub(super) fn waiting(&self) -> usize {
         self.lock().waiting
+    }
+
+    /// Bytes of these.
+    pub(super) fn bytes(&self) -> usize {
+        self.lock().bytes
     }
 
     /// Messages ever put in.
@@ -263,12 +292,34 @@ impl Inbox {
 }
 
 impl Mail {
+    fn takes(&self, bytes: usize, room: Room) -> bool {
+        let fits = self.bytes == 0 || self.bytes + bytes <= room.bytes;
+        self.waiting < room.requests && fits
+    }
+
     fn is_quiet(&self) -> bool {
         self.messages.is_empty() && !self.nudged && !self.closed
     }
 }
 
 impl Message {
+    /// Bytes of what it carries.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Request { request, .. } => request.bytes(),
+            Self::Lines { lines, .. } => {
+                let lines = lines.as_slice().iter();
+                lines.map(|(_, request)| request.bytes()).sum()
+            }
+            Self::Delivery { outgoing, .. } => outgoing.event.payload.len(),
+            Self::Inherit(_)
+            | Self::Order { .. }
+            | Self::Read(_)
+            | Self::Unread(_)
+            | Self::Returned => 0,
+        }
+    }
+
     /// Whether it is a delivery whose cause will never be durable.
     pub(super) fn is_void(&self, position: u64) -> bool {
         matches!(self, Self::Delivery { after, .. } if *after > position)

@@ -15,6 +15,10 @@ use crate::store::{Position, Result, Store};
 /// Instances that are handed over at once.
 const CHUNK: usize = 512;
 
+/// Bytes of contexts and of what waits that are handed over at once, and what one instance has on
+/// top.
+const CHUNK_BYTES: u64 = 4 << 20;
+
 /// Chunks that wait for a shard at most.
 const CHUNKS_WAITING_MAX: usize = 4;
 
@@ -39,12 +43,14 @@ pub(super) enum Chunk {
 /// What is to be handed to one shard.
 struct Heir {
     waiting: Vec<Snapshot>,
+    bytes: u64,
     chunks: SyncSender<Chunk>,
 }
 
 impl Heir {
     /// A shard that is gone needs nothing; what it meant to others is found out elsewhere.
     fn hand_over(&mut self) {
+        self.bytes = 0;
         let _ = self
             .chunks
             .send(Chunk::Some(std::mem::take(&mut self.waiting)));
@@ -79,14 +85,16 @@ pub(super) fn hand_over(
         }));
         heirs.push(Heir {
             waiting: Vec::with_capacity(CHUNK),
+            bytes: 0,
             chunks,
         });
     }
     store.load(&|_| true, &mut |snapshot| {
         progress.add_instances(1);
         let heir = &mut heirs[placement.shard_of(&snapshot.id)];
+        heir.bytes += snapshot.context.len() as u64 + snapshot.waiting_bytes();
         heir.waiting.push(snapshot);
-        if heir.waiting.len() == CHUNK {
+        if heir.waiting.len() == CHUNK || heir.bytes >= CHUNK_BYTES {
             heir.hand_over();
         }
     })?;

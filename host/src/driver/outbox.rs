@@ -13,6 +13,8 @@ use crate::store::Position;
 pub(super) struct Outbox {
     shard: usize,
     records: Vec<Record>,
+    /// Their bytes.
+    bytes: usize,
     /// Number of the shard's last record.
     last: AppendSeq,
     /// Position of the shard's last record that left.
@@ -37,6 +39,7 @@ impl Outbox {
         Self {
             shard,
             records: Vec::new(),
+            bytes: 0,
             last: AppendSeq(0),
             position,
             deliveries: Vec::new(),
@@ -55,9 +58,15 @@ impl Outbox {
         self.position = self.position.min(Position(position));
     }
 
+    /// Bytes of the records that have not left.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes a record.
     pub(super) fn record(&mut self, seq: AppendSeq, record: Record) {
         self.last = seq;
+        self.bytes += record.bytes();
         self.records.push(record);
     }
 
@@ -90,9 +99,10 @@ impl Outbox {
             }
             before
         } else {
+            let bytes = std::mem::take(&mut self.bytes);
             let first = shared
                 .log
-                .append(self.shard, &mut self.records, self.last, intake);
+                .append(self.shard, &mut self.records, bytes, self.last, intake);
             self.position = Position(first.0 + records as u64 - 1);
             first
         };

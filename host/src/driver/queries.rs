@@ -1,8 +1,11 @@
 //! Questions that the store answers, off the shards.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use xcomponent_core::{
@@ -20,6 +23,9 @@ use crate::store::{
     },
     unreadable::UnreadableInstance,
 };
+
+/// How long somebody waits for an answer of the store. Only one that hangs takes so long.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 impl Handle {
     /// One instance, finished or not, as it was last committed.
@@ -180,7 +186,8 @@ impl Handle {
         on_live: OnLive,
     ) -> Result<()> {
         let (tenant, component, version) = (tenant.clone(), component.clone(), version.clone());
-        self.ask(move |store| store.activate_version(&tenant, &component, &version, on_live))
+        let at = self.now();
+        self.ask(move |store| store.activate_version(&tenant, &component, &version, on_live, at))
             .await
     }
 
@@ -248,8 +255,15 @@ impl Handle {
             drop(asking);
             answer
         });
-        let answer = asked.await;
-        answer.unwrap_or_else(|panic| Err(Error::Unavailable(Some(panic.into()))))
+        let answer = match tokio::time::timeout(ANSWER_MAX, asked).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(panic)) => Err(Error::Unavailable(Some(panic.into()))),
+            Err(_) => {
+                let why = format!("no answer within {} s", ANSWER_MAX.as_secs());
+                Err(Error::Unavailable(Some(why.into())))
+            }
+        };
+        answer.inspect_err(|error| self.shared.read_fails(error))
     }
 }
 

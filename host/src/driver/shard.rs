@@ -6,7 +6,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering, mpsc::RecvError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::runtime;
@@ -16,7 +16,7 @@ use xcomponent_core::{
     engine::Engine,
     id::{EventId, InstanceId, TenantId},
     input::Input,
-    record::AppendSeq,
+    record::{AppendSeq, Handled},
     time::Timestamp,
 };
 
@@ -25,28 +25,37 @@ use super::{
     gate::Gated,
     gauges::ShardGauges,
     guests::Guests,
+    held::Held,
     inbox::{Message, Order, Patience},
     inheritance::{Chunk, Will},
     intake::Intake,
     leases::Leases,
     outbox::Outbox,
     reached::reached,
+    reading::read_until_answered,
     shared::{Phase, Post, Shared},
     tickets::Tickets,
 };
-use crate::store::{EventAt, Position, Result, Store};
+use crate::store::{EventAt, Position};
 
-/// Inputs fed to the engine in one turn.
+/// Inputs fed to the engine in one turn: so many, and more while it has work of its own, since then
+/// they only take their places in its fair queue.
 const INPUTS_PER_TURN: usize = 64;
+const INPUTS_PER_BUSY_TURN: usize = 1_024;
 
 /// Effects performed in one turn.
 const EFFECTS_PER_TURN: usize = 1_024;
 
+/// Bytes of records after which a turn ends, and how long it may take: then new requests are looked
+/// at.
+const BYTES_PER_TURN: usize = 4 << 20;
+const TURN_MAX: Duration = Duration::from_millis(4);
+
+/// Effects between two looks at how long a turn has taken.
+const EFFECTS_PER_LOOK: usize = 32;
+
 /// How long an idle shard leaves its engine without the news that its last records are durable.
 const DURABLE_NEWS_AFTER: Duration = Duration::from_millis(5);
-
-/// Wait before the store is asked again for instances: doubled from the first to the last.
-const RELOAD_BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
 /// A shard and everything only its thread touches.
 pub(super) struct Shard<G: Guests> {
@@ -68,8 +77,15 @@ pub(super) struct Shard<G: Guests> {
     recalls: Vec<EventAt>,
     /// Whether the engine wanted nothing more at the end of the last turn.
     idle: bool,
+    /// Whether it has work that waits until less is on its way to the store.
+    waits_for_commits: bool,
+    /// How many bytes may be on that way, as the engine knows it.
+    pace: usize,
+    held: Held,
     /// The last durable record that the engine knows of.
     told: AppendSeq,
+    /// Versions that were suspended at the end of the last turn.
+    suspended: usize,
 }
 
 impl<G: Guests> Shard<G> {
@@ -81,6 +97,7 @@ impl<G: Guests> Shard<G> {
         guests: G,
         lane: runtime::Handle,
     ) -> Self {
+        let held = Held::nothing(&shared.memory);
         let outbox = Outbox::new(number, shared.posts.len(), *shared.durable.borrow());
         Self {
             number,
@@ -97,7 +114,11 @@ impl<G: Guests> Shard<G> {
             reloads: 0,
             recalls: Vec::new(),
             idle: false,
+            waits_for_commits: false,
+            pace: 0,
+            held,
             told: AppendSeq(0),
+            suspended: 0,
         }
     }
 
@@ -130,22 +151,36 @@ impl<G: Guests> Shard<G> {
             self.told = durable;
             self.engine.handle(Input::Durable { through: durable }, now);
         }
+        let pace = self.shared.pace();
+        if pace != self.pace {
+            self.pace = pace;
+            self.engine.handle(Input::Pace { bytes: pace }, now);
+        }
         if self.engine.poll_timeout().is_some_and(|due| due <= now) {
             self.be_busy();
             if self.fires_timers() {
                 self.engine.handle_timeout(now);
             }
         }
-        for _ in 0..INPUTS_PER_TURN {
+        let mut inputs = 0;
+        while inputs < INPUTS_PER_TURN || (inputs < INPUTS_PER_BUSY_TURN && self.engine.has_work())
+        {
             let Some(message) = self.feed.next() else {
                 break;
             };
             self.receive(message, now);
+            inputs += 1;
         }
-        self.idle = self.perform_all(now);
+        let is_done = self.perform_all(now);
+        self.waits_for_commits = is_done && self.engine.waits_for_commits();
+        self.post()
+            .waits_for_commits
+            .store(self.waits_for_commits, Ordering::Release);
+        self.idle = is_done && !self.waits_for_commits;
         self.recall();
         self.publish();
-        let is_even = self.idle
+        self.report_suspensions();
+        let is_even = is_done
             && self.feed.is_empty()
             && self.intake.has_begun()
             && !self.engine.holds_selections();
@@ -202,6 +237,7 @@ impl<G: Guests> Shard<G> {
                     self.engine.handle(answer, now);
                 }
             }
+            Message::Unread(unread) => self.engine.handle(unread, now),
             Message::Returned => {
                 for (lease, outcome) in self.leases.returned() {
                     self.engine.handle(Input::Outcome { lease, outcome }, now);
@@ -239,11 +275,16 @@ impl<G: Guests> Shard<G> {
 
     /// Performs effects; true if the engine wants nothing more.
     fn perform_all(&mut self, now: Timestamp) -> bool {
+        let began = Instant::now();
         let mut left = EFFECTS_PER_TURN;
         while let Some(effect) = self.engine.poll_effect() {
             let delivers = matches!(effect, Effect::Deliver { .. });
             self.perform(effect, now);
             left = left.saturating_sub(1);
+            let is_long = || left.is_multiple_of(EFFECTS_PER_LOOK) && began.elapsed() > TURN_MAX;
+            if self.outbox.bytes() > BYTES_PER_TURN || is_long() {
+                left = 0;
+            }
             // What one record sends leaves at once: who has some of it counts as having all.
             if left == 0 && !delivers {
                 return false;
@@ -280,7 +321,7 @@ impl<G: Guests> Shard<G> {
                 tenant,
                 instance,
                 event,
-            } => self.recalls.push((tenant, instance, event)),
+            } => self.recall_soon((tenant, instance, event), now),
             Effect::RecallBroadcast { tenant, event } => self.recall_broadcast((tenant, event)),
             Effect::Unused { deployment } => {
                 if self.shared.note_unused(&deployment) {
@@ -306,11 +347,33 @@ impl<G: Guests> Shard<G> {
         self.reloads += 1;
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         self.lane.spawn(async move {
+            let refuse = |asked: &[(TenantId, InstanceId)]| {
+                let instances = asked.to_vec();
+                let unread = Input::Unread {
+                    instances,
+                    broadcasts: Vec::new(),
+                };
+                shared.posts[number].inbox.put(Message::Unread(unread));
+            };
             let (asked, found) =
-                read_until_answered(&shared, asked, |store, asked| store.reload(asked)).await;
+                read_until_answered(&shared, asked, |store, asked| store.reload(asked), refuse)
+                    .await;
             let answer = Input::Reloaded { asked, found };
             shared.posts[number].inbox.put(Message::Read(vec![answer]));
         });
+    }
+
+    /// Asks the store about an event: here if it has everything in memory, else with others.
+    fn recall_soon(&mut self, asked: EventAt, now: Timestamp) {
+        if self.shared.store.is_immediate()
+            && let Ok(found) = self.shared.store.recall(std::slice::from_ref(&asked))
+        {
+            for answer in recalled(vec![asked], found) {
+                self.engine.handle(answer, now);
+            }
+            return;
+        }
+        self.recalls.push(asked);
     }
 
     /// Asks the store about all events at once that the engine was not sure of in this turn.
@@ -322,16 +385,19 @@ impl<G: Guests> Shard<G> {
         self.reloads += 1;
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         self.lane.spawn(async move {
+            let refuse = |asked: &[EventAt]| {
+                let places = asked.iter();
+                let instances = places.map(|(tenant, id, _)| (tenant.clone(), id.clone()));
+                let unread = Input::Unread {
+                    instances: instances.collect(),
+                    broadcasts: Vec::new(),
+                };
+                shared.posts[number].inbox.put(Message::Unread(unread));
+            };
             let (asked, found) =
-                read_until_answered(&shared, asked, |store, asked| store.recall(asked)).await;
-            let answers = asked.into_iter().zip(found);
-            let answers = answers.map(|((tenant, instance, event), handled)| Input::Recalled {
-                tenant,
-                instance,
-                event,
-                handled,
-            });
-            let answers = Message::Read(answers.collect());
+                read_until_answered(&shared, asked, |store, asked| store.recall(asked), refuse)
+                    .await;
+            let answers = Message::Read(recalled(asked, found).collect());
             shared.posts[number].inbox.put(answers);
         });
     }
@@ -341,7 +407,14 @@ impl<G: Guests> Shard<G> {
         self.reloads += 1;
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         self.lane.spawn(async move {
-            let (asked, found) = read_until_answered(&shared, vec![asked], reached).await;
+            let refuse = |asked: &[(TenantId, EventId)]| {
+                let unread = Input::Unread {
+                    instances: Vec::new(),
+                    broadcasts: asked.to_vec(),
+                };
+                shared.posts[number].inbox.put(Message::Unread(unread));
+            };
+            let (asked, found) = read_until_answered(&shared, vec![asked], reached, refuse).await;
             let answers = asked.into_iter().zip(found);
             let answers = answers.map(|((tenant, event), reached)| Input::BroadcastRecalled {
                 tenant,
@@ -375,7 +448,7 @@ impl<G: Guests> Shard<G> {
     }
 
     fn patience(&self) -> Patience {
-        if !self.idle {
+        if !self.idle && !self.waits_for_commits {
             return Patience::None;
         }
         let due = if self.fires_timers() {
@@ -399,18 +472,44 @@ impl<G: Guests> Shard<G> {
     }
 
     /// Publishes the shard's numbers.
-    fn publish(&self) {
+    fn publish(&mut self) {
+        let feed = self.shared.posts[self.number].inbox.bytes();
+        self.held.update(&self.engine, feed);
         self.post().counters.publish(ShardGauges {
             live: self.engine.live(),
             passive: self.engine.passive(),
+            remembered_bytes: self.engine.remembered_bytes(),
             debt: self.engine.debt() + self.feed.len(),
             inbox: 0,
+            inbox_bytes: 0,
+            waiting_bytes: self.engine.waiting_bytes(),
+            instance_bytes: self.engine.instance_bytes(),
+            components: self.engine.components_at_work(),
             away: self.leases.away(),
             events: self.engine.counters(),
             next_due: self.engine.poll_timeout(),
             parcels: self.engine.parcels(),
             dropped_over_budget: self.engine.dropped_over_budget(),
         });
+    }
+
+    /// Tells the log when the breaker suspends a version, and when it lets it go on.
+    fn report_suspensions(&mut self) {
+        let (shard, suspended) = (self.number, self.engine.suspended());
+        let before = std::mem::replace(&mut self.suspended, suspended);
+        if suspended > before {
+            tracing::warn!(
+                shard,
+                suspended,
+                "a version of a component faults too often and is suspended; its events wait"
+            );
+        } else if suspended < before {
+            tracing::info!(
+                shard,
+                suspended,
+                "a suspended version of a component goes on"
+            );
+        }
     }
 
     /// Says that something is worked on although nothing came in: before it is looked whether the
@@ -431,37 +530,6 @@ impl<G: Guests> Shard<G> {
     fn post(&self) -> &Post {
         &self.shared.posts[self.number]
     }
-}
-
-/// Asks the store until it answers.
-async fn read_until_answered<Q: Send + Sync + 'static, A: Send + 'static>(
-    shared: &Arc<Shared>,
-    asked: Vec<Q>,
-    question: fn(&dyn Store, &[Q]) -> Result<A>,
-) -> (Vec<Q>, A) {
-    let asked = Arc::new(asked);
-    let mut wait = RELOAD_BACKOFF[0];
-    let answer = loop {
-        let (store, wanted) = (Arc::clone(&shared.store), Arc::clone(&asked));
-        let read = tokio::task::spawn_blocking(move || question(&*store, &wanted)).await;
-        match read {
-            Ok(Ok(answer)) => break answer,
-            // Where it is known that it does not work, each of a thousand need not say so.
-            Ok(Err(_)) if shared.store_is_away() => {}
-            Ok(Err(error)) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "the store did not say what it was asked"
-            ),
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the store panicked"
-            ),
-        }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(RELOAD_BACKOFF[1]);
-    };
-    let asked = Arc::into_inner(asked).expect("the question has been answered");
-    (asked, answer)
 }
 
 impl Order {
@@ -527,4 +595,15 @@ impl Drop for Guard {
             self.shared.break_down();
         }
     }
+}
+
+/// What the engine is told of events that it asked the store about.
+fn recalled(asked: Vec<EventAt>, found: Vec<Option<Arc<Handled>>>) -> impl Iterator<Item = Input> {
+    let answers = asked.into_iter().zip(found);
+    answers.map(|((tenant, instance, event), handled)| Input::Recalled {
+        tenant,
+        instance,
+        event,
+        handled,
+    })
 }

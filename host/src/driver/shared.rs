@@ -25,18 +25,26 @@ use super::{
     clock::Clock,
     gate::Gate,
     gauges::{CommitCounters, ShardCounters},
-    inbox::Inbox,
+    inbox::{Inbox, Room},
     log::Log,
+    pace::Pace,
     pulse::{Pulse, Watch},
     relay::Relays,
 };
 use crate::{
+    memory::{Memory, Purpose},
     store::{Error, Position, Store},
     telemetry::Tracer,
 };
 
+/// Batches that fit into what may wait for the store: one is written while others gather.
+const BATCHES: usize = 4;
+
 /// How long questions to the store may take that are asked when a host ends.
 const QUESTIONS_MAX: Duration = Duration::from_secs(2);
+
+/// A commit that takes longer hangs: until it ends, the host is not ready.
+const COMMIT_HANGS_AFTER: Duration = Duration::from_secs(10);
 
 /// What everybody knows.
 pub(super) struct Shared {
@@ -45,6 +53,8 @@ pub(super) struct Shared {
     pub(super) placement: Placement,
     pub(super) limits: Limits,
     pub(super) log: Log,
+    pub(super) pace: Pace,
+    pub(super) memory: Memory,
     pub(super) store: Arc<dyn Store>,
     /// Questions that it is being asked from tasks.
     pub(super) questions: Arc<AtomicUsize>,
@@ -69,6 +79,10 @@ pub(super) struct Shared {
     problem: Mutex<Option<Arc<str>>>,
     /// The store failed, and did so again when it was asked whether it works.
     is_away: AtomicBool,
+    /// A read failed, and the store was not checked since.
+    is_doubted: AtomicBool,
+    /// Since when the committer waits for the store, if it does.
+    committing: Mutex<Option<Instant>>,
     quiet: Mutex<()>,
     became_quiet: Condvar,
     unused: Mutex<Vec<(Arc<Deployment>, usize)>>,
@@ -86,6 +100,8 @@ pub(super) struct Post {
     /// While the shards halt: whether its first record that is void is one that the store refuses
     /// for what is in it.
     pub(super) unstorable: AtomicBool,
+    /// The shard has work that waits until less is on its way to the store.
+    pub(super) waits_for_commits: AtomicBool,
 }
 
 /// How far the driver is in its life.
@@ -111,14 +127,18 @@ impl Shared {
         clock: Arc<dyn Clock>,
         last: Position,
         relays: Relays,
+        memory: Memory,
     ) -> Self {
+        let commits = memory.max(Purpose::Commits);
         Self {
             posts: std::iter::repeat_with(Post::default)
                 .take(taken_in.placement.shards)
                 .collect(),
             placement: taken_in.placement,
             limits,
-            log: Log::new(last, taken_in),
+            log: Log::new(last, taken_in, commits),
+            pace: Pace::new(commits / BATCHES),
+            memory,
             store,
             questions: Arc::default(),
             clock,
@@ -134,6 +154,8 @@ impl Shared {
             phase: AtomicU8::new(Phase::Running as u8),
             problem: Mutex::default(),
             is_away: AtomicBool::new(false),
+            is_doubted: AtomicBool::new(false),
+            committing: Mutex::default(),
             quiet: Mutex::default(),
             became_quiet: Condvar::new(),
             unused: Mutex::default(),
@@ -150,10 +172,30 @@ impl Shared {
             .filter(move |shard| owner.map_or(*shard != from, |owner| owner == *shard))
     }
 
-    /// How many requests may wait at a shard: what is left of `debt_soft_max`.
-    pub(super) fn room(&self, shard: usize) -> usize {
-        let debt = self.posts[shard].counters.debt.load(Ordering::Relaxed) + self.log.queued();
-        self.limits.debt_soft_max.saturating_sub(debt)
+    /// How much may wait at a shard: what is left of `debt_soft_max`, if one component is at work
+    /// there. Of several the engine refuses the one that has more than its share, so that here only
+    /// the requests that it has not seen are bounded. It does the same with a request that is
+    /// `answered`, and for which there is a little more room.
+    pub(super) fn room(&self, shard: usize, answered: bool) -> Room {
+        let counters = &self.posts[shard].counters;
+        let soft = self.limits.debt_soft_max;
+        let shares = counters.components.load(Ordering::Relaxed) > 1;
+        let debt = counters.debt.load(Ordering::Relaxed) + self.log.queued();
+        let requests = match (self.log.is_filling(), shares) {
+            (true, _) => 0,
+            (false, true) => soft,
+            (false, false) if answered => soft.saturating_sub(debt).max(soft / 8),
+            (false, false) => soft.saturating_sub(debt),
+        };
+        Room {
+            requests,
+            bytes: self.limits.queue_bytes_max / 2,
+        }
+    }
+
+    /// Bytes that a shard may have on their way to the store while it starts work by itself.
+    pub(super) fn pace(&self) -> usize {
+        self.pace.ahead_bytes() / self.posts.len()
     }
 
     /// How far the driver is in its life.
@@ -163,6 +205,26 @@ impl Shared {
             1 => Phase::Closing,
             2 => Phase::Ended,
             _ => Phase::Broken,
+        }
+    }
+
+    /// A read failed for this reason: until the store was checked, the host is not ready.
+    pub(super) fn read_fails(&self, error: &Error) {
+        if error.is_of_store() && self.phase() == Phase::Running {
+            self.store_fails(error);
+            self.is_doubted.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether a read failed since the store was checked.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.is_doubted.load(Ordering::Acquire)
+    }
+
+    /// The store was checked, and commits.
+    pub(super) fn store_can_be_read(&self) {
+        if self.is_doubted.swap(false, Ordering::AcqRel) {
+            self.store_works();
         }
     }
 
@@ -183,6 +245,25 @@ impl Shared {
     /// Whether it is known that nothing can be committed at this moment.
     pub(super) fn store_is_away(&self) -> bool {
         self.is_away.load(Ordering::Acquire)
+    }
+
+    /// Notes that the committer begins to wait for the store, or has its answer.
+    pub(super) fn commits(&self, is_committing: bool) {
+        let since = is_committing.then(Instant::now);
+        *self
+            .committing
+            .lock()
+            .expect("nothing that holds the lock panics") = since;
+    }
+
+    /// For how long the committer has waited for a store that hangs; none if it does not hang.
+    pub(super) fn commit_hangs(&self) -> Option<Duration> {
+        let since = *self
+            .committing
+            .lock()
+            .expect("nothing that holds the lock panics");
+        let waited = since?.elapsed();
+        (waited >= COMMIT_HANGS_AFTER).then_some(waited)
     }
 
     /// The store commits again.

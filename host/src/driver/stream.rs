@@ -69,25 +69,47 @@ impl Subscription {
     /// cannot be asked or the driver has ended.
     pub async fn next(&mut self) -> Result<Vec<Entry>> {
         loop {
-            let durable = *self.durable.borrow_and_update();
-            while self.position < durable {
-                let (tenant, filter, after) =
-                    (self.tenant.clone(), self.filter.clone(), self.position);
-                let read = self
-                    .handle
-                    .look_up(move |store| store.records(&tenant, &filter, after, SLICE));
-                let tail = read.await?;
-                self.position = tail.through;
-                if !tail.entries.is_empty() {
-                    return Ok(tail.entries);
-                }
-                // A store in memory answers at once: others get their turn between two slices.
-                tokio::task::yield_now().await;
+            self.more().await?;
+            let entries = self.read().await?;
+            if !entries.is_empty() {
+                return Ok(entries);
             }
+        }
+    }
+
+    /// The records of the next stretch of the log, oldest first; none if nothing in it passes.
+    /// They occupy no more than [`STRETCH_BYTES_MAX`](crate::store::query::STRETCH_BYTES_MAX) or
+    /// are one. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::next`].
+    pub async fn read(&mut self) -> Result<Vec<Entry>> {
+        let (tenant, filter, after) = (self.tenant.clone(), self.filter.clone(), self.position);
+        let read = self
+            .handle
+            .look_up(move |store| store.records(&tenant, &filter, after, SLICE));
+        let tail = read.await?;
+        self.position = tail.through;
+        if tail.entries.is_empty() {
+            // A store in memory answers at once: others get their turn between two slices.
+            tokio::task::yield_now().await;
+        }
+        Ok(tail.entries)
+    }
+
+    /// Waits until something is durable that was not read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if the driver has ended.
+    pub async fn more(&mut self) -> Result<()> {
+        while self.position >= *self.durable.borrow_and_update() {
             let ended = matches!(self.handle.shared.phase(), Phase::Ended | Phase::Broken);
             if ended || self.durable.changed().await.is_err() {
                 return Err(Error::Unavailable(None));
             }
         }
+        Ok(())
     }
 }

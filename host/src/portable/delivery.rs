@@ -6,7 +6,6 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{IgnoredAny, SeqAccess, Visitor},
 };
-use serde_json::Value;
 use xcomponent_core::{
     definition::{MatchingRule, Operator},
     id::{ComponentName, EventId, EventName, InstanceId, MachineName, StateName},
@@ -15,7 +14,7 @@ use xcomponent_core::{
     record::{Cause, Condition, Link, Outgoing, Parent, SelectBy, Selector, Target},
 };
 
-use super::{PortableEvent, Read, word};
+use super::{PortableEvent, PortableJson, Read, word};
 
 /// Why an event exists.
 #[derive(Debug, Serialize, Deserialize)]
@@ -247,8 +246,17 @@ struct PortableCondition {
     event_property: String,
     instance_property: String,
     operator: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    value: Option<Value>,
+    /// Absent = missing: no instance matches. `null` is a value.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    value: Option<PortableJson>,
+}
+
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PortableJson>, D::Error> {
+    PortableJson::deserialize(deserializer).map(Some)
 }
 
 impl PortableSelector {
@@ -290,7 +298,7 @@ impl PortableCondition {
             event_property: condition.rule.event_property.to_string(),
             instance_property: condition.rule.instance_property.to_string(),
             operator: condition.rule.operator.to_string(),
-            value: condition.value.clone(),
+            value: condition.value.as_ref().map(PortableJson::of),
         }
     }
 
@@ -302,7 +310,7 @@ impl PortableCondition {
                 instance_property: path(&self.instance_property)?,
                 operator: word(&self.operator, Operator::parse, "operator")?,
             },
-            value: self.value,
+            value: self.value.map(PortableJson::read).transpose()?,
         })
     }
 }

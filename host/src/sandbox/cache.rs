@@ -15,7 +15,7 @@ use sha2::Sha256;
 use tempfile::{NamedTempFile, TempDir};
 use xcomponent_core::id::Digest;
 
-use crate::key::Key;
+use crate::{key::Key, private};
 
 const SEAL_BYTES: usize = 32;
 const KEY_FILE: &str = "cache.key";
@@ -46,7 +46,7 @@ impl Cache {
                 (temporary.path().to_owned(), Some(temporary))
             }
         };
-        fs::create_dir_all(&dir)?;
+        private::folder(&dir).map_err(io::Error::other)?;
         let key = Key::kept_in(&dir.join(KEY_FILE)).map_err(io::Error::other)?;
         Ok(Self {
             dir,

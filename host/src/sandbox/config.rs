@@ -2,21 +2,32 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::memory::{Memory, Purpose};
+
 /// What a host allows its guests. Being stopped at one of these is a typed fault, never a crash.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Sandboxes that exist at one time, idle or in use. An idle component holds none, so this
-    /// bounds what is busy, not what is installed. 1 000 × `keep_resident_bytes` is the memory that
-    /// the pool keeps at most between calls.
+    /// The host's budget: [`Purpose::Sandboxes`] bounds the memories of all sandboxes together,
+    /// idle ones included, [`Purpose::Code`] the machine code that is loaded.
+    pub memory: Memory,
+    /// Sandboxes that exist at one time, idle or in use. An idle component holds none after
+    /// `idle_max`, so this bounds what is busy, not what is installed. 1 000 × `keep_resident_bytes`
+    /// is the memory that the pool keeps at most for slots that nobody uses.
     pub sandboxes_max: usize,
+    /// How long a sandbox is kept for its next call. Starting another one takes 20 µs; half a minute
+    /// spares that to whoever is called at all often.
+    pub idle_max: Duration,
+    /// Memory of a sandbox that is kept for its next call. One that holds more is dropped when its
+    /// call is done: what one large document took is not held for the next.
+    pub idle_bytes_max: usize,
     /// Checkouts that may wait for a slot; further ones are refused. Each is a future of some
     /// hundred bytes.
     pub waits_max: usize,
     /// Calls after which a sandbox is thrown away. A guest that leaks 6 KiB in every call stays
     /// below its memory limit, and 20 µs for a new one, spread over so many calls, cost 2 ns each.
     pub calls_per_sandbox_max: u32,
-    /// Linear memories and tables of one sandbox together: 64 MiB holds a JavaScript engine, and
-    /// 8 callers that each fill theirs do not hurt a small machine.
+    /// Linear memories and tables of one sandbox together: 64 MiB holds a JavaScript engine. On a host
+    /// with less than 1 GiB it is half of what there is for all sandboxes.
     pub memory_bytes_max: usize,
     /// How much of a slot's memory stays mapped for its next user, who finds it set to zero. That is
     /// faster than faulting it in again, for as much as an ordinary call touches; what a memory bomb
@@ -59,8 +70,8 @@ pub struct Config {
     /// Calls of one component version that wait for the slow lane. Each holds a slot, so that this
     /// also keeps one component from taking the whole pool.
     pub slow_lane_waits_max: usize,
-    /// Compiled components kept in memory; the least recently used is dropped and read again from
-    /// the cache when it is needed.
+    /// Compiled components kept in memory, as far as the budget has room for them; the least recently
+    /// used is dropped and read again from the cache when it is needed.
     pub loaded_max: usize,
     /// Where compiled components are kept between starts; none = a temporary folder that goes with
     /// the process.
@@ -71,33 +82,51 @@ pub struct Config {
     pub compile: CompileConfig,
 }
 
-/// What compiling one component may cost.
+/// What examining and compiling one component may cost.
 #[derive(Clone, Debug)]
 pub struct CompileConfig {
-    /// The program to start as the compiler; none = this one. It must hand the arguments after
-    /// [`COMMAND`](super::compile::COMMAND) to [`child_main`](super::compile::child_main).
+    /// The program to start as the examiner; none = this one. It must hand the arguments after
+    /// [`COMMAND`](super::examiner::COMMAND) to [`child_main`](super::examiner::child_main).
     pub program: Option<PathBuf>,
     /// Largest component.
     pub component_bytes_max: usize,
     /// Most functions in all its modules together: an interpreter has ten thousand.
     pub functions_max: usize,
-    /// Address space of the compiler.
+    /// Address space of the examiner.
     pub memory_bytes_max: u64,
-    /// Processor time of the compiler, whole seconds.
+    /// Processor time of the examiner, whole seconds.
     pub cpu_seconds_max: u64,
-    /// Time until the compiler must have answered; more than its processor time, since the machine
-    /// may be busy.
+    /// Time until the examiner must have answered each question; more than its processor time, since
+    /// it stands back behind everything else on the machine.
     pub wall_max: Duration,
     /// Largest result.
     pub artifact_bytes_max: usize,
-    /// Compilers that run at one time.
+    /// Examiners that run at one time.
     pub at_once_max: usize,
+    /// Uploads that wait for one; further ones are refused.
+    pub waits_max: usize,
+}
+
+impl Config {
+    /// The limits that the budget leaves room for.
+    pub(super) fn within_budget(mut self) -> Self {
+        let memory = &self.memory;
+        let sandbox_max = memory.max(Purpose::Sandboxes) / 2;
+        self.memory_bytes_max = self.memory_bytes_max.min(sandbox_max);
+        let code_max = memory.max(Purpose::Code);
+        let compile = &mut self.compile;
+        compile.artifact_bytes_max = compile.artifact_bytes_max.min(code_max);
+        self
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
+            memory: Memory::of_this_machine(),
             sandboxes_max: 1_000,
+            idle_max: Duration::from_secs(30),
+            idle_bytes_max: 16 << 20,
             waits_max: 10_000,
             calls_per_sandbox_max: 10_000,
             memory_bytes_max: 64 << 20,
@@ -136,6 +165,7 @@ impl Default for CompileConfig {
             wall_max: Duration::from_secs(120),
             artifact_bytes_max: 256 << 20,
             at_once_max: 2,
+            waits_max: 16,
         }
     }
 }

@@ -19,6 +19,7 @@ use super::{
     fault,
     loaded::Loaded,
     log::cut,
+    ration::Ration,
     state::State,
 };
 
@@ -35,6 +36,14 @@ pub(super) struct Live {
     guest: bindings::Component,
 }
 
+/// Why a guest does not start.
+pub(super) enum NoStart {
+    /// The host has no memory for it; it needs so many bytes.
+    Starved(usize),
+    /// It is the guest's fault.
+    Fault(Fault),
+}
+
 /// What a guest gave back, before it is checked.
 enum Given {
     Guard(Result<bool, GuestFailure>),
@@ -42,13 +51,18 @@ enum Given {
 }
 
 impl Live {
-    /// Starts a guest.
+    /// Starts a guest, which may use this memory and more where there is some.
     ///
     /// # Errors
     ///
-    /// If its start traps or is over a limit, or if no slot can be had.
-    pub(super) async fn start(loaded: &Loaded, config: &Arc<Config>) -> Result<Box<Self>, Fault> {
-        let mut store = Store::new(loaded.guest.engine(), State::new(config, loaded.with_wasi));
+    /// If its start traps or is over a limit, or if neither slot nor memory can be had.
+    pub(super) async fn start(
+        loaded: &Loaded,
+        config: &Arc<Config>,
+        ration: Ration,
+    ) -> Result<Box<Self>, NoStart> {
+        let state = State::new(config, loaded.with_wasi, ration);
+        let mut store = Store::new(loaded.guest.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_hostcall_fuel(config.transfer_bytes_max);
         let metered = store.fuel_async_yield_interval(Some(config.fuel_yield_interval));
@@ -56,8 +70,23 @@ impl Live {
         refuel(&mut store);
         match loaded.guest.instantiate_async(&mut store).await {
             Ok(guest) => Ok(Box::new(Self { store, guest })),
-            Err(error) => Err(fault::of_error(&error, store.data())),
+            Err(error) => Err(match store.data().memory.starved() {
+                Some(bytes) => NoStart::Starved(bytes),
+                None => NoStart::Fault(fault::of_error(&error, store.data())),
+            }),
         }
+    }
+
+    /// Gives back memory that it does not need, and says how much it holds.
+    pub(super) fn settle(&mut self) -> usize {
+        let memory = &mut self.store.data_mut().memory;
+        memory.settle();
+        memory.used()
+    }
+
+    /// What the last call would have needed, if it was the host that had no memory for it.
+    pub(super) fn starved(&self) -> Option<usize> {
+        self.store.data().memory.starved()
     }
 
     /// Asks which methods the guest answers.
@@ -91,9 +120,8 @@ impl Live {
     }
 
     /// Asks a method.
-    pub(super) async fn answer(mut self: Box<Self>, call: Call) -> (Box<Self>, Outcome) {
+    pub(super) async fn answer(mut self: Box<Self>, call: Arc<Call>) -> (Box<Self>, Outcome) {
         let fuel_max = self.store.data().config.fuel_per_call_max;
-        let call = Arc::new(call);
         self.store.data_mut().begin(Arc::clone(&call));
         refuel(&mut self.store);
         let given = self.ask(&call).await;

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, Mutex, PoisonError, RwLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -15,6 +15,7 @@ use wasmtime::{
 use xcomponent_core::id::Digest;
 
 use super::{bindings::ComponentPre, state::State};
+use crate::memory::Share;
 
 /// One component version, ready to be started.
 pub(super) struct Loaded {
@@ -23,6 +24,8 @@ pub(super) struct Loaded {
     /// Whether it imports WASI.
     pub(super) with_wasi: bool,
     used: AtomicU64,
+    /// What its machine code takes.
+    _memory: Share,
 }
 
 /// The versions in memory; the least recently used one goes when there are too many.
@@ -30,7 +33,12 @@ pub(super) struct Versions {
     loaded: RwLock<HashMap<Digest, Arc<Loaded>, foldhash::fast::RandomState>>,
     uses: AtomicU64,
     loaded_max: usize,
+    /// One for each version that somebody brings into memory: the others wait for that one.
+    turns: Mutex<HashMap<Digest, Weak<Turn>, foldhash::fast::RandomState>>,
 }
+
+/// The right to bring a version into memory.
+type Turn = tokio::sync::Mutex<()>;
 
 /// The two sets of host functions that a component may be linked to.
 pub(super) struct Linkers {
@@ -41,7 +49,7 @@ pub(super) struct Linkers {
 }
 
 impl Loaded {
-    /// Links a compiled component.
+    /// Links a compiled component, whose code takes this much memory.
     ///
     /// # Errors
     ///
@@ -51,6 +59,7 @@ impl Loaded {
         engine: &Engine,
         linkers: &Linkers,
         component: &Component,
+        memory: Share,
     ) -> wasmtime::Result<Self> {
         let with_wasi = component
             .component_type()
@@ -66,6 +75,7 @@ impl Loaded {
             guest,
             with_wasi,
             used: AtomicU64::new(0),
+            _memory: memory,
         })
     }
 }
@@ -77,7 +87,20 @@ impl Versions {
             loaded: RwLock::default(),
             uses: AtomicU64::new(0),
             loaded_max,
+            turns: Mutex::default(),
         }
+    }
+
+    /// Who holds it is the only one who brings that version into memory.
+    pub(super) fn turn(&self, artifact: Digest) -> Arc<Turn> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(&artifact).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::new(Turn::default());
+        turns.insert(artifact, Arc::downgrade(&turn));
+        turn
     }
 
     /// The version, if it is in memory.
@@ -90,20 +113,24 @@ impl Versions {
         Some(found)
     }
 
-    /// Keeps a version.
-    pub(super) fn insert(&self, artifact: Digest, version: Arc<Loaded>) {
+    /// Keeps a version; gives those that had to go for it.
+    pub(super) fn insert(&self, artifact: Digest, version: Arc<Loaded>) -> Vec<Digest> {
         version
             .used
             .store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         loaded.insert(artifact, version);
+        let mut gone = Vec::new();
         while loaded.len() > self.loaded_max {
-            let oldest = loaded
-                .iter()
-                .min_by_key(|(_, version)| version.used.load(Ordering::Relaxed));
-            let oldest = *oldest.expect("more than the maximum is more than none").0;
-            loaded.remove(&oldest);
+            gone.extend(remove_oldest(&mut loaded));
         }
+        gone
+    }
+
+    /// Drops the version that was not used for longest, if there is any.
+    pub(super) fn evict(&self) -> Option<Digest> {
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        remove_oldest(&mut loaded)
     }
 
     /// Drops a version.
@@ -111,4 +138,15 @@ impl Versions {
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         loaded.remove(artifact);
     }
+}
+
+fn remove_oldest(
+    loaded: &mut HashMap<Digest, Arc<Loaded>, foldhash::fast::RandomState>,
+) -> Option<Digest> {
+    let oldest = loaded
+        .iter()
+        .min_by_key(|(_, version)| version.used.load(Ordering::Relaxed));
+    let oldest = *oldest?.0;
+    loaded.remove(&oldest);
+    Some(oldest)
 }

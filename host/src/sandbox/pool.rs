@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -124,13 +124,29 @@ impl Pool {
         }
     }
 
+    /// Drops the sandboxes that have been idle for as long as that.
+    pub(super) fn release_idle(&self, idle_min: Duration) {
+        let Some(since_max) = Instant::now().checked_sub(idle_min) else {
+            return;
+        };
+        for n in 0..self.stripes.len() {
+            loop {
+                // Dropped one by one, so that nobody waits for all of them.
+                let idle = self.lock(n).take_older(since_max);
+                if idle.is_none() {
+                    break;
+                }
+            }
+        }
+    }
+
     /// How many sandboxes there are, idle or in use, out of `slots_max`.
     pub(super) fn n_used(&self, slots_max: usize) -> usize {
         slots_max - self.slots.available_permits()
     }
 
     /// Takes the sandbox that has been idle for longest out of the pool.
-    fn evict(&self) -> Option<Box<Sandbox>> {
+    pub(super) fn evict(&self) -> Option<Box<Sandbox>> {
         let oldest = |n: usize| self.lock(n).oldest().map(|since| (since, n));
         let (_, n) = (0..self.stripes.len()).filter_map(oldest).min()?;
         let evicted = self.lock(n).evict();
@@ -194,6 +210,12 @@ impl Stripe {
         queues
             .filter_map(|queue| queue.front().map(|idle| idle.since))
             .min()
+    }
+
+    /// One that has been idle since then, or longer.
+    fn take_older(&mut self, since_max: Instant) -> Option<Box<Sandbox>> {
+        self.oldest().filter(|oldest| *oldest <= since_max)?;
+        self.evict()
     }
 
     fn evict(&mut self) -> Option<Box<Sandbox>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xcomponent_core::call::{Call, FaultCode, Send};
 
-use super::{config::Config, log::Log, memory::MemoryMeter, wasi::Wasi};
+use super::{config::Config, log::Log, memory::MemoryMeter, ration::Ration, wasi::Wasi};
 
 /// The data of a store.
 pub(super) struct State {
@@ -48,8 +48,8 @@ impl Violation {
 }
 
 impl State {
-    /// The state of a new sandbox.
-    pub(super) fn new(config: &Arc<Config>, with_wasi: bool) -> Self {
+    /// The state of a new sandbox that may use this memory.
+    pub(super) fn new(config: &Arc<Config>, with_wasi: bool, ration: Ration) -> Self {
         Self {
             config: Arc::clone(config),
             call: None,
@@ -57,7 +57,7 @@ impl State {
             send_bytes: 0,
             work: 0,
             log: Log::new(config.log_lines_max, config.log_line_bytes_max),
-            memory: MemoryMeter::new(config.memory_bytes_max),
+            memory: MemoryMeter::new(config.memory_bytes_max, ration),
             wasi: with_wasi.then(|| Box::new(Wasi::new(config))),
         }
     }

@@ -19,11 +19,15 @@ use xcomponent_core::{
     record::{Snapshot, Status},
 };
 
+use self::stale::Newest;
 pub(super) use self::{recovered::Recovered, stale::Stale};
 use super::{Entry, retention::Reach};
 
 /// Instances whose rows may be behind.
 const STALE_MAX: usize = 65_536;
+
+/// Bytes of their contexts, which are kept in memory meanwhile.
+const STALE_BYTES_MAX: usize = 64 << 20;
 
 /// Positions that a row may be behind: what a host that starts looks at.
 const LAG_MAX: u64 = 500_000;
@@ -140,6 +144,7 @@ impl Ledger {
     pub(super) fn begin(&mut self, last: u64, number: i64) {
         (self.last, self.next) = (last, number + 1);
         self.owed.ends_at(last);
+        self.owed.keep_no_large_ones();
     }
 
     /// Notes that an instance cannot be read from this record on.
@@ -288,14 +293,16 @@ impl Ledger {
         }
         let place = |number: &i64| draft.places.get(number);
         let mut excess = (stale.len() + draft.touched.len()).saturating_sub(STALE_MAX);
+        let mut surplus = stale.bytes().saturating_sub(STALE_BYTES_MAX);
         let mut late = stale.oldest().filter(|(_, number)| place(number).is_none());
         for (room, (since, number)) in (0..CATCH_UP_MAX).rev().zip(late.by_ref()) {
-            let is_late = excess > 0 || since + LAG_MAX < last;
+            let is_late = excess > 0 || surplus > 0 || since + LAG_MAX < last;
             if !is_late || room == 0 {
                 covered = covered.min(since - 1);
                 break;
             }
             excess = excess.saturating_sub(1);
+            surplus = surplus.saturating_sub(stale.get(number).map_or(0, Newest::bytes));
             rows.extend(stale.row(number));
             draft.late.push(number);
         }
@@ -326,7 +333,7 @@ impl Ledger {
         for touched in &draft.touched {
             let entry = &entries[touched.latest];
             if !touched.is_fresh {
-                let body = entry.record.body.clone();
+                let body = entry.record.body.without_waiting();
                 stale.note(touched.number, touched.first, entry.position.0, body);
                 continue;
             }

@@ -8,6 +8,7 @@
 mod crossing;
 mod instances;
 mod journal;
+mod keys;
 mod letters;
 mod retention;
 mod versions;
@@ -25,12 +26,14 @@ use xcomponent_core::{
     input::Found as Asked,
     owed::{Owed, TakenIn},
     record::{Body, Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
 use self::{
     crossing::Crossings,
-    instances::{Instances, is_over},
+    instances::{Instances, Known, is_over},
     journal::{Journal, Owner},
+    keys::Keys,
     letters::Letters,
     versions::Versions,
 };
@@ -39,9 +42,10 @@ use super::{
     crossing::{Channel, Outlet},
     query::{
         ComponentVersion, Cursor, Found, InstanceCount, InstanceFilter, Letter, LetterFilter, Page,
-        PageRequest, RecordFilter, Tail, is_shown,
+        PageRequest, RecordFilter, Room, STRETCH_BYTES_MAX, TRACE_BYTES_MAX, Tail, is_shown,
     },
     retention::{Removable, shorten},
+    weight::Weighed,
 };
 
 /// Things looked at, or records taken over, while the lock is held once.
@@ -77,6 +81,7 @@ pub struct Memory {
 struct Kept {
     journal: Journal,
     instances: Instances,
+    keys: Keys,
     letters: Letters,
     crossings: Crossings,
     /// Places of finished instances with the position of their creation, the first finished
@@ -90,6 +95,7 @@ impl Memory {
         let kept = Kept {
             journal: Journal::new(),
             instances: Instances::default(),
+            keys: Keys::default(),
             letters: Letters::default(),
             crossings: Crossings::default(),
             finished: VecDeque::new(),
@@ -121,7 +127,7 @@ impl Memory {
         &self,
         tenant: &TenantId,
         from: Option<Cursor>,
-        mut visit: impl FnMut(u64, &Snapshot) -> bool,
+        mut visit: impl FnMut(u64, &Known) -> bool,
     ) {
         let mut before = from.map_or(u64::MAX, |cursor| cursor.0);
         loop {
@@ -130,7 +136,7 @@ impl Memory {
             for known in kept.instances.older(tenant, before).take(SLICE) {
                 before = known.created;
                 seen += 1;
-                if !visit(known.created, known.snapshot()) {
+                if !visit(known.created, known) {
                     return;
                 }
             }
@@ -170,12 +176,13 @@ impl Kept {
         let position = entry.position.0;
         self.letters.note(position, &entry.record);
         self.crossings.note(entry);
-        let noted = self.instances.note(position, &entry.record);
+        let record = entry.record.without_waiting();
+        let noted = self.instances.note(position, &record, &entry.record.body);
         let (owner, before) = noted
             .as_ref()
             .map_or((None, 0), |noted| (Some(noted.owner), noted.before));
-        self.journal
-            .push(position, entry.record.clone(), owner, before);
+        self.journal.push(position, record, owner, before);
+        self.keys.note(&self.journal, position, &entry.record);
         if let Some(noted) = noted
             && noted.ended
             && let Some(known) = self.instances.at(noted.owner)
@@ -208,6 +215,10 @@ impl Kept {
         };
         let mut position = known.last;
         while position != 0 {
+            let slot = self.journal.slot(position);
+            if let Some(record) = slot.and_then(|slot| slot.record.as_ref()) {
+                self.keys.forget(position, record);
+            }
             position = self.journal.empty(position);
         }
         self.instances.remove(owner);
@@ -218,9 +229,10 @@ impl Kept {
         let Some((position, slot)) = self.journal.pop() else {
             return;
         };
-        let (Some(_), Some(owner)) = (slot.record, slot.owner) else {
+        let (Some(record), Some(owner)) = (slot.record, slot.owner) else {
             return;
         };
+        self.keys.forget(position, &record);
         if let Some(known) = self
             .instances
             .at_mut(owner)
@@ -297,10 +309,9 @@ impl Store for Memory {
         take: &mut dyn FnMut(Snapshot),
     ) -> Result<()> {
         let kept = self.kept();
-        let known = kept.instances.iter().map(|known| known.snapshot());
-        known
-            .filter(|snapshot| snapshot.is_live() && wanted(&snapshot.id))
-            .for_each(|snapshot| take(snapshot.clone()));
+        let is_wanted = |known: &&Known| known.snapshot().is_live() && wanted(&known.snapshot().id);
+        let known = kept.instances.iter().filter(is_wanted);
+        known.map(Known::whole).for_each(take);
         Ok(())
     }
 
@@ -310,26 +321,30 @@ impl Store for Memory {
             .iter()
             .filter_map(|(tenant, id)| kept.instances.find(tenant, id));
         Ok(Asked {
-            instances: found.map(|known| known.snapshot().clone()).collect(),
+            instances: found.map(Known::whole).collect(),
             unreadable: Vec::new(),
         })
     }
 
-    /// The engines know themselves: none of them was before this store.
     fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
-        Ok(vec![None; asked.len()])
+        let kept = self.kept();
+        let found = asked.iter().map(|(tenant, instance, event)| {
+            let found = kept.keys.find(&kept.journal, tenant, instance, event);
+            found.cloned()
+        });
+        Ok(found.collect())
     }
 
-    fn selections(&self, _: &TenantId, _: &EventId) -> Result<Vec<Record>> {
-        Ok(Vec::new())
+    /// Whoever asks again has forgotten the answer, for lack of room: this looks at the whole log.
+    fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>> {
+        let led_to = self.trace(tenant, std::slice::from_ref(root), usize::MAX)?;
+        let records = led_to.into_iter().map(|entry| entry.record);
+        let about_none = |record: &Record| record.body.snapshot().is_none();
+        Ok(records.filter(about_none).collect())
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
-        Ok(self
-            .kept()
-            .instances
-            .find(tenant, id)
-            .map(|known| known.snapshot().clone()))
+        Ok(self.kept().instances.find(tenant, id).map(Known::whole))
     }
 
     fn instances(
@@ -339,8 +354,8 @@ impl Store for Memory {
         page: PageRequest,
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
-        self.walk(tenant, page.after, |created, snapshot| {
-            !filter.passes(snapshot) || found.take(created, || snapshot.clone())
+        self.walk(tenant, page.after, |created, known| {
+            !filter.passes(known.snapshot()) || found.take(created, || known.whole())
         });
         Ok(found.into_page())
     }
@@ -351,7 +366,8 @@ impl Store for Memory {
         filter: &InstanceFilter,
     ) -> Result<Vec<InstanceCount>> {
         let mut counts: HashMap<_, InstanceCount> = HashMap::new();
-        self.walk(tenant, None, |_, snapshot| {
+        self.walk(tenant, None, |_, known| {
+            let snapshot = known.snapshot();
             if filter.passes(snapshot) {
                 let version = Arc::as_ptr(&snapshot.deployment) as usize;
                 let kind = (version, snapshot.machine, snapshot.state, snapshot.status);
@@ -416,27 +432,27 @@ impl Store for Memory {
             through: after,
         };
         let last = kept.journal.last().min(after.0 + SLICE as u64);
+        let mut room = Room::new(STRETCH_BYTES_MAX);
         for position in after.0 + 1..=last {
-            if tail.entries.len() == limit {
-                break;
-            }
-            tail.through = Position(position);
             let record = kept
                 .journal
                 .slot(position)
                 .and_then(|slot| slot.record.as_ref());
-            if let Some(record) =
-                record.filter(|record| record.tenant == *tenant && filter.passes(record))
-            {
-                tail.entries.push(entry(position, record));
+            let passing = record.filter(|record| record.tenant == *tenant && filter.passes(record));
+            let is_full = tail.entries.len() == limit;
+            if is_full || passing.is_some_and(|record| !room.has_room_for(record)) {
+                break;
             }
+            tail.through = Position(position);
+            tail.entries
+                .extend(passing.map(|record| entry(position, record)));
         }
         Ok(tail)
     }
 
     fn trace(&self, tenant: &TenantId, roots: &[EventId], limit: usize) -> Result<Vec<Entry>> {
         let roots: HashSet<&EventId> = roots.iter().collect();
-        let mut trace = Vec::new();
+        let (mut trace, mut bytes) = (Vec::new(), 0);
         let mut next = self.kept().journal.first();
         loop {
             let kept = self.kept();
@@ -448,8 +464,9 @@ impl Store for Memory {
                     .and_then(|slot| slot.record.as_ref());
                 let part =
                     record.filter(|record| record.tenant == *tenant && belongs_to(record, &roots));
+                bytes += part.map_or(0, Weighed::weight);
                 trace.extend(part.map(|record| entry(position, record)));
-                if trace.len() == limit {
+                if trace.len() == limit || bytes >= TRACE_BYTES_MAX {
                     return Ok(trace);
                 }
             }
@@ -501,9 +518,10 @@ impl Store for Memory {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
         self.catalogue()
-            .activate(tenant, component, version, on_live)
+            .activate(tenant, component, version, on_live, at)
     }
 
     fn delete_version(

@@ -13,6 +13,7 @@ mod config;
 mod connect;
 mod crossing;
 mod database;
+mod journal;
 mod lease;
 mod letters;
 mod link;
@@ -24,6 +25,7 @@ mod row;
 mod session;
 mod tls;
 mod versions;
+mod waiting;
 mod writer;
 
 use std::{
@@ -38,6 +40,7 @@ use xcomponent_core::{
     input::Found,
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
 pub use self::{
@@ -225,7 +228,12 @@ impl Store for Postgres {
     fn probe(&self) -> Result<()> {
         self.writer().change(&self.stale, |session| {
             Ok(session.batch("UPDATE marks SET position = position")?)
-        })
+        })?;
+        self.check()
+    }
+
+    fn check(&self) -> Result<()> {
+        self.name_of_log().map(drop)
     }
 
     fn owed(&self) -> Result<Owed> {
@@ -256,6 +264,10 @@ impl Store for Postgres {
 
     fn last_position(&self) -> Result<Position> {
         self.writer().last_position(&self.stale)
+    }
+
+    fn last_time(&self) -> Result<Timestamp> {
+        self.time_of_last()
     }
 
     fn load(
@@ -364,9 +376,10 @@ impl Store for Postgres {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
         self.writer().change(&self.stale, |session| {
-            versions::activate(session, tenant, component, version, on_live)
+            versions::activate(session, tenant, component, version, on_live, at)
         })
     }
 

@@ -1,23 +1,36 @@
 //! What can be asked of a store, and the shapes of its answers.
 
+mod slices;
+
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use serde_json::Value;
 use xcomponent_core::{
     definition::{OnLive, Operator},
     id::{ComponentName, Digest, InstanceId, MachineName, StateName, TenantId, Version},
-    json::Path,
+    json::{Json, Path},
     record::{Body, DeadLetter, Disposition, Record, Snapshot, Status},
     time::Timestamp,
 };
 
-use super::{Entry, Position, Result};
+use super::{Entry, Position, Result, weight::Weighed};
+
+pub(super) use self::slices::Slices;
 
 /// Items on one page at most.
 pub const PAGE_MAX: usize = 1_000;
 
+/// Bytes that the items of one page occupy at most, roughly; a page has at least one item.
+pub const PAGE_BYTES_MAX: usize = 4 << 20;
+
 /// Entries in one answer to a trace at most.
 pub const TRACE_MAX: usize = 10_000;
+
+/// Bytes that these occupy at most, roughly.
+pub const TRACE_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes that the records of one stretch of the log occupy at most, roughly; a stretch in which
+/// something passes has at least one record.
+pub const STRETCH_BYTES_MAX: usize = 1 << 20;
 
 /// Where the next page begins. Opaque to everybody but the store that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,10 +91,12 @@ pub(super) struct Found<T> {
     seen: usize,
     last: u64,
     limit: usize,
+    /// What the items occupy.
+    bytes: usize,
     more: bool,
 }
 
-impl<T> Found<T> {
+impl<T: Weighed> Found<T> {
     /// An empty one.
     pub(super) fn new(page: PageRequest) -> Self {
         Self {
@@ -89,21 +104,25 @@ impl<T> Found<T> {
             seen: 0,
             last: 0,
             limit: page.bounded(),
+            bytes: 0,
             more: false,
         }
     }
 
-    /// Takes one more item; false if the page was full without it.
+    /// Takes one more item; false if the page is full without it, in items or in bytes.
     pub(super) fn take(&mut self, position: u64, item: impl FnOnce() -> T) -> bool {
-        if self.seen == self.limit {
-            return self.take_or_pass(position, None);
+        self.more |= self.seen == self.limit;
+        if self.more {
+            return false;
         }
         self.take_or_pass(position, Some(item()))
     }
 
     /// The same for something that may not be readable: then it has a place and nothing in it.
     pub(super) fn take_or_pass(&mut self, position: u64, item: Option<T>) -> bool {
-        self.more = self.seen == self.limit;
+        self.bytes += item.as_ref().map_or(0, Weighed::weight);
+        let is_too_large = self.bytes > PAGE_BYTES_MAX && !self.items.is_empty();
+        self.more |= self.seen == self.limit || is_too_large;
         if !self.more {
             self.last = position;
             self.seen += 1;
@@ -119,6 +138,58 @@ impl<T> Found<T> {
             next: self.more.then_some(Cursor(self.last)),
         }
     }
+}
+
+/// Bytes that are left for what is gathered.
+pub(super) struct Room {
+    left: usize,
+    is_empty: bool,
+}
+
+impl Room {
+    /// Room for so many bytes.
+    pub(super) fn new(bytes: usize) -> Self {
+        Self {
+            left: bytes,
+            is_empty: true,
+        }
+    }
+
+    /// Takes the room for an item; false if there is not enough left. The first always fits.
+    pub(super) fn has_room_for(&mut self, item: &impl Weighed) -> bool {
+        let left = self.left.checked_sub(item.weight());
+        let fits = left.is_some() || self.is_empty;
+        self.is_empty = false;
+        self.left = left.unwrap_or_default();
+        fits
+    }
+}
+
+/// Bytes that entries occupy, roughly.
+pub fn bytes_of(entries: &[Entry]) -> usize {
+    entries.iter().map(Weighed::weight).sum()
+}
+
+/// Whether something may be missing at the end of a trace.
+pub fn is_cut(trace: &[Entry]) -> bool {
+    trace.len() >= TRACE_MAX || bytes_of(trace) >= TRACE_BYTES_MAX
+}
+
+/// Takes entries of a trace, oldest first: at most `limit`, and none after [`TRACE_BYTES_MAX`].
+pub(super) fn gather_trace(
+    entries: impl Iterator<Item = Result<Entry>>,
+    limit: usize,
+) -> Result<Vec<Entry>> {
+    let (mut trace, mut bytes) = (Vec::new(), 0);
+    for entry in entries.take(limit) {
+        let entry = entry?;
+        bytes += entry.weight();
+        trace.push(entry);
+        if bytes >= TRACE_BYTES_MAX {
+            break;
+        }
+    }
+    Ok(trace)
 }
 
 /// Which instances; what is absent does not matter.
@@ -167,11 +238,12 @@ impl InstanceFilter {
 
     fn passes_content(&self, instance: &Snapshot) -> bool {
         let holds = |condition: &Where| {
-            let value = instance.context.get(&condition.path);
-            value.is_some_and(|value| condition.operator.holds(&value, &condition.value))
+            let value = instance.context.raw(&condition.path);
+            let expected = condition.value.tree();
+            value.is_some_and(|value| condition.operator.holds(&value.tree(), &expected))
         };
         let has = |text: &String| {
-            instance.context.as_str().contains(&**text) || instance.id.to_string().contains(&**text)
+            instance.context.says(text) || instance.id.to_string().contains(&**text)
         };
         self.conditions.iter().all(holds) && self.text.as_ref().is_none_or(has)
     }
@@ -185,7 +257,7 @@ pub struct Where {
     /// How.
     pub operator: Operator,
     /// With what.
-    pub value: Value,
+    pub value: Json,
 }
 
 /// How many instances there are of one kind.
@@ -408,7 +480,8 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Takes what passes of the entries between two positions, oldest first; at most `limit`.
+    /// Takes what passes of the entries between two positions, oldest first; at most `limit`, and
+    /// no more than [`STRETCH_BYTES_MAX`].
     pub(super) fn gather(
         mut entries: impl Iterator<Item = Result<Entry>>,
         filter: &RecordFilter,
@@ -419,12 +492,14 @@ impl Tail {
             entries: Vec::new(),
             through: after,
         };
+        let mut room = Room::new(STRETCH_BYTES_MAX);
         while let Some(entry) = entries.next().transpose()? {
-            if tail.entries.len() == limit {
+            let passes = filter.passes(&entry.record);
+            if tail.entries.len() == limit || passes && !room.has_room_for(&entry) {
                 return Ok(tail);
             }
             tail.through = entry.position;
-            if filter.passes(&entry.record) {
+            if passes {
                 tail.entries.push(entry);
             }
         }
@@ -489,9 +564,19 @@ pub struct ComponentVersion {
     pub active: bool,
     /// What happened to live instances when it was activated last.
     pub on_live: OnLive,
-    /// The number of its last activation within the component, 0 = never. A rollback goes to the
-    /// highest below the active one's.
+    /// When it was activated last, 0 = never; in any case a higher number than that of what was
+    /// activated before it. Earlier versions of the host counted activations from 1. A rollback goes to
+    /// the highest below the active one's.
     pub activation: u64,
+}
+
+impl ComponentVersion {
+    /// When it was activated last, if that is known.
+    pub fn activated(&self) -> Option<Timestamp> {
+        /// The year 2001 in milliseconds: more than anybody has counted, less than any clock says.
+        const EARLIEST: u64 = 1_000_000_000_000;
+        (self.activation >= EARLIEST).then_some(Timestamp(self.activation))
+    }
 }
 
 /// Whether something is what was asked for, if anything was.

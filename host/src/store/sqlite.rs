@@ -12,6 +12,7 @@
 mod checkpoint;
 mod crossing;
 mod file;
+mod files;
 mod letters;
 mod owed;
 mod read;
@@ -19,11 +20,15 @@ mod retention;
 mod room;
 mod row;
 mod versions;
+mod waiting;
 mod writer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rusqlite::Connection;
@@ -33,9 +38,16 @@ use xcomponent_core::{
     input::Found,
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
-use self::{checkpoint::Checkpointer, file::Lock, room::Room, writer::Writer};
+use self::{
+    checkpoint::Checkpointer,
+    file::Lock,
+    files::{Files, Look},
+    room::Room,
+    writer::Writer,
+};
 use super::{
     Entry, Error, EventAt, Position, Result, Store,
     crossing::{Channel, Outlet},
@@ -48,6 +60,7 @@ use super::{
     retention::Removable,
     unreadable::{UnreadableInstance, Unreadables},
 };
+use crate::private;
 
 /// Connections that wait for readers at most; more are closed after use.
 const READERS_IDLE_MAX: usize = 4;
@@ -78,6 +91,9 @@ pub enum OpenError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another user could read or change it.
+    #[error(transparent)]
+    NotPrivate(#[from] private::Error),
     /// Another process has it.
     #[error("`{0}` is in use by another host")]
     InUse(PathBuf),
@@ -122,6 +138,10 @@ pub struct Sqlite {
     stale: RwLock<Stale>,
     deployments: Deployments,
     unreadable: Unreadables,
+    /// The last position that this process committed.
+    last: AtomicU64,
+    /// After every connection: see there.
+    files: Files,
     _lock: Lock,
 }
 
@@ -133,6 +153,7 @@ impl Sqlite {
     /// If it is in use, newer, damaged, or not a database of this program.
     pub fn open(path: &Path, config: Config) -> Result<Self, OpenError> {
         let lock = file::lock(path)?;
+        let files = Files::claim(path)?;
         let mut connection = file::open(path)?;
         let checkpointer = Checkpointer::start(path, &mut connection)?;
         let writer = Writer::new(connection, checkpointer.state(), Room::new(path), config);
@@ -144,12 +165,15 @@ impl Sqlite {
             stale: RwLock::default(),
             deployments: Deployments::default(),
             unreadable: Unreadables::default(),
+            last: AtomicU64::new(0),
+            files,
             _lock: lock,
         };
         store.recover().map_err(|source| OpenError::Journal {
             path: path.to_owned(),
             source,
         })?;
+        store.files.watch()?;
         Ok(store)
     }
 
@@ -157,8 +181,38 @@ impl Sqlite {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Writes; what was written is in the files that were opened.
+    fn write<T>(&self, write: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
+        let mut writer = self.writer();
+        let before = self.files.look_at_log()?;
+        let written = write(&mut writer).and_then(|written| {
+            let after = self.files.look()?;
+            if [before, after].contains(&Look::LogIsShorter) {
+                self.read_back()
+                    .map_err(|error| self.files.lose(&in_full(&error)))?;
+            }
+            Ok(written)
+        });
+        drop(writer);
+        written.map_err(|error| self.files.judge(error))
+    }
+
+    /// Reads what this process committed last, on a new connection: the pages in memory would hide
+    /// what happened to the files.
+    fn read_back(&self) -> Result<()> {
+        let written = self.last.load(Ordering::Relaxed);
+        let connection = file::open_to_read(&self.path)?;
+        let found = read::last_position(&connection)?;
+        if found.0 < written {
+            let why = format!("its journal ends at {found} instead of {written}");
+            return Err(Error::Lost(why.into()));
+        }
+        Ok(())
+    }
+
     /// Asks on a connection that only reads.
     fn ask<T>(&self, question: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+        self.files.are_usable()?;
         let idle = self
             .readers
             .lock()
@@ -168,7 +222,7 @@ impl Sqlite {
             Some(connection) => connection,
             None => file::open_to_read(&self.path)?,
         };
-        let answer = question(&connection);
+        let answer = question(&connection).map_err(|error| self.files.judge(error));
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         if readers.len() < READERS_IDLE_MAX {
             readers.push(connection);
@@ -177,12 +231,21 @@ impl Sqlite {
     }
 }
 
+/// An error and what caused it.
+fn in_full(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
+        error.source()
+    });
+    let texts: Vec<String> = causes.map(ToString::to_string).collect();
+    texts.join(": ")
+}
+
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode;
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged(Box::new(error))
+                Self::Lost(format!("the database is damaged ({error})").into())
             }
             None if is_about_a_value(&error) => Self::Damaged(Box::new(error)),
             Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
@@ -209,25 +272,46 @@ fn is_about_a_value(error: &rusqlite::Error) -> bool {
 
 impl Store for Sqlite {
     fn commit(&self, entries: &[Entry], taken_in: &TakenIn) -> Result<()> {
-        self.writer().commit(entries, taken_in, self)
+        self.write(|writer| {
+            writer.commit(entries, taken_in, self)?;
+            if let Some(last) = entries.last() {
+                self.last.store(last.position.0, Ordering::Relaxed);
+            }
+            Ok(())
+        })
     }
 
     fn tidy(&self) -> Result<bool> {
-        self.writer().tidy(&self.stale)
+        self.write(|writer| writer.tidy(&self.stale))
     }
 
     fn make_room(&self) -> Result<bool> {
-        self.writer().make_room()
+        self.write(Writer::make_room)
     }
 
     fn shorten(&self, removable: &Removable) -> Result<bool> {
-        self.writer().shorten(removable)
+        self.write(|writer| writer.shorten(removable))
     }
 
     fn probe(&self) -> Result<()> {
-        self.writer().change(|connection| {
-            connection.execute("UPDATE marks SET position = position", [])?;
-            Ok(())
+        self.write(|writer| {
+            writer.change(|connection| {
+                connection.execute("UPDATE marks SET position = position", [])?;
+                Ok(())
+            })
+        })?;
+        self.check()
+    }
+
+    fn check(&self) -> Result<()> {
+        // A log that is shorter is read by what follows, like everything else.
+        let looked = {
+            let _writer = self.writer();
+            self.files.look()?
+        };
+        self.read_back().map_err(|error| match looked {
+            Look::LogIsShorter => self.files.lose(&in_full(&error)),
+            Look::Well => self.files.judge(error),
         })
     }
 
@@ -252,11 +336,15 @@ impl Store for Sqlite {
     }
 
     fn relayed(&self, channel: &Channel, after: Position, through: Position) -> Result<()> {
-        self.writer().relayed(channel, after, through)
+        self.write(|writer| writer.relayed(channel, after, through))
     }
 
     fn last_position(&self) -> Result<Position> {
         self.ask(read::last_position)
+    }
+
+    fn last_time(&self) -> Result<Timestamp> {
+        self.ask(read::last_time)
     }
 
     fn load(
@@ -362,7 +450,7 @@ impl Store for Sqlite {
     }
 
     fn save_version(&self, version: &ComponentVersion, artifact: Arc<[u8]>) -> Result<()> {
-        self.writer().save_version(version, &artifact)
+        self.write(|writer| writer.save_version(version, &artifact))
     }
 
     fn activate_version(
@@ -371,9 +459,9 @@ impl Store for Sqlite {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
-        self.writer()
-            .activate_version(tenant, component, version, on_live)
+        self.write(|writer| writer.activate_version(tenant, component, version, on_live, at))
     }
 
     fn delete_version(
@@ -382,7 +470,7 @@ impl Store for Sqlite {
         component: &ComponentName,
         version: &Version,
     ) -> Result<()> {
-        self.writer().delete_version(tenant, component, version)
+        self.write(|writer| writer.delete_version(tenant, component, version))
     }
 
     fn versions(

@@ -10,10 +10,10 @@ mod outcome;
 mod timer;
 
 pub(super) use self::{
-    detail::{StoredDiscarded, StoredHandled, StoredReceived, StoredSelected},
+    detail::{StoredDiscarded, StoredHandled, StoredReceived, StoredSelected, StoredWaits},
     letter::StoredLetter,
     outcome::{StoredFault, StoredLog, StoredReason},
-    timer::{StoredExtra, StoredTimer},
+    timer::{StoredDeadline, StoredExtra, StoredTimer, read_waiting_text, waiting_text},
 };
 pub(super) use crate::portable::{
     Malformed, PortableCause, PortableEvent, PortableOutgoing, PortableParent, PortableSelector,

@@ -7,6 +7,7 @@ mod event;
 mod instance;
 mod letter;
 mod taken_in;
+mod waiting;
 
 use std::borrow::Cow;
 
@@ -20,6 +21,10 @@ pub(super) use self::{
     },
     letter::{LetterChanges, Wanted, letter_cells, place, read_letter},
     taken_in::{everything_through, read_taken_in, taken_in_text},
+    waiting::{
+        Gathered, OLD_ROWS, OldRow, SELECT_NAMES, SELECT_WAITING, WAITING_COLUMNS, WaitingChanges,
+        WaitingRow,
+    },
 };
 use xcomponent_core::time::Timestamp;
 
@@ -154,3 +159,7 @@ pub(super) fn signed(number: u64) -> i64 {
 pub(super) fn unsigned(number: i64) -> u64 {
     number as u64
 }
+
+/// The latest time of the last records: shards put theirs in a little out of order.
+pub(super) const LAST_TIME: &str = "SELECT max(at) FROM
+    (SELECT at FROM events ORDER BY position DESC LIMIT 100) AS latest";

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{Counts, Shared, Tracer};
-use crate::{authorities::Authorities, https};
+use crate::{address::Address, authorities::Authorities, https};
 
 /// Spans that wait at most; about 1 KiB each.
 const WAITING_MAX: usize = 8_192;
@@ -53,7 +53,7 @@ const SERVICE: &str = "xcomponent";
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The collector: `http://HOST:4318`.
-    pub endpoint: String,
+    pub endpoint: Address,
     /// Which part of the requests without a context is traced, in 0..=1.
     pub sample: f64,
     /// Who vouches for it.
@@ -64,7 +64,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 #[error("`{endpoint}` is no address of a collector: {why}; expected one as `http://HOST:4318`")]
 pub struct InvalidEndpoint {
-    endpoint: String,
+    endpoint: Address,
     why: String,
 }
 
@@ -117,7 +117,14 @@ impl Exporting {
 }
 
 fn exporter(config: &Config) -> Result<SpanExporter, String> {
-    let endpoint = &config.endpoint;
+    if config.endpoint.credentials().is_some() {
+        tracing::warn!(
+            "credentials in the address of `{}` are not sent: give them in \
+             `OTEL_EXPORTER_OTLP_HEADERS`",
+            config.endpoint
+        );
+    }
+    let endpoint = config.endpoint.without_credentials();
     let uri: Uri = endpoint
         .parse()
         .map_err(|_| "it cannot be read".to_owned())?;

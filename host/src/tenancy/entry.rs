@@ -6,7 +6,7 @@ use xcomponent_core::{
     call::Deployment,
     effect::Reply,
     id::singleton_id,
-    input::{Create, Request},
+    input::{Create, Repeatable, Request},
     json::Json,
 };
 
@@ -27,7 +27,7 @@ impl Registry {
             machine: machine.clone(),
             context: Json::empty(),
             id: singleton_id(tenant, &definition.name, machine),
-            repeatable: true,
+            repeatable: Repeatable::ById,
             entry_point: true,
             trace_parent: None,
         };

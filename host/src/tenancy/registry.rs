@@ -8,12 +8,11 @@ use std::{
 use tokio::sync::Mutex;
 use xcomponent_core::{
     call::Deployment,
-    definition::{Definition, check},
     id::{ComponentName, Digest, TenantId, Version},
 };
 
-use super::{Error, Leniency, Ownership, Result, SharedInstaller};
-use crate::driver::{ComponentVersion, Handle, Progress};
+use super::{Error, Leniency, Ownership, Result, SharedInstaller, Waiting};
+use crate::driver::Handle;
 
 /// All components of a host. Clones are handles to the same.
 #[derive(Clone)]
@@ -28,6 +27,8 @@ pub(super) struct Shared {
     /// None = everything that is here is this host's.
     ownership: Option<Arc<dyn Ownership>>,
     components: RwLock<BTreeMap<(TenantId, ComponentName), Loaded>>,
+    /// Versions that the store has and that this host does not accept.
+    pub(super) waiting: RwLock<Vec<Waiting>>,
     /// Held while versions change, so that store, shards and this registry agree on the order.
     /// Compiling happens outside.
     pub(super) changing: Mutex<()>,
@@ -66,56 +67,10 @@ impl Registry {
                 leniency,
                 ownership,
                 components: RwLock::default(),
+                waiting: RwLock::default(),
                 changing: Mutex::default(),
             }),
         }
-    }
-
-    /// Deploys and activates what the store has, as it was when the host ended.
-    ///
-    /// # Errors
-    ///
-    /// If the store cannot be read, or another host has come by a component. A version that cannot be
-    /// loaded is left out.
-    pub async fn restore(&self, tenant: &TenantId, progress: &Progress) -> Result<()> {
-        let mut versions = self.shared.handle.versions(tenant, None).await?;
-        progress.expect_components(versions.len());
-        versions.sort_by_key(|version| version.activation);
-        for version in versions {
-            if version.active {
-                self.claim(tenant, &version.component, &version.version)
-                    .await?;
-            }
-            let deployment = match self.prepare(&version).await {
-                Ok(deployment) => deployment,
-                Err(error) if error.is_about_one_version() => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        component = %version.component,
-                        version = %version.version,
-                        "a version cannot be loaded and is left out"
-                    );
-                    progress.component_is_ready();
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            self.shared.handle.deploy(Arc::clone(&deployment)).await;
-            if version.active {
-                self.shared
-                    .handle
-                    .activate(
-                        tenant,
-                        &version.component,
-                        &version.version,
-                        version.on_live,
-                    )
-                    .await;
-            }
-            self.remember(deployment, version.active);
-            progress.component_is_ready();
-        }
-        Ok(())
     }
 
     /// Makes a component this host's.
@@ -145,7 +100,9 @@ impl Registry {
             .components
             .read()
             .unwrap_or_else(PoisonError::into_inner);
-        let own = components.iter().filter(|((owner, _), _)| owner == tenant);
+        let own = components
+            .iter()
+            .filter(|((owner, name), _)| owner == tenant && self.waits(tenant, name).is_none());
         own.map(|((_, name), loaded)| (name.clone(), loaded.clone()))
             .collect()
     }
@@ -166,8 +123,17 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`Error::UnknownComponent`] if it is not.
+    /// [`Error::UnknownComponent`] if it is not, [`Error::NotAccepted`] if its active version is not
+    /// accepted any more.
     pub fn expect(&self, tenant: &TenantId, component: &ComponentName) -> Result<Loaded> {
+        match self.waits(tenant, component) {
+            Some(waiting) => Err(waiting.into_error()),
+            None => self.loaded(tenant, component),
+        }
+    }
+
+    /// The same, whether its active version is accepted or not.
+    pub(super) fn loaded(&self, tenant: &TenantId, component: &ComponentName) -> Result<Loaded> {
         self.get(tenant, component)
             .ok_or_else(|| Error::UnknownComponent(component.clone()))
     }
@@ -181,43 +147,6 @@ impl Registry {
             .unwrap_or_else(PoisonError::into_inner);
         let mut versions = components.values().flat_map(|loaded| &loaded.versions);
         versions.any(|deployment| deployment.artifact == artifact)
-    }
-
-    /// Has a stored version made ready.
-    async fn prepare(&self, version: &ComponentVersion) -> Result<Arc<Deployment>> {
-        let unknown = || Error::UnknownVersion {
-            component: version.component.clone(),
-            version: version.version.clone(),
-        };
-        let artifact = self.shared.handle.artifact(version.digest).await?;
-        let artifact = artifact.ok_or_else(unknown)?;
-        let checked = check(&version.definition, self.shared.leniency.strictness);
-        let is_named = |found: &Definition| {
-            found.name == version.component && found.version == version.version
-        };
-        if checked
-            .definition
-            .as_ref()
-            .is_some_and(|found| !is_named(found))
-        {
-            return Err(unknown());
-        }
-        let Some(definition) = checked.definition else {
-            return Err(Error::Invalid {
-                findings: checked.findings,
-            });
-        };
-        let installed = self
-            .shared
-            .installer
-            .install(&artifact, version.digest, &definition.methods(), true)
-            .await;
-        installed.map_err(Error::Rejected)?;
-        Ok(Arc::new(Deployment {
-            tenant: version.tenant.clone(),
-            definition,
-            artifact: version.digest,
-        }))
     }
 
     /// Notes a version that the shards know.

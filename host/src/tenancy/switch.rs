@@ -26,7 +26,7 @@ impl Registry {
         switch: Switch,
     ) -> Result<Report> {
         let _turn = self.shared.changing.lock().await;
-        let loaded = self.expect(tenant, component)?;
+        let loaded = self.loaded(tenant, component)?;
         let deployment = loaded
             .version(version)
             .ok_or_else(|| Error::UnknownVersion {
@@ -48,7 +48,7 @@ impl Registry {
         switch: Switch,
     ) -> Result<(Arc<Deployment>, Report)> {
         let _turn = self.shared.changing.lock().await;
-        let loaded = self.expect(tenant, component)?;
+        let loaded = self.loaded(tenant, component)?;
         let mut versions = self.shared.handle.versions(tenant, Some(component)).await?;
         versions.retain(|version| version.activation > 0);
         versions.sort_by_key(|version| version.activation);
@@ -69,7 +69,7 @@ impl Registry {
     ///
     /// If there is no such version.
     pub async fn migrate(&self, tenant: &TenantId, migrate: Migrate) -> Result<Moved> {
-        let loaded = self.expect(tenant, &migrate.component)?;
+        let loaded = self.loaded(tenant, &migrate.component)?;
         for version in [&migrate.from, &migrate.to] {
             if loaded.version(version).is_none() {
                 return Err(Error::UnknownVersion {
@@ -100,7 +100,7 @@ impl Registry {
         force: bool,
     ) -> Result<()> {
         let _turn = self.shared.changing.lock().await;
-        let loaded = self.expect(tenant, component)?;
+        let loaded = self.loaded(tenant, component)?;
         let doomed: Vec<Version> = match version {
             Some(version) if loaded.version(version).is_none() => {
                 return Err(Error::UnknownVersion {
@@ -188,6 +188,8 @@ impl Registry {
         handle.mark_active(tenant, name, version, on_live).await?;
         handle.activate(tenant, name, version, on_live).await;
         self.remember(Arc::clone(deployment), true);
+        tracing::info!(component = %name, %version, ?on_live, "a version was activated");
+        self.waits_no_more(tenant, name);
         self.create_entry_point(deployment).await;
         Ok(())
     }

@@ -2,32 +2,44 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use xcomponent_core::{
     call::Deployment,
-    definition::{Definition, check},
+    definition::{Definition, Findings, Strictness, check},
     effect::{Fit, Reply},
     id::{ComponentName, Digest, TenantId},
     input::Request,
 };
-use xcomponent_pack as pack;
 
-use super::{Error, Leniency, Registry, Report, Result, Switch};
-use crate::driver::ComponentVersion;
+use super::{Error, Examined, Leniency, Registry, Report, Result, Switch};
+use crate::{driver::ComponentVersion, quiet::quietly, sent::Sent};
 
 /// A component that somebody sends.
 #[derive(Clone, Debug)]
 pub struct Upload {
     /// The name it must have, where the caller named one.
     pub name: Option<ComponentName>,
-    /// The packed component.
-    pub bytes: Arc<[u8]>,
+    /// What was sent. Nobody has looked at it.
+    pub sent: Sent,
     /// What happens to live instances.
     pub switch: Switch,
+    /// What happens where this digest is there already.
+    pub activation: Activation,
     /// Only say what would happen.
     pub dry_run: bool,
     /// What it may lack; none = what the registry allows.
     pub leniency: Option<Leniency>,
+}
+
+/// Whether a version that is there already becomes the active one again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activation {
+    /// It does: somebody asks for it now.
+    #[default]
+    Always,
+    /// It does not: a host that starts again is given what it was given before.
+    IfNew,
 }
 
 /// What became of an upload.
@@ -45,80 +57,132 @@ pub struct Uploaded {
 
 /// A component that was looked at and made ready, and is not known to the shards yet.
 struct Candidate {
-    deployment: Arc<Deployment>,
+    ready: Ready,
+    component: Bytes,
     report: Report,
 }
 
+/// A version that is ready to be called. Dropped, its code is forgotten unless somebody runs it: also
+/// if the upload was given up half-way.
+struct Ready {
+    deployment: Arc<Deployment>,
+    registry: Registry,
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        let artifact = self.deployment.artifact;
+        if !self.registry.runs(artifact) {
+            self.registry.shared.installer.forget(artifact);
+        }
+    }
+}
+
 impl Registry {
-    /// Checks, compiles and compares a component, then makes it the active version.
+    /// Has a component examined and compiled, compares it with what is there, then makes it the active
+    /// version. Who drops the future gives it up, unless the change has begun: then that is completed.
     ///
     /// # Errors
     ///
     /// If it is not accepted. Nothing was changed then.
     pub async fn upload(&self, tenant: &TenantId, upload: Upload) -> Result<Uploaded> {
-        let candidate = self.examine(tenant, &upload).await?;
-        let artifact = candidate.deployment.artifact;
-        let admitted = self.admit(tenant, upload, candidate).await;
-        if !self.runs(artifact) {
-            self.shared.installer.forget(artifact);
+        if upload.activation == Activation::IfNew
+            && let Some(known) = self.known(tenant, &upload.sent).await?
+        {
+            return Ok(known);
         }
-        admitted
+        let candidate = self.examine(tenant, &upload).await?;
+        let registry = self.clone();
+        let admitting = tokio::spawn(async move { registry.admit(upload, candidate).await });
+        admitting
+            .await
+            .map_err(|error| Error::Host(std::io::Error::other(error)))?
+    }
+
+    /// The version that these bytes are already.
+    async fn known(&self, tenant: &TenantId, sent: &Sent) -> Result<Option<Uploaded>> {
+        let Sent::Packed(bytes) = sent else {
+            return Ok(None);
+        };
+        let bytes = bytes.clone();
+        let artifact = quietly(move || Digest(Sha256::digest(&bytes).into()));
+        let artifact = artifact.await.map_err(Error::Host)?;
+        let waiting = self.waiting(tenant);
+        if let Some(waiting) = waiting.into_iter().find(|one| one.artifact == artifact) {
+            return Err(waiting.into_error());
+        }
+        let loaded = self.list(tenant);
+        let known = loaded.iter().find_map(|(_, loaded)| {
+            let versions = &mut loaded.versions.iter();
+            let known = versions.find(|version| version.artifact == artifact)?;
+            Some(Uploaded {
+                deployment: Arc::clone(known),
+                active: Arc::ptr_eq(known, &loaded.active),
+                existing: true,
+                report: Report::default(),
+            })
+        });
+        Ok(known)
     }
 
     /// Compares what was made ready with what is there, and makes it the active version.
-    async fn admit(
-        &self,
-        tenant: &TenantId,
-        upload: Upload,
-        candidate: Candidate,
-    ) -> Result<Uploaded> {
+    async fn admit(&self, upload: Upload, candidate: Candidate) -> Result<Uploaded> {
         let Candidate {
-            deployment,
+            ready,
+            component,
             mut report,
         } = candidate;
+        let deployment = &ready.deployment;
+        let tenant = &deployment.tenant;
         let definition = &deployment.definition;
         let _turn = self.shared.changing.lock().await;
         let known = self.get(tenant, &definition.name);
         let same = known
             .as_ref()
             .and_then(|loaded| loaded.version(&definition.version));
+        let is_active = |same: &Arc<Deployment>| {
+            let known = known.as_ref();
+            self.waits(tenant, &definition.name).is_none()
+                && known.is_some_and(|loaded| Arc::ptr_eq(&loaded.active, same))
+        };
         if let Some(same) = same {
-            if same.artifact != deployment.artifact {
+            // A definition without code is packed anew, by what may be a newer version of this host.
+            let is_restart = upload.activation == Activation::IfNew
+                && upload.sent.is_definition()
+                && same.definition.digest == definition.digest;
+            if same.artifact != deployment.artifact && !is_restart {
                 return Err(Error::VersionExists {
                     component: definition.name.clone(),
                     version: definition.version.clone(),
                 });
             }
-            let is_active = known
-                .as_ref()
-                .is_some_and(|loaded| Arc::ptr_eq(&loaded.active, same));
-            if is_active {
+            if is_active(same) || upload.activation == Activation::IfNew {
                 return Ok(Uploaded {
                     deployment: Arc::clone(same),
-                    active: true,
+                    active: is_active(same),
                     existing: true,
                     report,
                 });
             }
         }
         let existing = same.is_some();
-        let deployment = same.cloned().unwrap_or(deployment);
+        let deployment = Arc::clone(same.unwrap_or(deployment));
         report.live = self.preview(tenant, &deployment).await?;
         let switch = upload.switch;
+        if switch == Switch::Refuse && report.misfits() > 0 {
+            let version = deployment.definition.version.clone();
+            let report = Box::new(report);
+            return Err(Error::WouldNotFit { version, report });
+        }
         let active = !upload.dry_run;
         if active {
-            if switch == Switch::Refuse && report.misfits() > 0 {
-                let version = deployment.definition.version.clone();
-                let report = Box::new(report);
-                return Err(Error::WouldNotFit { version, report });
-            }
             let name = &deployment.definition.name;
             let is_new = known.is_none();
             if is_new {
                 self.claim(tenant, name, &deployment.definition.version)
                     .await?;
             }
-            let kept = self.keep(&deployment, upload.bytes).await;
+            let kept = self.keep(&deployment, component, upload.sent).await;
             if kept.is_err() && is_new {
                 self.release(tenant, name);
             }
@@ -136,12 +200,22 @@ impl Registry {
     /// Everything that can be said without changing anything.
     async fn examine(&self, tenant: &TenantId, upload: &Upload) -> Result<Candidate> {
         let leniency = upload.leniency.unwrap_or(self.shared.leniency);
-        let packed = pack::read(&upload.bytes)?;
-        let checked = check(&packed.definition, leniency.strictness);
-        let findings = checked.findings;
-        let Some(definition) = checked.definition else {
+        let installer = &self.shared.installer;
+        let examined = installer
+            .examine(upload.sent.clone(), leniency.strictness)
+            .await
+            .map_err(Error::Rejected)?;
+        let Examined {
+            artifact,
+            component,
+            findings,
+            definition,
+            install,
+        } = examined;
+        let Some(text) = definition else {
             return Err(Error::Invalid { findings });
         };
+        let (definition, findings) = accepted(text, leniency.strictness).await?;
         if let Some(expected) = upload
             .name
             .as_ref()
@@ -152,20 +226,26 @@ impl Registry {
                 found: definition.name,
             });
         }
-        let artifact = Digest(Sha256::digest(&upload.bytes).into());
         let wanted = definition.methods();
-        let answered = self
-            .shared
-            .installer
-            .install(&upload.bytes, artifact, &wanted, leniency.allow_missing)
+        let answered = install
+            .install(&wanted, leniency.allow_missing)
             .await
             .map_err(Error::Rejected)?;
+        let ready = Ready {
+            deployment: Arc::new(Deployment {
+                tenant: tenant.clone(),
+                definition,
+                artifact,
+            }),
+            registry: self.clone(),
+        };
         let missing = wanted
             .into_iter()
-            .filter(|method| !answered.contains(method))
+            .filter(|method| answered.binary_search(method).is_err())
             .collect();
         Ok(Candidate {
-            deployment: deployment(tenant, definition, artifact),
+            ready,
+            component,
             report: Report {
                 findings,
                 missing,
@@ -196,7 +276,7 @@ impl Registry {
     }
 
     /// Saves a version, and tells the shards and this registry.
-    async fn keep(&self, deployment: &Arc<Deployment>, bytes: Arc<[u8]>) -> Result<()> {
+    async fn keep(&self, deployment: &Arc<Deployment>, component: Bytes, sent: Sent) -> Result<()> {
         let handle = &self.shared.handle;
         let definition = &deployment.definition;
         let version = ComponentVersion {
@@ -204,23 +284,38 @@ impl Registry {
             component: definition.name.clone(),
             version: definition.version.clone(),
             digest: deployment.artifact,
-            size: bytes.len() as u64,
+            size: component.len() as u64,
             definition: Arc::clone(&definition.source),
             uploaded: handle.now(),
             active: false,
             on_live: xcomponent_core::definition::OnLive::default(),
             activation: 0,
         };
+        let bytes = quietly(move || {
+            let bytes: Arc<[u8]> = Arc::from(&*component);
+            drop((component, sent));
+            bytes
+        });
+        let bytes = bytes.await.map_err(Error::Host)?;
         handle.save_version(version, bytes).await?;
         handle.deploy(Arc::clone(deployment)).await;
+        tracing::info!(
+            component = %definition.name,
+            version = %definition.version,
+            digest = %deployment.artifact,
+            "a version was deployed"
+        );
         Ok(())
     }
 }
 
-fn deployment(tenant: &TenantId, definition: Definition, artifact: Digest) -> Arc<Deployment> {
-    Arc::new(Deployment {
-        tenant: tenant.clone(),
-        definition,
-        artifact,
-    })
+/// A definition that the examiner has accepted: it costs little to check it once more.
+async fn accepted(text: String, strictness: Strictness) -> Result<(Definition, Findings)> {
+    let checked = quietly(move || check(&text, strictness));
+    let checked = checked.await.map_err(Error::Host)?;
+    let findings = checked.findings;
+    match checked.definition {
+        Some(definition) => Ok((definition, findings)),
+        None => Err(Error::Invalid { findings }),
+    }
 }

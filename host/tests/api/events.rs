@@ -146,6 +146,7 @@ async fn a_method_may_refuse_and_a_guard_may_say_no() {
         (&ignored["disposition"], &ignored["reason"]),
         (&json!("ignored"), &json!("nothing_matched"))
     );
+    assert!(ignored["mismatch"]["message"].is_string(), "{ignored}");
     let order: Value = serde_json::from_str(ORDER).unwrap();
     let id = host.create("OrderComponent", "Order", &order).await;
     host.send(&id, "SUBMIT", &json!({})).await;

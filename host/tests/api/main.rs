@@ -7,8 +7,12 @@
 )]
 
 mod bad_input;
+#[path = "../common/bombs.rs"]
+mod bombs;
+mod bounds;
 mod bulk;
 mod components;
+mod connections;
 mod dead_letters;
 mod events;
 #[path = "../common/faulty.rs"]
@@ -21,9 +25,11 @@ mod instances;
 mod operators;
 mod prefer;
 mod reload;
+mod repeats;
 mod restart;
 mod served;
 mod starting;
 mod stream;
+mod uploads;
 mod versions;
 mod zero;

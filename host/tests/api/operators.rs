@@ -27,7 +27,7 @@ async fn a_host_says_whether_it_is_there_and_ready() {
 async fn a_host_without_its_broker_takes_work() {
     let mut config = config();
     // Nothing listens there.
-    config.links.broker = Some("redis+streams://127.0.0.1:1".to_owned());
+    config.links.broker = Some("redis+streams://127.0.0.1:1".into());
     let host = TestHost::start_with(config).await;
     host.upload("Door", packed(DOOR)).await;
     let degraded = async {

@@ -77,3 +77,45 @@ async fn a_damaged_key_is_a_reason_not_to_start() {
     };
     assert!(error.to_string().contains("seal.key"), "{error}");
 }
+
+/// Changes the definitions that a host keeps in a folder, as an upgrade changes what is accepted.
+fn spoil(folder: &Path, component: &str) {
+    let database = rusqlite::Connection::open(folder.join("host.db")).unwrap();
+    let spoiled = database.execute(
+        "UPDATE versions SET definition = 'name: Spoiled' WHERE component = ?1",
+        [component],
+    );
+    assert_eq!(spoiled.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_version_that_is_not_accepted_any_more_keeps_no_host_from_starting() {
+    let folder = TempDir::new().unwrap();
+    let host = TestHost::start_with(kept_in(folder.path())).await;
+    assert_eq!(host.upload("Door", packed(DOOR)).await.status, 201);
+    let window = DOOR.replace("Door", "Window");
+    assert_eq!(host.upload("Window", packed(&window)).await.status, 201);
+    host.shutdown().await;
+    spoil(folder.path(), "Door");
+
+    let host = TestHost::start_with(kept_in(folder.path())).await;
+    let door = host.get("/v1/components/Door").await;
+    assert_eq!(door.problem(503), "component_not_accepted");
+    assert!(door.text("/detail").contains("missing_key"), "{door:?}");
+    host.create("Window", "Window", &json!({"room": "A"})).await;
+    let newer = crate::components::door("2.0.0");
+    assert_eq!(host.upload("Door", packed(&newer)).await.status, 201);
+    host.create("Door", "Door", &json!({"room": "A"})).await;
+}
+
+#[tokio::test]
+async fn the_time_of_an_activation_is_told_and_kept() {
+    let folder = TempDir::new().unwrap();
+    let host = TestHost::start_with(kept_in(folder.path())).await;
+    host.upload("Door", packed(DOOR)).await;
+    let path = "/v1/components/Door";
+    let at = host.get(path).await.text("/versions/0/activated_at");
+    host.shutdown().await;
+    let host = TestHost::start_with(kept_in(folder.path())).await;
+    assert_eq!(host.get(path).await.text("/versions/0/activated_at"), at);
+}

@@ -9,6 +9,7 @@ use tokio::{
     sync::oneshot,
 };
 use xcomponent_host::{
+    api::ConnectionLimits,
     app::{self, Config, Host, Reception},
     driver::Progress,
     store::{
@@ -80,7 +81,12 @@ async fn a_port_tells_how_far_the_host_is_and_then_leads_to_it() {
     let progress = Progress::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let stopped = async move { drop(stopped.await) };
-    let reception = Reception::open(listener, progress.clone(), stopped);
+    let reception = Reception::open(
+        listener,
+        progress.clone(),
+        ConnectionLimits::default(),
+        stopped,
+    );
     let mut connection = Connection(TcpStream::connect(address).await.unwrap());
 
     let alive = connection.ask("GET /healthz").await;

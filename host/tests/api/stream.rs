@@ -292,3 +292,50 @@ async fn a_client_that_does_not_read_holds_nobody_up() {
     }
     drop(silent);
 }
+
+#[tokio::test]
+async fn the_last_event_a_client_has_seen_counts_more_than_its_url() {
+    let (host, front, _) = doors().await;
+    for event in ["OPEN", "CLOSE", "OPEN"] {
+        host.send(&front, event, &json!({})).await;
+    }
+    let history = host.history(&front).await;
+    let position = |place: usize| history[place]["position"].as_str().unwrap();
+    let path = format!("/v1/stream?instance={front}&after={}", position(0));
+    let mut request = request(Method::GET, &path, Body::empty());
+    let headers = request.headers_mut();
+    headers.insert("accept", "text/event-stream".parse().unwrap());
+    headers.insert("last-event-id", position(2).parse().unwrap());
+    let response = host.open(request).await;
+    let mut events = Events {
+        body: response.into_body().into_data_stream(),
+        text: String::new(),
+    };
+    assert_eq!(events.record().await, history[3]);
+}
+
+#[tokio::test]
+async fn a_socket_is_closed_in_good_order() {
+    let (host, ..) = doors().await;
+    let host = serve(host).await;
+    let (mut socket, _) = connect_async(format!("ws://{}/v1/stream", host.address))
+        .await
+        .unwrap();
+    socket.close(None).await.unwrap();
+    let closed = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
+    assert!(matches!(closed, Some(Ok(Message::Close(_)))), "{closed:?}");
+}
+
+#[tokio::test]
+async fn a_client_of_a_socket_has_nothing_long_to_say() {
+    let (host, ..) = doors().await;
+    let host = serve(host).await;
+    let (mut socket, _) = connect_async(format!("ws://{}/v1/stream", host.address))
+        .await
+        .unwrap();
+    let long = Message::text("x".repeat(100_000));
+    // The host may have gone before all of it is sent.
+    drop(socket.send(long).await);
+    let end = async { while let Some(Ok(_)) = socket.next().await {} };
+    tokio::time::timeout(PATIENCE, end).await.unwrap();
+}

@@ -75,10 +75,12 @@ pub(crate) fn expect_text(text: &str, name: &str) {
 
 /// Runs the program in `files/`, to its end.
 pub(crate) fn xcomponent<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
-    let output = command()
-        .args(args)
-        .output()
-        .expect("the program can be started");
+    finished(command().args(args))
+}
+
+/// Runs a program to its end.
+pub(crate) fn finished(program: &mut Command) -> Output {
+    let output = program.output().expect("the program can be started");
     Output {
         code: output.status.code().expect("the program was not killed"),
         stdout: String::from_utf8(output.stdout).expect("the output is text"),

@@ -6,11 +6,14 @@
     reason = "helpers of tests are tests"
 )]
 
+mod damage;
 mod definitions;
 mod draining;
 mod harness;
 mod project;
 mod remote;
 mod running;
+mod secrets;
 mod serving;
 mod supervised;
+mod terminal;

@@ -19,8 +19,9 @@ fn shop() -> Serving {
 fn an_instance_is_found_told_and_asked_what_happened() {
     let serving = shop();
     let listed = serving.ask(["instances"]).done().stdout;
-    let ids: Vec<&str> = listed.lines().map(|line| &line[..3]).collect();
-    assert_eq!(ids, ["o-2", "o-1"]);
+    let first = |line: &str| line.split("  ").next().map(str::to_owned);
+    let ids: Vec<String> = listed.lines().filter_map(first).collect();
+    assert_eq!(ids, ["ID", "o-2", "o-1"]);
     let sent = serving
         .ask(["send", "o-1", "PAY", r#"{"amount": 7}"#])
         .done();
@@ -37,7 +38,9 @@ fn an_instance_is_found_told_and_asked_what_happened() {
     let counted = serving.ask(["instances", "--count"]).done().stdout;
     assert_eq!(
         counted,
-        "1  Shop/Order  1.0.0  Created  active\n1  Shop/Order  1.0.0  Paid     active\n"
+        "INSTANCES  MACHINE     VERSION  STATE    STATUS\n\
+         1          Shop/Order  1.0.0    Created  active\n\
+         1          Shop/Order  1.0.0    Paid     active\n"
     );
     let shown = serving.ask(["instances", "o-1"]).done().stdout;
     assert!(shown.contains("state       Paid\n"), "{shown}");
@@ -145,7 +148,8 @@ fn a_dead_letter_is_listed_shown_replayed_and_discarded() {
         .ask(["dead-letters", "--code", "trap"])
         .done()
         .stdout;
-    assert!(listed.starts_with("boom  "), "{listed}");
+    let row: Vec<&str> = listed.lines().nth(1).expect("a row").split("  ").collect();
+    assert_eq!((row[0], row[3]), ("boom", "rogue"), "{listed}");
     let shown = serving.ask(["dead-letters", "show", "boom"]).done().stdout;
     assert!(shown.contains("reason     trap\n"), "{shown}");
     assert!(
@@ -154,7 +158,10 @@ fn a_dead_letter_is_listed_shown_replayed_and_discarded() {
     );
     let again = serving.ask(["dead-letters", "replay", "boom"]);
     assert_eq!(again.code, 1);
-    let all = serving.ask(["dead-letters", "replay", "--all"]).done();
+    let component = "MisbehavingComponent";
+    let all = serving
+        .ask(["dead-letters", "replay", "--component", component])
+        .done();
     assert_eq!(all.stdout, "1 replayed: 1 dead-lettered\n");
     let listed = serving.ask(["dead-letters", "--json"]).done().json();
     let letters: Vec<&Value> = listed["items"].as_array().unwrap().iter().collect();
@@ -163,4 +170,90 @@ fn a_dead_letter_is_listed_shown_replayed_and_discarded() {
     assert_eq!(gone.stdout, "boom is discarded\n");
     let listed = serving.ask(["dead-letters"]).done();
     assert_eq!((&*listed.stdout, &*listed.stderr), ("", "there are none\n"));
+}
+
+#[test]
+fn an_instance_is_created_and_its_cascade_shown() {
+    let serving = shop();
+    let created = serving.ask([
+        "create",
+        "Shop",
+        "Order",
+        r#"{"orderId": "o-3"}"#,
+        "--id",
+        "o-3",
+    ]);
+    assert_eq!(created.done().stdout, "o-3  in Created\n");
+    serving.ask(["send", "o-3", "PAY", "--id", "pay-3"]).done();
+    let of_event = serving.ask(["trace", "--event", "pay-3"]).done().stdout;
+    assert!(
+        of_event.starts_with("PAY  Shop/Order  o-3  Created → Paid\n"),
+        "{of_event}"
+    );
+    let of_instance = serving.ask(["trace", "o-3"]).done().stdout;
+    assert!(of_instance.contains("created in Created"), "{of_instance}");
+}
+
+#[test]
+fn several_conditions_must_all_hold() {
+    let serving = shop();
+    for (id, amount) in [("o-1", 5), ("o-2", 50)] {
+        let payload = json!({"amount": amount}).to_string();
+        serving.ask(["send", id, "PAY", &payload]).done();
+    }
+    let conditions = [
+        "instances",
+        "--where",
+        "amount:>:1",
+        "--where",
+        "amount:<:10",
+        "--json",
+    ];
+    let found = serving.ask(conditions).done().json();
+    let items = found["items"].as_array().unwrap();
+    assert_eq!((items.len(), &items[0]["id"]), (1, &json!("o-1")));
+}
+
+#[test]
+fn versions_are_listed_and_switched_and_instances_moved() {
+    let serving = shop();
+    serving.ask(["send", "o-1", "PAY"]).done();
+    serving
+        .ask(["deploy", "shop-2.yaml", "--on-live", "pin"])
+        .done();
+    let components = serving.ask(["components"]).done().stdout;
+    let row = components.lines().nth(1).expect("a row");
+    assert!(
+        row.starts_with("Shop") && row.contains("2.0.0") && row.contains("Order"),
+        "{components}"
+    );
+    let versions = serving.ask(["versions", "Shop"]).done().stdout;
+    let states: Vec<&str> = versions
+        .lines()
+        .map(|line| line.split_whitespace().nth(1).unwrap())
+        .collect();
+    assert_eq!(states, ["STATE", "2", "active"], "{versions}");
+    let moved = serving.ask(["migrate", "Shop", "1.0.0", "2.0.0"]);
+    assert_eq!(
+        (moved.code, moved.stdout.lines().next()),
+        (1, Some("1 moved, 1 stayed"))
+    );
+    let renamed = serving
+        .ask([
+            "migrate",
+            "Shop",
+            "1.0.0",
+            "2.0.0",
+            "--state",
+            "Paid=Settled",
+        ])
+        .done();
+    assert_eq!(renamed.stdout, "1 moved, 0 stayed\n");
+    let back = serving
+        .ask(["activate", "Shop", "1.0.0", "--on-live", "pin"])
+        .done();
+    assert!(
+        back.stdout.starts_with("Shop 1.0.0 is active\n"),
+        "{back:?}"
+    );
 }

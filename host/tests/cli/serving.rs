@@ -4,7 +4,7 @@ use std::{fs, net::TcpListener};
 
 use serde_json::json;
 
-use crate::harness::{Serving, command, guest, scratch, xcomponent};
+use crate::harness::{Serving, command, finished, guest, scratch, xcomponent};
 
 #[test]
 fn a_host_serves_what_is_named_until_it_is_told_to_end() {
@@ -25,7 +25,7 @@ fn a_host_serves_what_is_named_until_it_is_told_to_end() {
         said.contains("shop.yaml: no code answers the guard `isRich`; it does nothing"),
         "{said}"
     );
-    assert!(said.contains("letting finish what is in flight"), "{said}");
+    assert!(said.contains("finishing requests in flight"), "{said}");
 }
 
 #[test]
@@ -55,14 +55,12 @@ fn an_address_that_others_reach_needs_a_word() {
 
 #[test]
 fn a_definition_with_errors_is_not_served() {
-    let refused = xcomponent([
-        "serve",
-        "--store",
-        "memory",
-        "--port",
-        "0",
-        "ambiguous.yaml",
-    ]);
+    let mut serve = command();
+    // The log has times and ports in it.
+    let serve = serve
+        .env("RUST_LOG", "warn")
+        .args(["serve", "--store", "memory"]);
+    let refused = finished(serve.args(["--port", "0", "ambiguous.yaml"]));
     assert_eq!(refused.code, 1);
     refused.expect("serve-ambiguous.txt");
     let serving = Serving::start(["--lenient", "ambiguous.yaml"]);
@@ -174,6 +172,39 @@ fn a_definition_that_was_changed_wants_another_version() {
     fs::write(&path, changed.replace("1.0.0", "1.0.1")).unwrap();
     let serving = Serving::start_in(&data, [&path]);
     assert_eq!(serving.ready["components"][0]["version"], "1.0.1");
+}
+
+/// The active version of a component.
+fn active(serving: &Serving, component: &str) -> String {
+    let url = format!("{}/v1/components/{component}", serving.url());
+    let mut answer = ureq::get(url).call().unwrap();
+    let component: serde_json::Value = answer.body_mut().read_json().unwrap();
+    component["version"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_restart_does_not_roll_back_what_was_deployed_since() {
+    let folder = scratch("redeployed");
+    let (data, old, new) = (
+        folder.join("data"),
+        folder.join("old.yaml"),
+        folder.join("new.yaml"),
+    );
+    let yaml = fs::read_to_string("tests/cli/files/shop.yaml").unwrap();
+    fs::write(&old, &yaml).unwrap();
+    fs::write(&new, yaml.replace("1.0.0", "2.0.0")).unwrap();
+    let serving = Serving::start_in(&data, [&old]);
+    serving.ask(["deploy".as_ref(), new.as_os_str()]).done();
+    assert!(serving.end().0.success());
+
+    let serving = Serving::start_in(&data, [&old]);
+    assert_eq!(serving.ready["components"][0]["active"], false);
+    assert_eq!(active(&serving, "Shop"), "2.0.0");
+    serving.end();
+
+    let serving = Serving::start_in(&data, ["--activate".as_ref(), old.as_os_str()]);
+    assert_eq!(serving.ready["components"][0]["active"], true);
+    assert_eq!(active(&serving, "Shop"), "1.0.0");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use xcomponent_core::{
     input::Found,
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
+    time::Timestamp,
 };
 use xcomponent_host::store::{
     Entry, Error, EventAt, Position, Result, Store,
@@ -60,6 +61,7 @@ struct Control {
     /// What the last commit said of the shards.
     taken_in: Option<TakenIn>,
     refuses: bool,
+    is_unreadable: bool,
     unstorable: Option<Rule>,
 }
 
@@ -102,6 +104,18 @@ impl Faulty {
         control.held = false;
         drop(control);
         self.changed.notify_all();
+    }
+
+    /// From now on nothing that shards ask can be read, or it can again.
+    pub(crate) fn be_unreadable(&self, is_unreadable: bool) {
+        self.control().is_unreadable = is_unreadable;
+    }
+
+    fn read(&self) -> Result<()> {
+        match self.control().is_unreadable {
+            true => Err(Error::Unavailable(Some("it cannot be read".into()))),
+            false => Ok(()),
+        }
     }
 
     /// From now on these records are refused for what is in them, with all others of their batch.
@@ -218,8 +232,14 @@ impl Store for Faulty {
         match control.failures.front() {
             Some(Some(_)) => Err(Error::Unavailable(None)),
             Some(None) | None if control.refuses => Err(Error::Unavailable(None)),
+            Some(None) | None if control.is_unreadable => Err(Error::Unavailable(None)),
             Some(None) | None => self.inner.probe(),
         }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.read()?;
+        self.inner.check()
     }
 
     fn owed(&self) -> Result<Owed> {
@@ -250,6 +270,10 @@ impl Store for Faulty {
         self.inner.last_position()
     }
 
+    fn last_time(&self) -> Result<Timestamp> {
+        self.inner.last_time()
+    }
+
     fn load(
         &self,
         wanted: &dyn Fn(&InstanceId) -> bool,
@@ -259,18 +283,22 @@ impl Store for Faulty {
     }
 
     fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Found> {
+        self.read()?;
         self.inner.reload(asked)
     }
 
     fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
+        self.read()?;
         self.inner.recall(asked)
     }
 
     fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>> {
+        self.read()?;
         self.inner.selections(tenant, root)
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
+        self.read()?;
         self.inner.instance(tenant, id)
     }
 
@@ -346,9 +374,10 @@ impl Store for Faulty {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
         self.inner
-            .activate_version(tenant, component, version, on_live)
+            .activate_version(tenant, component, version, on_live, at)
     }
 
     fn delete_version(

@@ -12,8 +12,9 @@ use xcomponent_core::{
     json::Json,
     time::Timestamp,
 };
-use xcomponent_host::sandbox::{
-    Checkout, Config, InstallError, Methods, Progress, Sandbox, Sandboxes,
+use xcomponent_host::{
+    sandbox::{Checkout, Config, InstallError, Methods, Progress, Sandbox, Sandboxes},
+    sent::Sent,
 };
 
 use crate::guests::digest;
@@ -38,7 +39,21 @@ pub(crate) fn shared() -> &'static Sandboxes {
 
 /// Installs a component whatever its methods are.
 pub(crate) fn install(sandboxes: &Sandboxes, component: &[u8]) -> Result<Methods, InstallError> {
-    run(sandboxes.install(component, digest(component), &[], true))
+    install_wanting(sandboxes, component, &[], true)
+}
+
+/// Installs a component that is to answer these methods.
+pub(crate) fn install_wanting(
+    sandboxes: &Sandboxes,
+    component: &[u8],
+    wanted: &[(MethodKind, MethodName)],
+    allow_missing: bool,
+) -> Result<Methods, InstallError> {
+    run(async {
+        let sent = Sent::Packed(component.to_vec().into());
+        let examined = sandboxes.examine(sent, Strictness::Normal).await?;
+        examined.install(wanted, allow_missing).await
+    })
 }
 
 /// Installs a component that must be fine, and deploys it.

@@ -10,7 +10,8 @@ use xcomponent_core::{
 use xcomponent_host::{
     app::Host,
     driver::{RecordFilter, clock::ManualClock},
-    tenancy::{Error, Switch, Upload, Uploaded},
+    sent::Sent,
+    tenancy::{Activation, Error, Switch, Upload, Uploaded},
 };
 use xcomponent_pack as pack;
 
@@ -59,8 +60,9 @@ impl Client {
     pub(crate) async fn load(&self, component: Vec<u8>) -> Result<Uploaded, Error> {
         let upload = Upload {
             name: None,
-            bytes: component.into(),
+            sent: Sent::Packed(component.into()),
             switch: Switch::default(),
+            activation: Activation::default(),
             dry_run: false,
             leniency: None,
         };

@@ -1,11 +1,13 @@
 //! What each route answers when all is well: names and shapes that clients rely on.
 
+use axum::{body::Body, http::Method};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
     client::{Client, START, soon},
     guests::guest,
+    host::request,
 };
 
 /// Everything that a definition may say about its machines, in the form that clients are shown.
@@ -310,4 +312,64 @@ async fn instances_are_searched_by_machine_state_and_text() {
     }
     let answer = client.ok("/api/instances?limit=1").await;
     assert_eq!(answer["truncated"], true);
+}
+
+#[tokio::test]
+async fn upper_case_and_a_slash_at_the_end_make_no_difference() {
+    let client = shop().await;
+    let id = sale(&client).await;
+    let host = &client.operator;
+    let instances = format!("/api/instances/{id}");
+    for path in ["/health", "/api/components", "/api/instances", &instances] {
+        let plain = host.get(path).await;
+        assert_eq!(plain.status, 200, "{path}: {plain:?}");
+        for written in [format!("{path}/"), path.replace("/api", "/API")] {
+            let answer = host.get(&written).await;
+            assert_eq!(answer.body, plain.body, "{written}");
+        }
+    }
+    let sale = json!({"machineName": "Sale", "context": {"amount": 3}});
+    let created = host
+        .post("/Api/Components/Shop/Instances/?x=1", &sale)
+        .await;
+    assert_eq!(created.status, 200, "{created:?}");
+    let talk = json!({"type": "TALK"});
+    let sent = host
+        .post(&format!("/api/instances/{id}/Events/"), &talk)
+        .await;
+    assert_eq!(sent.json()["disposition"], "transitioned", "{sent:?}");
+    for path in ["/api/nowhere/at/all/", "/API/", "/api/instances/x/y/z/"] {
+        let unknown = host.get(path).await;
+        assert_eq!(unknown.status, 404, "{path}");
+        assert_eq!(unknown.json()["success"], false, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_routes_of_the_first_releases_are_there() {
+    let client = shop().await;
+    let context = json!({"context": {"amount": 3}});
+    let created = client.post("/api/Shop/Sale/instance", &context).await;
+    assert_eq!(created.status, 200, "{created:?}");
+    let id = created.text("/data/instanceId");
+    let path = format!("/api/Shop/instance/{id}");
+    let shown = client.ok(&path).await;
+    assert_eq!(shown["success"], true);
+    assert_eq!(shown["data"]["instance"]["currentState"], "Asked");
+    let talk = json!({"type": "TALK", "payload": {}, "timestamp": 1});
+    let sent = client.post(&format!("{path}/event"), &talk).await;
+    assert_eq!(sent.text("/data/instance/currentState"), "Talking");
+    let elsewhere = client.get(&format!("/api/Other/instance/{id}")).await;
+    assert_eq!(elsewhere.status, 404);
+}
+
+#[tokio::test]
+async fn health_is_answered_under_any_name() {
+    let client = shop().await;
+    for path in ["/health", "/health/"] {
+        let mut request = request(Method::GET, path, Body::empty());
+        let host = "10.42.0.17:3000".parse().unwrap();
+        request.headers_mut().insert("host", host);
+        assert_eq!(client.operator.ask(request).await.status, 200, "{path}");
+    }
 }

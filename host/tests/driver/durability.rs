@@ -95,6 +95,43 @@ async fn while_the_store_is_away_events_are_refused_at_the_door_and_reads_are_an
     assert_eq!(soon(world.state(&order)).await, "Created");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_store_cannot_be_read_callers_are_refused_and_the_host_is_not_ready() {
+    for setup in [Setup::default(), stored_slowly()] {
+        let world = World::start(ORDER, setup).await;
+        let unknown = world.handle.new_instance_id(None);
+        world.store.be_unreadable(true);
+        assert!(is_not_committed(&soon(world.send(&unknown, "PAY")).await));
+        assert!(world.handle.store_problem().is_some());
+        // Nobody needs to ask for the host to find out that the store works again.
+        world.store.be_unreadable(false);
+        soon(async {
+            while world.handle.store_problem().is_some() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let order = world.create("Order", 0, "{}").await;
+        let paid = world.handled(&order, "PAY").await;
+        assert_eq!(paid.disposition, Disposition::Transitioned);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_nobody_reads_is_checked_all_the_same() {
+    let world = World::start(ORDER, Setup::default()).await;
+    let order = world.create("Order", 0, "{}").await;
+    world.store.be_unreadable(true);
+    soon(async {
+        while world.handle.store_problem().is_none() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(is_not_committed(&soon(world.send(&order, "PAY")).await));
+    assert_eq!(soon(world.state(&order)).await, "Created");
+}
+
 #[tokio::test]
 async fn a_creation_that_is_not_committed_leaves_nothing_behind() {
     let world = World::start(ORDER, Setup::default()).await;

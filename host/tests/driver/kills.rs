@@ -10,7 +10,7 @@ use xcomponent_core::{
         ComponentName, EventId, EventName, InstanceId, MachineName, PartitionCount, TenantId,
         uuid_v8,
     },
-    input::{Broadcast, Create, Request, SendEvent},
+    input::{Broadcast, Create, Repeatable, Request, SendEvent},
     json::Json,
     limits::Limits,
     record::{Body, Cause, SelectBy, Selector, Snapshot},
@@ -18,6 +18,7 @@ use xcomponent_core::{
 };
 use xcomponent_host::{
     driver::{self, Config, Handle, Joiner, Progress, clock::ManualClock},
+    memory::Memory,
     store::{
         Store,
         query::{InstanceFilter, PageRequest},
@@ -33,7 +34,8 @@ use crate::{
 };
 
 /// Sources that hit targets on both shards, cool down by a send to themselves and rest by an
-/// `auto`, and have children that end by themselves and tell their parents.
+/// `auto`, and have children that end by themselves and tell their parents. Each shot leaves a send
+/// to itself behind that is due when all is over, and targets keep events until they wake.
 const GAME: &str = r"
 name: Game
 version: '1'
@@ -57,8 +59,10 @@ stateMachines:
       - {from: '*', to: Idle, event: GROWN}
   - name: Target
     initialState: Whole
-    states: [{name: Whole}]
+    states: [{name: Whole, defer: [LATE]}, {name: Awake}]
     transitions:
+      - {from: Whole, to: Awake, event: WAKE}
+      - {from: Awake, to: Whole, event: LATE}
       - from: Whole
         to: Whole
         event: HIT
@@ -104,6 +108,7 @@ impl Life {
             clock: Arc::new(ManualClock::start(Timestamp(1_000_000))),
             slow_threads: 1,
             retention: Retention::default(),
+            memory: Memory::new(1 << 30),
         };
         change(&mut config);
         let prepared =
@@ -177,7 +182,7 @@ impl Life {
                     .flatten()
                     .filter(move |line| line.starts_with(text))
             };
-            let is_busy = ["Fired", "Cooling", "Born"]
+            let is_busy = ["Fired", "Cooling", "Born", "Awake"]
                 .into_iter()
                 .any(|state| count(state).next().is_some());
             if !is_busy && count("SPAWN").count() == count("Grown").count() {
@@ -215,8 +220,8 @@ impl Life {
     }
 }
 
-/// By instance every event with what became of it, at the end the instance's state, context and
-/// number of records.
+/// By instance every event with what became of it, at the end the instance's state, context,
+/// number of records, and what waits at it.
 fn describe(store: &dyn Store, tenant: &TenantId) -> BTreeMap<String, Vec<String>> {
     let page = PageRequest::first(100);
     let found = store.instances(tenant, &InstanceFilter::default(), page);
@@ -234,8 +239,12 @@ fn describe(store: &dyn Store, tenant: &TenantId) -> BTreeMap<String, Vec<String
             .collect();
         events.sort();
         let (state, context) = (state_of(&instance), instance.context.as_str());
+        let waiting: Vec<String> = instance
+            .waiting()
+            .map(|waiting| format!("{} {}", waiting.kind(), waiting.event().id))
+            .collect();
         events.push(format!(
-            "{state} {} {context} {:?}",
+            "{state} {} {context} {:?} {waiting:?}",
             instance.seq, instance.timers
         ));
         (instance.id.to_string(), events)
@@ -264,7 +273,7 @@ fn requests() -> Vec<Request> {
             machine: MachineName::new(machine),
             context: Json::parse(&context).unwrap(),
             id: instance(n),
-            repeatable: true,
+            repeatable: Repeatable::ById,
             entry_point: false,
             trace_parent: None,
         }));
@@ -275,6 +284,9 @@ fn requests() -> Vec<Request> {
         (0, "SPAWN"),
         (3, "SPAWN"),
         (0, "FIRE"),
+        (1, "LATE"),
+        (2, "LATE"),
+        (1, "WAKE"),
     ]
     .into_iter()
     .enumerate()
@@ -317,7 +329,7 @@ fn instance(n: usize) -> InstanceId {
     InstanceId::from_uuid(uuid_v8(n as u128, Some(route)))
 }
 
-/// What the sources' method does: it sends the instance an event.
+/// What the sources' method does: it sends the instance an event now, and one in ten days.
 fn boast(call: &Call) -> Behaviour {
     let mut outcome = willing(call);
     if let Ok(Answer::Action { sends, .. }) = &mut outcome.result {
@@ -325,6 +337,11 @@ fn boast(call: &Call) -> Behaviour {
             event: EventName::new("COOL"),
             payload: Json::empty(),
             delay: None,
+        });
+        sends.push(Send::ToSelf {
+            event: EventName::new("REMEMBER"),
+            payload: Json::parse(r#"{"how": "it was"}"#).unwrap(),
+            delay: Some(Duration::from_secs(10 * 24 * 3_600)),
         });
     }
     Behaviour::Answers(outcome)

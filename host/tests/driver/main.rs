@@ -15,6 +15,7 @@ mod guests;
 mod kills;
 mod lifecycle;
 mod passivation;
+mod queues;
 mod requests;
 mod script;
 mod stream;

@@ -7,7 +7,7 @@ use xcomponent_core::{
     definition::{OnLive, Strictness, check},
     effect::{HandledReply, Refused, Reply},
     id::{ComponentName, Digest, EventName, InstanceId, MachineName, PartitionCount, TenantId},
-    input::{Create, Request, SendEvent},
+    input::{Create, Repeatable, Request, SendEvent},
     json::Json,
     limits::Limits,
     record::Snapshot,
@@ -15,6 +15,7 @@ use xcomponent_core::{
 };
 use xcomponent_host::{
     driver::{self, ComponentVersion, Config, Handle, Joiner, clock::ManualClock},
+    memory::Memory,
     store::{Store, retention::Retention},
 };
 
@@ -72,6 +73,7 @@ impl World {
             clock: Arc::clone(&clock) as Arc<_>,
             slow_threads: 1,
             retention: Retention::default(),
+            memory: Memory::new(1 << 30),
         };
         let (handle, joiner) = driver::start(config, Arc::clone(&store) as Arc<_>, guests.clone())
             .expect("a memory store can be read");
@@ -133,7 +135,7 @@ impl World {
             machine: MachineName::new(machine),
             context: Json::parse(context).expect("tests write JSON"),
             id,
-            repeatable: false,
+            repeatable: Repeatable::No,
             entry_point: false,
             trace_parent: None,
         })

@@ -38,7 +38,7 @@ impl Server for Streams {
 /// A host that reaches others through a broker.
 fn through(server: &dyn Server) -> Config {
     let mut config = config();
-    config.links.broker = Some(server.url());
+    config.links.broker = Some(server.url().into());
     config
 }
 

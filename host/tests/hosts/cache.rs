@@ -73,7 +73,7 @@ fn key(id: &str) -> String {
 
 fn cached(server: &Redis) -> Config {
     let cache = Some(cache::Config {
-        address: server.url(),
+        address: server.url().into(),
         ttl: TTL,
         authorities: Authorities::default(),
     });

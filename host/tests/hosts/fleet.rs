@@ -83,7 +83,7 @@ pub(crate) fn url(listener: &TcpListener) -> String {
 /// A host with a component, which knows where the other is.
 pub(crate) fn linked(peer: &str, at: &str) -> Config {
     let links = LinksConfig {
-        peers: vec![(ComponentName::new(peer), at.to_owned())],
+        peers: vec![(ComponentName::new(peer), at.into())],
         ..LinksConfig::default()
     };
     Config { links, ..config() }

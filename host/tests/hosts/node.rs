@@ -43,7 +43,7 @@ async fn a_node_runtime_takes_part_in_an_order_and_its_payment() {
     let folder = installed();
     let redis = Redis::start().expect("the server starts");
     let mut shop = config();
-    shop.links.broker = Some(redis.url());
+    shop.links.broker = Some(redis.url().into());
     shop.links.external_api = true;
     shop.links.publish_events = true;
     shop.public_address = Some(("127.0.0.1".to_owned(), 3_000));

@@ -110,12 +110,12 @@ async fn every_number_is_described_and_nothing_else_is() {
     let redis = Redis::start().expect("the server starts");
     let mut shop = linked("Bank", "http://127.0.0.1:1");
     shop.links.registry = Some(RegistryConfig {
-        address: redis.url(),
+        address: redis.url().into(),
         advertised: "http://127.0.0.1:1".to_owned(),
         lease: PATIENCE,
     });
     shop.cache = Some(cache::Config {
-        address: redis.url(),
+        address: redis.url().into(),
         ttl: PATIENCE,
         authorities: Authorities::default(),
     });

@@ -1,13 +1,17 @@
 //! Hosts that know each other's addresses.
 
-use axum::http::StatusCode;
+use axum::{
+    body::Body,
+    http::{Method, StatusCode},
+};
 use futures_util::{FutureExt as _, future::select_all};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::{
     fleet::{BANK, Listening, SHOP, durable, first_of, linked, reserve, url},
-    host::{config, packed},
+    host::{Answer, config, packed, request},
 };
 
 /// Calls that a host lets through to another at a time.
@@ -237,4 +241,126 @@ async fn a_component_that_moves_here_gets_what_waits_for_it() {
     first_of(&shop.host, "Bank").await;
     shop.host.send(&order, "PAY", &json!({})).await;
     shop.host.until_state(&order, "Paid").await;
+}
+
+/// What another host is asked by this one, and what comes of its answer.
+async fn passed_on(asked: axum::http::Request<Body>, answer: &str) -> (String, Answer) {
+    let there = reserve().await;
+    let mut config = linked("Bank", &url(&there));
+    config.links.trust.key = Some("secret".into());
+    let shop = Listening::start(config, reserve().await, SHOP).await;
+    let answering = async {
+        let (mut stream, _) = there.accept().await.expect("it is asked");
+        let mut heard = vec![0; 64 << 10];
+        let length = stream.read(&mut heard).await.expect("it asks");
+        let written = stream.write_all(answer.as_bytes()).await;
+        written.expect("it listens");
+        String::from_utf8_lossy(&heard[..length]).into_owned()
+    };
+    let (heard, answered) = tokio::join!(answering, shop.host.ask(asked));
+    (heard.to_lowercase(), answered)
+}
+
+#[tokio::test]
+async fn another_host_is_asked_what_a_request_means_and_nothing_else() {
+    let path = "/v1/components/Bank/machines/Acc%6Funt/instances?limit=5&admin=1";
+    let mut asked = request(Method::POST, path, Body::from("{}"));
+    for (name, value) in [
+        ("authorization", "Bearer mine"),
+        ("cookie", "a=b"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("idempotency-key", "k-1"),
+    ] {
+        asked.headers_mut().insert(name, value.parse().unwrap());
+    }
+    let answer = "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\nset-cookie: a=b\r\nlocation: http://evil.example\r\nserver: x\r\ncontent-length: 2\r\n\r\n{}";
+    let (heard, answered) = passed_on(asked, answer).await;
+    let first = "post /v1/components/bank/machines/account/instances?limit=5 http/1.1\r\n";
+    assert!(heard.starts_with(first), "{heard}");
+    assert!(heard.contains("idempotency-key: k-1"), "{heard}");
+    assert!(heard.contains("xcomponent-passed-on: 1"), "{heard}");
+    for secret in [
+        "authorization",
+        "secret",
+        "cookie",
+        "x-forwarded-for",
+        "admin",
+    ] {
+        assert!(!heard.contains(secret), "{heard}");
+    }
+    assert_eq!(answered.status, StatusCode::CREATED);
+    assert_eq!(answered.body, "{}");
+    for foreign in ["set-cookie", "location", "server"] {
+        assert!(!answered.headers.contains_key(foreign), "{answered:?}");
+    }
+}
+
+#[tokio::test]
+async fn another_host_leads_nobody_elsewhere() {
+    let asked = request(Method::GET, "/api/components/Bank/instances", Body::empty());
+    let answer = "HTTP/1.1 302 Found\r\nlocation: http://evil.example\r\ncontent-length: 0\r\n\r\n";
+    let (_, answered) = passed_on(asked, answer).await;
+    assert_eq!(answered.status, StatusCode::BAD_GATEWAY);
+    assert!(!answered.headers.contains_key("location"));
+}
+
+#[tokio::test]
+async fn what_leads_elsewhere_or_was_passed_on_is_not_passed_on() {
+    let there = reserve().await;
+    let config = linked("Bank", &url(&there));
+    let shop = Listening::start(config, reserve().await, SHOP).await;
+    for (method, path) in [
+        (Method::POST, "/v1/components/Bank/machines/../instances"),
+        (
+            Method::POST,
+            "/v1/components/Bank/machines/%2e%2e/instances",
+        ),
+        (Method::POST, "/v1/components/Bank/machines/a%2fb/instances"),
+        (
+            Method::POST,
+            "/v1/components/Bank/machines/%252e%252e/events",
+        ),
+        (Method::POST, "/api/components/Bank/instances/..%5cx/events"),
+        (Method::DELETE, "/v1/components/Bank?version=1"),
+        (
+            Method::PUT,
+            "/v1/components/Bank/machines/Account/instances",
+        ),
+        (Method::POST, "/v1/components/Bank/activate"),
+        (
+            Method::GET,
+            "/v1/components/Bank/machines/Account/instances/../../x",
+        ),
+    ] {
+        let answer = shop
+            .host
+            .ask(request(method.clone(), path, Body::from("{}")));
+        let answer = answer.await;
+        assert!(
+            answer.status.is_client_error(),
+            "{method} {path}: {answer:?}"
+        );
+    }
+    let path = "/v1/components/Bank/machines/Account/instances";
+    let mut again = request(Method::POST, path, Body::from("{}"));
+    let once = "1".parse().unwrap();
+    again.headers_mut().insert("xcomponent-passed-on", once);
+    assert_eq!(shop.host.ask(again).await.problem(404), "unknown_component");
+    let nobody = there.accept().now_or_never();
+    assert!(nobody.is_none(), "the other host was asked");
+}
+
+#[tokio::test]
+async fn a_stranger_makes_a_host_keep_no_shipment() {
+    let mut secured = config();
+    secured.links.trust.key = Some("secret".into());
+    let bank = Listening::start(secured, reserve().await, BANK).await;
+    // A body that never comes: it is not waited for.
+    let endless = Body::from_stream(futures_util::stream::pending::<
+        Result<Vec<u8>, std::io::Error>,
+    >());
+    let refused = bank
+        .host
+        .ask(request(Method::POST, "/v1/shipments", endless));
+    assert_eq!(refused.await.problem(401), "unauthorized");
 }

@@ -29,7 +29,7 @@ const LEASE: Duration = Duration::from_secs(2);
 fn registered(server: &impl Server, at: &str) -> Config {
     let mut config = config();
     config.links.registry = Some(RegistryConfig {
-        address: server.url(),
+        address: server.url().into(),
         advertised: at.to_owned(),
         lease: LEASE,
     });
@@ -58,7 +58,7 @@ async fn silent_owner(server: &impl Server, component: &str) -> Member {
 }
 
 fn catalog(server: &impl Server) -> Arc<dyn Catalog> {
-    open(&server.url(), &Authorities::default()).expect("it is an address")
+    open(&server.url().into(), &Authorities::default()).expect("it is an address")
 }
 
 async fn a_record_is_changed_by_who_has_seen_the_one_before(server: &mut impl Server) {

@@ -46,7 +46,7 @@ async fn an_order_is_paid(configs: impl Fn(&str) -> Config) {
 async fn an_order_is_paid_through(broker: String, authorities: &Authorities) {
     an_order_is_paid(|_| {
         let mut config = trusting(authorities);
-        config.links.broker = Some(broker.clone());
+        config.links.broker = Some(broker.clone().into());
         config
     })
     .await;
@@ -55,7 +55,7 @@ async fn an_order_is_paid_through(broker: String, authorities: &Authorities) {
 /// A broker that nobody vouches for whom the host trusts is told nothing.
 async fn a_stranger_is_told_nothing(broker: String) {
     let mut config = config();
-    config.links.broker = Some(broker);
+    config.links.broker = Some(broker.into());
     let shop = Listening::start(config, reserve().await, SHOP).await;
     let order = shop.host.create("Shop", "Order", &customer("1")).await;
     shop.host.send(&order, "OPEN", &json!({})).await;
@@ -106,7 +106,7 @@ async fn registries() {
         an_order_is_paid(|at| {
             let mut config = trusting(&authorities);
             config.links.registry = Some(RegistryConfig {
-                address: registry.clone(),
+                address: registry.clone().into(),
                 advertised: at.to_owned(),
                 lease: PATIENCE,
             });
@@ -121,7 +121,7 @@ async fn a_cache() {
     let (authorities, certificate) = vouched();
     let server = Redis::start_encrypted(&certificate).expect("it starts");
     let cache = cache::Config {
-        address: server.url(),
+        address: server.url().into(),
         ttl: PATIENCE,
         authorities,
     };

@@ -22,7 +22,7 @@ fn traced(config: Config, collector: &Collector, name: &str, sample: f64) -> Con
     let endpoint = collector.endpoint(name);
     Config {
         telemetry: Some(telemetry::Config {
-            endpoint,
+            endpoint: endpoint.into(),
             sample,
             authorities: Authorities::default(),
         }),
@@ -128,7 +128,7 @@ async fn an_order_and_its_payment_on_another_host_are_one_trace() {
 
 fn through(broker: String) -> Config {
     let mut config = config();
-    config.links.broker = Some(broker);
+    config.links.broker = Some(broker.into());
     config
 }
 

@@ -3,11 +3,13 @@
 use std::{fmt::Write as _, time::Duration};
 
 use xcomponent_core::{definition::MethodKind, id::MethodName};
-use xcomponent_host::sandbox::{InstallError, compile};
+use xcomponent_host::sandbox::{InstallError, examiner};
 
 use crate::{
     guests::{Text, digest, guest, text_guest},
-    sandboxes::{action, ask, config, deploy, deployment, install, run, sandboxes, shared},
+    sandboxes::{
+        action, ask, config, deploy, deployment, install, install_wanting, sandboxes, shared,
+    },
 };
 
 /// Answers `{}`.
@@ -30,12 +32,12 @@ fn a_method_that_the_definition_wants_and_nobody_answers_is_named() {
         (MethodKind::Action, MethodName::new("act")),
         (MethodKind::Guard, MethodName::new("mayPay")),
     ];
-    let error = run(shared().install(&component, digest(&component), &wanted, false)).unwrap_err();
+    let error = install_wanting(shared(), &component, &wanted, false).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the component does not answer guard `mayPay`"
     );
-    run(shared().install(&component, digest(&component), &wanted, true)).unwrap();
+    install_wanting(shared(), &component, &wanted, true).unwrap();
 }
 
 #[test]
@@ -59,7 +61,13 @@ fn bytes_that_are_no_component_are_refused() {
     let module = wat::parse_str("(module)").unwrap();
     for bytes in [&b"not wasm"[..], &module, &component[..component.len() / 2]] {
         let error = install(shared(), bytes).unwrap_err();
-        assert!(matches!(error, InstallError::Unreadable(_)), "{error}");
+        assert!(
+            matches!(
+                error,
+                InstallError::Examiner(examiner::Error::Refused { .. })
+            ),
+            "{error}"
+        );
     }
 }
 
@@ -76,15 +84,9 @@ fn a_component_with_too_many_functions_is_not_compiled() {
         }),
     )
     .unwrap_err();
+    assert_eq!(error.code(), "too_large");
     assert!(
-        matches!(
-            error,
-            InstallError::TooLarge {
-                what: "functions",
-                max: 50,
-                ..
-            }
-        ),
+        error.to_string().ends_with("at most 50 are accepted"),
         "{error}"
     );
 }
@@ -112,7 +114,7 @@ fn a_compile_bomb_ends_the_compiler_and_nothing_else() {
     let sandboxes = sandboxes(config);
     let error = install(&sandboxes, &compile_bomb()).unwrap_err();
     assert!(
-        matches!(error, InstallError::Compile(compile::Error::Limit { .. })),
+        matches!(error, InstallError::Examiner(examiner::Error::Limit { .. })),
         "{error}"
     );
     let deployment = deploy(&sandboxes, &text_guest(&EMPTY));

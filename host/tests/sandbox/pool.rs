@@ -1,12 +1,16 @@
 //! Who gets which sandbox.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use xcomponent_core::{
     call::{Answer, Deployment, FaultCode},
     id::TenantId,
 };
-use xcomponent_host::sandbox::{Checkout, Config, Sandboxes};
+use xcomponent_host::{
+    memory::Memory,
+    sandbox::{Checkout, Config, Progress, Sandboxes},
+};
 
 use crate::{
     guests::{Text, text_guest},
@@ -153,4 +157,67 @@ fn many_threads_share_few_slots() {
         }
     });
     assert!(sandboxes.n_used() <= 2);
+}
+
+/// Takes 10 MiB for each call, and answers `{}`; without memory it traps.
+fn hungry_guest() -> Vec<u8> {
+    text_guest(&Text {
+        imports: "",
+        answer: "(if (i32.lt_s (memory.grow (i32.const 160)) (i32.const 0)) (then (unreachable))) (i32.const 128) (i32.const 2)",
+        rest: r#"(data (i32.const 128) "{}")"#,
+    })
+}
+
+/// 36 MiB for all sandboxes together, 18 for each.
+fn little_memory() -> Sandboxes {
+    let mut config = config();
+    config.memory = Memory::new(256 << 20);
+    sandboxes(config)
+}
+
+#[test]
+fn a_call_that_finds_no_memory_waits_until_another_gives_some_back() {
+    let sandboxes = little_memory();
+    let deployment = deploy(&sandboxes, &hungry_guest());
+    let first = checkout(&sandboxes, &deployment).unwrap();
+    let (first, outcome) = finish(first.call(action(&deployment, "act")));
+    assert!(outcome.result.is_ok(), "{outcome:?}");
+    let second = checkout(&sandboxes, &deployment).unwrap();
+    let Progress::Running(mut running) = second.call(action(&deployment, "act")) else {
+        panic!("half of the memory is in use, and a component gets no more")
+    };
+    assert!((&mut running).now_or_never().is_none());
+    sandboxes.release(first, true);
+    let (second, outcome) = run(running);
+    assert!(outcome.result.is_ok(), "{outcome:?}");
+    sandboxes.release(second, true);
+}
+
+#[test]
+fn one_component_leaves_memory_for_another() {
+    let sandboxes = little_memory();
+    let ours = deploy(&sandboxes, &hungry_guest());
+    let (held, outcome) = finish(
+        checkout(&sandboxes, &ours)
+            .unwrap()
+            .call(action(&ours, "act")),
+    );
+    assert!(outcome.result.is_ok(), "{outcome:?}");
+    let theirs = deployment("acme", ours.artifact, "reused");
+    assert!(ask(&sandboxes, action(&theirs, "act")).result.is_ok());
+    sandboxes.release(held, true);
+}
+
+#[test]
+fn idle_sandboxes_give_their_memory_back_and_large_ones_are_not_kept() {
+    let sandboxes = small_pool(|config| config.idle_bytes_max = 15 << 20);
+    let deployment = deploy(&sandboxes, &hungry_guest());
+    assert!(ask(&sandboxes, action(&deployment, "act")).result.is_ok());
+    assert_eq!(sandboxes.n_used(), 1);
+    sandboxes.release_idle(Duration::ZERO);
+    assert_eq!(sandboxes.n_used(), 0);
+    for kept in [1, 0] {
+        assert!(ask(&sandboxes, action(&deployment, "act")).result.is_ok());
+        assert_eq!(sandboxes.n_used(), kept);
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::{fs, path::Path};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, types::ValueRef};
 use xcomponent_core::{
     id::TenantId,
+    json::Json,
     record::{Body, Disposition},
 };
 use xcomponent_host::store::{
@@ -13,7 +14,10 @@ use xcomponent_host::store::{
     sqlite::{Config, OpenError, Sqlite},
 };
 
-use crate::sample::{Shard, id};
+use crate::{
+    sample::{Shard, id},
+    waiting::{LARGE, deferred, is_a_waiting_life},
+};
 
 fn open(path: &Path) -> Sqlite {
     Sqlite::open(path, Config::default()).unwrap()
@@ -137,6 +141,21 @@ fn rows_that_are_behind_are_made_up_for_by_the_journal() {
             .len(),
         0
     );
+}
+
+#[test]
+fn rows_that_are_behind_hold_a_bounded_number_of_bytes_in_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let store = open(&path);
+    let mut shard = Shard::new(&store);
+    let context = format!(r#"{{"filler":"{}"}}"#, "x".repeat(LARGE));
+    for n in 0..100 {
+        let order = shard.create(&format!("O-{n}"), &context);
+        shard.handle(order, &format!("e{n}"), "PAY", Disposition::Ignored);
+    }
+    let behind = behind(&path);
+    assert!((60..=70).contains(&behind), "{behind} of 1 MB each");
 }
 
 /// Rows of instances that are older than their last record.
@@ -281,6 +300,9 @@ fn a_database_of_each_older_schema_is_brought_up_to_date() {
     let steps = [
         include_str!("schemas/sqlite_1.sql"),
         include_str!("../../src/store/sqlite/schema_2.sql"),
+        include_str!("../../src/store/sqlite/schema_3.sql"),
+        include_str!("../../src/store/sqlite/schema_4.sql"),
+        include_str!("../../src/store/sqlite/schema_5.sql"),
     ];
     for (schema, number) in (1..=steps.len()).zip(1_i64..) {
         let folder = tempfile::tempdir().unwrap();
@@ -293,7 +315,91 @@ fn a_database_of_each_older_schema_is_brought_up_to_date() {
         is_a_small_life(&store);
         drop(store);
         is_a_small_life(&open(&path));
+
+        // The same with what waits in rows of `instances` and `events`.
+        let path = folder.path().join("waiting.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(&steps[..schema].concat()).unwrap();
+        old.execute_batch(WAITING_5).unwrap();
+        old.pragma_update(None, "user_version", number).unwrap();
+        drop(old);
+        let new = open(&folder.path().join("new.db"));
+        a_small_life(&new);
+        is_a_waiting_life(&open(&path), &new);
     }
+}
+
+/// What stood in both kinds of databases before what waits had rows of its own.
+pub(crate) const WAITING_5: &str = include_str!("schemas/waiting_5.sql");
+
+#[test]
+fn what_waits_and_cannot_be_read_keeps_no_database_from_being_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let old = Connection::open(&path).unwrap();
+    for step in [
+        include_str!("schemas/sqlite_1.sql"),
+        include_str!("../../src/store/sqlite/schema_2.sql"),
+        include_str!("../../src/store/sqlite/schema_3.sql"),
+        include_str!("../../src/store/sqlite/schema_4.sql"),
+        WAITING_5,
+        "UPDATE instances SET extra_json = '{\"deferred\":[7]}' WHERE id = 'W-3'",
+    ] {
+        old.execute_batch(step).unwrap();
+    }
+    old.pragma_update(None, "user_version", 4).unwrap();
+    drop(old);
+    let store = open(&path);
+    let tenant = TenantId::default_tenant();
+    let found = store.instance(&tenant, &id("W-2")).unwrap().unwrap();
+    assert_eq!(found.waiting().count(), 1);
+    drop(store);
+    let kept = "SELECT extra_json FROM instances WHERE id = 'W-3'";
+    let database = Connection::open(&path).unwrap();
+    let kept: String = database.query_row(kept, [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, r#"{"deferred":[7]}"#);
+}
+
+#[test]
+fn an_event_writes_nothing_of_what_waits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let store = open(&path);
+    let mut shard = Shard::new(&store);
+    let mut order = shard.create("O-1", "{}");
+    for n in 0..100 {
+        let large = vec![deferred(&format!("d{n}"), LARGE)];
+        order = shard.waits(&order, &format!("w{n}"), large, &[]);
+    }
+    let database = Connection::open(&path).unwrap();
+    let bytes = |question: &str| -> usize {
+        let mut statement = database.prepare(question).unwrap();
+        let count = statement.column_count();
+        let mut rows = statement.query([]).unwrap();
+        let mut bytes = 0;
+        while let Some(row) = rows.next().unwrap() {
+            for column in 0..count {
+                bytes += match row.get_ref(column).unwrap() {
+                    ValueRef::Text(text) | ValueRef::Blob(text) => text.len(),
+                    ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 8,
+                };
+            }
+        }
+        bytes
+    };
+    let waiting = bytes("SELECT event_id, payload FROM waiting");
+    assert!(waiting > 100 * LARGE, "{waiting}");
+    // As many as have their instance's row written once.
+    for n in 0..10 {
+        let mut small = shard.handled(order, &format!("e{n}"), "PAY", Disposition::Ignored);
+        small.event.payload = Json::parse(r#"{"twenty": "bytes"}"#).unwrap();
+        order = small.after.clone();
+        shard.commit(Body::Handled(small.into()));
+        let event = bytes("SELECT * FROM events ORDER BY position DESC LIMIT 1");
+        let instance = bytes("SELECT * FROM instances");
+        assert!(event + instance < 2_000, "{event} + {instance} bytes");
+    }
+    assert_eq!(bytes("SELECT event_id, payload FROM waiting"), waiting);
 }
 
 /// Whether a database of an older schema is like a new one to which the same happened, and goes on

@@ -4,15 +4,18 @@ use serde_json::json;
 use xcomponent_core::{
     definition::Operator,
     id::{InstanceId, MachineName, PartitionCount, StateName, TenantId, Version},
-    json::Path,
-    record::{Disposition, Extra, Mail, Snapshot, Status},
+    json::{Json, Path},
+    record::{Disposition, Snapshot, Status},
 };
 use xcomponent_host::store::{
     Store,
     query::{InstanceFilter, PageRequest, Where},
 };
 
-use crate::sample::{Shard, id, root, sample_event};
+use crate::{
+    sample::{Shard, id},
+    waiting::deferred,
+};
 
 fn ids(instances: &[Snapshot]) -> Vec<String> {
     instances
@@ -62,16 +65,8 @@ pub(crate) fn what_goes_on_is_loaded_by_partition(store: &dyn Store) {
             }
             // It has still to give back what it deferred.
             2 => {
-                let mut created = shard.create(&name, "{}");
-                let deferred = vec![Mail {
-                    event: sample_event("late", "LATE"),
-                    cause: root("late"),
-                    sent_at: None,
-                }];
-                created.extra = Some(Box::new(Extra {
-                    deferred,
-                    ..Extra::default()
-                }));
+                let created = shard.create(&name, "{}");
+                let created = shard.waits(&created, "late", vec![deferred("late", 10)], &[]);
                 shard.enter(&created, &event, "SHIP", "Done");
                 live.push(created.id);
             }
@@ -129,7 +124,7 @@ pub(crate) fn filters_pass_what_they_name(store: &dyn Store) {
     let condition = |path: &str, operator, value| Where {
         path: Path::parse(path).unwrap(),
         operator,
-        value,
+        value: Json::from_value(&value),
     };
     for (filter, expected) in [
         (

@@ -11,6 +11,7 @@
 )]
 
 mod crossing;
+mod damage;
 mod damaged;
 mod durable;
 mod encrypted;
@@ -22,6 +23,7 @@ mod postgres;
 mod retention;
 mod sample;
 mod versions;
+mod waiting;
 mod worst;
 
 use tempfile::TempDir;
@@ -96,6 +98,12 @@ macro_rules! suite {
                 a_version_is_saved_once,
                 one_version_is_active_and_the_one_before_is_known,
                 a_deleted_version_takes_its_artifact_along;
+            waiting:
+                what_waits_comes_back_with_its_instance_until_it_ends,
+                a_batch_has_the_last_word_of_its_records,
+                more_than_one_statement_takes_waits,
+                records_say_what_began_and_ended_and_repeat_nothing,
+                an_ended_instance_that_owes_a_send_stays_until_it_left;
             worst:
                 the_worst_that_is_accepted_is_kept_as_it_is;
         ]);

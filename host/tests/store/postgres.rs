@@ -16,12 +16,14 @@ use xcomponent_host::store::{
     Entry, Error, Position, Store,
     postgres::{Config, OpenError, Postgres},
     query::PageRequest,
+    sqlite,
 };
 use xcomponent_servers::{Durability, Postgres as Server};
 
 use crate::{
-    durable::{is_a_small_life, questions, seen},
+    durable::{WAITING_5, a_small_life, is_a_small_life, questions, seen},
     sample::{Shard, id, nobody},
+    waiting::{deferred, is_a_waiting_life},
 };
 
 /// How long something may take to come about.
@@ -173,7 +175,7 @@ fn a_schema_of_a_newer_program_is_refused() {
     sql.execute("INSERT INTO xcomponent.migrations VALUES (1000, now())");
     let message = refused(&url).to_string();
     assert!(
-        message.contains("schema 1000") && message.contains("up to 5"),
+        message.contains("schema 1000") && message.contains("up to 6"),
         "{message}"
     );
 }
@@ -184,6 +186,7 @@ fn a_database_of_each_older_schema_is_brought_up_to_date() {
         include_str!("../../src/store/postgres/schema_2.sql"),
         include_str!("../../src/store/postgres/schema_3.sql"),
         include_str!("../../src/store/postgres/schema_4.sql"),
+        include_str!("../../src/store/postgres/schema_5.sql"),
     ];
     for newest in 1..=1 + steps.len() {
         let server = server();
@@ -195,7 +198,18 @@ fn a_database_of_each_older_schema_is_brought_up_to_date() {
                 "SET search_path = xcomponent; {step}; INSERT INTO migrations VALUES ({number}, now())"
             ));
         }
-        is_a_small_life(&open(&url));
+        let old = newest == 1 + steps.len();
+        if old {
+            sql.execute(&format!("SET search_path = xcomponent; {WAITING_5}"));
+            let folder = tempfile::tempdir().unwrap();
+            let new =
+                sqlite::Sqlite::open(&folder.path().join("new.db"), sqlite::Config::default());
+            let new = new.unwrap();
+            a_small_life(&new);
+            is_a_waiting_life(&open(&url), &new);
+        } else {
+            is_a_small_life(&open(&url));
+        }
         let absent = "SELECT absent FROM xcomponent.retention";
         assert_eq!(sql.number(absent), 0);
     }
@@ -292,11 +306,15 @@ fn what_the_database_cannot_hold_is_told_from_what_it_cannot_do_now() {
             let mut bad = shard.handled(order.clone(), "e1", "PAY", Disposition::Ignored);
             // No door lets this through.
             bad.event.payload = Json::from_trusted("\"\0\"");
+            let waits = shard.waits(&order, "e0", vec![deferred("d", 10)], &[]);
+            bad.after = waits;
             shard.commit(Body::Handled(bad.into()));
         });
         let refused = store.commit(&entries, &nobody());
         assert!(matches!(refused, Err(Error::Unstorable(_))), "{refused:?}");
         assert_eq!(store.last_position().unwrap(), Position(1));
+        let order = store.instance(&order.deployment.tenant, &order.id);
+        assert_eq!(order.unwrap().unwrap().waiting().count(), 0);
     }
     Shard::new(&store).enter(&order, "e1", "PAY", "Paid");
 }

@@ -208,6 +208,7 @@ impl<'s> Shard<'s> {
             after,
             cause: root(event),
             deliveries: Default::default(),
+            waits: None,
             fault: None,
             logs: Default::default(),
             fuel: 42,

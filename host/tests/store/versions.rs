@@ -67,9 +67,11 @@ pub(crate) fn one_version_is_active_and_the_one_before_is_known(store: &dyn Stor
             .save_version(&version("Shop", label, digest), artifact(digest))
             .unwrap();
     }
-    let activate = |label: &str, on_live| {
-        store.activate_version(&tenant, &shop, &Version::new(label), on_live)
+    let activate_at = |at, label: &str, on_live| {
+        store.activate_version(&tenant, &shop, &Version::new(label), on_live, Timestamp(at))
     };
+    // A clock that stands still makes no two activations the same.
+    let activate = |label: &str, on_live| activate_at(9, label, on_live);
     let state = || {
         let listed = store.versions(&tenant, Some(&shop)).unwrap();
         let state = |known: &ComponentVersion| (known.active, known.activation);
@@ -78,12 +80,14 @@ pub(crate) fn one_version_is_active_and_the_one_before_is_known(store: &dyn Stor
     assert_eq!(state(), [(false, 0), (false, 0)]);
     activate("1", OnLive::NextEvent).unwrap();
     activate("2", OnLive::Pin).unwrap();
-    assert_eq!(state(), [(false, 1), (true, 2)]);
+    assert_eq!(state(), [(false, 9), (true, 10)]);
     activate("1", OnLive::NextEvent).unwrap();
-    assert_eq!(state(), [(true, 3), (false, 2)]);
+    assert_eq!(state(), [(true, 11), (false, 10)]);
     let unknown = activate("3", OnLive::NextEvent);
     assert!(matches!(unknown, Err(Error::UnknownVersion { .. })));
-    assert_eq!(state(), [(true, 3), (false, 2)]);
+    assert_eq!(state(), [(true, 11), (false, 10)]);
+    activate_at(20, "2", OnLive::NextEvent).unwrap();
+    assert_eq!(state(), [(false, 11), (true, 20)]);
 }
 
 pub(crate) fn a_deleted_version_takes_its_artifact_along(store: &dyn Store) {

@@ -7,7 +7,7 @@ use xcomponent_core::{
     id::{EventId, EventName, InstanceId},
     json::Json,
     limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX},
-    record::{Body, Disposition, Mail, Retry},
+    record::{Began, Body, Disposition, Mail, Retry, Waiting, Waits},
     time::Timestamp,
 };
 use xcomponent_host::store::{Store, query::PageRequest};
@@ -49,9 +49,16 @@ pub(crate) fn the_worst_that_is_accepted_is_kept_as_it_is(store: &dyn Store) {
         attempts: u32::MAX,
         replays: Some(EventId::from_stored(&long)),
     };
-    worst.after.extra = Some(Box::default());
-    worst.after.extra.as_mut().unwrap().retry = Some(retry);
-    shard.commit(Body::Handled(Arc::new(worst.clone())));
+    let began = vec![Began::from(Waiting::Retry(Arc::new(retry)))];
+    let ended = Vec::new();
+    worst.waits = Some(Box::new(Waits { began, ended }));
+    let body = Body::Handled(Arc::new(worst.clone()));
+    worst.after.wait(&body);
+    let body = Body::Handled(Arc::new(worst.clone()));
+    shard.commit(body.clone());
+    let Body::Handled(told) = body.without_waiting() else {
+        panic!("it is the same body");
+    };
 
     let id: InstanceId = worst.after.id.clone();
     let history = store
@@ -60,7 +67,7 @@ pub(crate) fn the_worst_that_is_accepted_is_kept_as_it_is(store: &dyn Store) {
     let Body::Handled(kept) = &history.items[0].record.body else {
         panic!("a history has events only");
     };
-    assert_eq!(format!("{kept:?}"), format!("{worst:?}"));
+    assert_eq!(format!("{kept:?}"), format!("{told:?}"));
     let instance = store.instance(shard.tenant(), &id).unwrap().unwrap();
     assert_eq!(format!("{instance:?}"), format!("{:?}", worst.after));
     assert_eq!(kept.event.id, EventId::from_stored(&long));

@@ -1,8 +1,9 @@
 //! `cargo xtask fuzz`: libFuzzer on everything that reads what strangers send.
 //!
 //! The targets are compiled with the coverage instrumentation that libFuzzer follows, by the
-//! ordinary compiler; nothing has to be installed. Inputs that were found interesting stay in
-//! `target/fuzz/corpus`, those that broke something in `target/fuzz/artifacts`.
+//! ordinary compiler; nothing has to be installed. `host/fuzz/corpus` has inputs to begin with.
+//! Those that were found interesting are put into `target/fuzz/corpus`, those that broke something
+//! into `target/fuzz/artifacts`.
 
 use std::{
     fs,
@@ -33,13 +34,19 @@ const INPUT_BYTES_MAX: u32 = 256 << 10;
 /// Memory of one target, in MiB; more is a finding.
 const MEMORY_MIB_MAX: u32 = 2_048;
 
-/// Every target, the cheapest to build first.
-const TARGETS: [&str; 3] = ["definition", "component", "upload"];
+/// Every target, the cheapest to build first, and whether it needs the whole host.
+const TARGETS: [(&str, bool); 5] = [
+    ("definition", false),
+    ("component", false),
+    ("shipment", true),
+    ("api", true),
+    ("upload", true),
+];
 
 /// Feeds random and mutated input to everything that reads what strangers send.
 #[derive(Debug, Args)]
 pub(crate) struct Fuzz {
-    /// Targets to run; all if none is named: `definition`, `component`, `upload`.
+    /// Targets to run; all if none is named: `definition`, `component`, `shipment`, `api`, `upload`.
     targets: Vec<String>,
     /// How long each runs.
     #[arg(long, default_value_t = 60)]
@@ -48,24 +55,27 @@ pub(crate) struct Fuzz {
 
 impl Fuzz {
     pub(crate) fn run(self) -> Result<()> {
-        let targets = match self.targets.is_empty() {
-            true => TARGETS.map(ToOwned::to_owned).to_vec(),
-            false => self.targets,
-        };
-        for name in targets {
-            if !TARGETS.contains(&name.as_str()) {
-                bail!(
-                    "there is no target `{name}`: expected one of {}",
-                    TARGETS.join(", ")
-                );
+        let known = TARGETS.map(|(name, _)| name);
+        if let Some(unknown) = self
+            .targets
+            .iter()
+            .find(|name| !known.contains(&name.as_str()))
+        {
+            bail!(
+                "there is no target `{unknown}`: expected one of {}",
+                known.join(", ")
+            );
+        }
+        for (name, whole_host) in TARGETS {
+            if self.targets.is_empty() || self.targets.iter().any(|wanted| wanted == name) {
+                fuzz(name, whole_host, self.seconds)?;
             }
-            fuzz(&name, self.seconds)?;
         }
         Ok(())
     }
 }
 
-fn fuzz(name: &str, seconds: u32) -> Result<()> {
+fn fuzz(name: &str, whole_host: bool, seconds: u32) -> Result<()> {
     let folder = target().join("fuzz");
     let mut compile = cargo(&["build", "--release", "--target", TRIPLE, "--bin", name]);
     compile
@@ -74,8 +84,8 @@ fn fuzz(name: &str, seconds: u32) -> Result<()> {
         .arg("--target-dir")
         .arg(&folder)
         .env("RUSTFLAGS", COVERAGE);
-    if name == "upload" {
-        compile.args(["--features", "upload"]);
+    if whole_host {
+        compile.args(["--features", "host"]);
         step("host", &mut build("xcomponent"))?;
     }
     step(&format!("building {name}"), &mut compile)?;
@@ -93,7 +103,12 @@ fn fuzz(name: &str, seconds: u32) -> Result<()> {
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-max_len={INPUT_BYTES_MAX}"))
         .arg(format!("-rss_limit_mb={MEMORY_MIB_MAX}"))
-        .args(["-timeout=20", "-print_final_stats=1"])
+        .args([
+            "-timeout=20",
+            "-report_slow_units=1",
+            "-print_final_stats=1",
+        ])
+        .arg(root().join("host/fuzz/corpus").join(name))
         .env("XCOMPONENT_PROGRAM", target().join("debug/xcomponent"))
         .current_dir(root());
     step(&format!("fuzzing {name} for {seconds} s"), &mut run)
@@ -103,7 +118,8 @@ fn fuzz(name: &str, seconds: u32) -> Result<()> {
 fn seed(name: &str, corpus: &Path) -> Result<()> {
     let found = match name {
         "definition" => definitions()?,
-        _ => list(&packed(), "wasm")?,
+        "component" | "upload" => list(&packed(), "wasm")?,
+        _ => return Ok(()),
     };
     if found.is_empty() {
         say("── nothing to begin with: `cargo xtask guests` makes components");

@@ -1,5 +1,6 @@
 //! The project's own chores: `cargo xtask <chore>`.
 
+mod attack;
 mod bench;
 mod command;
 mod crash;
@@ -39,6 +40,8 @@ enum Chore {
     Sim(sim::Sim),
     /// Kills a working host again and again, and compares what it kept with what it acknowledged.
     Crash(crash::Crash),
+    /// Attacks a host with hostile input of every kind, next to a polite client.
+    Attack(attack::Attack),
     /// Feeds random input to everything that reads what strangers send.
     Fuzz(fuzz::Fuzz),
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Chore::Bench(bench) => bench.run(),
         Chore::Sim(sim) => sim.run(),
         Chore::Crash(crash) => crash.run(),
+        Chore::Attack(attack) => attack.run(),
         Chore::Fuzz(fuzz) => fuzz.run(),
     };
     match result {

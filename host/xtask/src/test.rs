@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
+    attack,
     command::{answers, cargo, root, say, step},
     crash, demo, example, guests, sim,
 };
@@ -49,6 +50,7 @@ impl Test {
         for crash in crash::Crash::checks() {
             crash.run()?;
         }
+        attack::Attack::check().run()?;
         step("doc tests", &mut cargo(&["test", "--workspace", "--doc"]))?;
         let mut docs = cargo(&[
             "doc",

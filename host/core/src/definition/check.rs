@@ -1,19 +1,23 @@
 //! From what a person wrote to a [`Definition`], with everything there is to say about it.
 
+mod choices;
 mod lint;
 mod machine;
 mod transition;
 
 use std::sync::{Arc, OnceLock};
 
+use hashbrown::HashMap;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     definition::{
         Definition, Entry, Isolation, Machine, MachineIdx,
-        diagnostic::{Finding, Severity, Strictness},
+        diagnostic::{Findings, Strictness},
+        keys,
+        notes::Notes,
         parse::{Node, parse},
-        read::{Fields, Named, Notes, nearest},
+        read::{Fields, Named, repeated_keys},
     },
     id::{ComponentName, Digest, Version},
     limits::MACHINE_PARTS_MAX,
@@ -24,46 +28,31 @@ use crate::{
 pub struct Checked {
     /// The definition, if there is no error among the findings.
     pub definition: Option<Definition>,
-    /// All findings, in the order of the document.
-    pub findings: Vec<Finding>,
+    /// The findings: a bounded list, errors first, and how many there are besides.
+    pub findings: Findings,
 }
 
-const COMPONENT_KEYS: &[&str] = &[
-    "name",
-    "version",
-    "stateMachines",
-    "entryMachine",
-    "entryMachineMode",
-    "autoCreateEntryPoint",
-    "routing",
-    "isolation",
-    "onFault",
-    "metadata",
-    "layout",
-    "description",
-];
-
-/// Checks a document: all findings at once, in its order.
+/// Checks a document: all findings at once.
+///
+/// The cost is at most n log n in the bytes of the document, with limits on whatever multiplies;
+/// recursion is as deep as values nest, at most [`crate::limits::JSON_DEPTH_MAX`] levels.
 pub fn check(source: &str, strictness: Strictness) -> Checked {
     let root = match parse(source) {
         Ok(root) => root,
         Err(finding) => {
             return Checked {
                 definition: None,
-                findings: vec![*finding],
+                findings: Findings::new(vec![*finding], 0, 0),
             };
         }
     };
     let mut notes = Notes::default();
+    repeated_keys(&root, &mut notes);
     let definition = component(&root, source, strictness, &mut notes);
-    let mut findings = notes.findings;
-    findings.sort_by_key(|finding| (finding.line, finding.column));
-    let usable = !findings
-        .iter()
-        .any(|finding| finding.severity == Severity::Error);
+    let usable = !notes.has_errors();
     Checked {
         definition: definition.filter(|_| usable),
-        findings,
+        findings: notes.into_findings(),
     }
 }
 
@@ -73,7 +62,7 @@ fn component(
     strictness: Strictness,
     notes: &mut Notes,
 ) -> Option<Definition> {
-    let fields = Fields::read(root, "", COMPONENT_KEYS, source, notes)?;
+    let fields = Fields::read(root, "", &keys::COMPONENT, source, notes)?;
     let name = fields.required_name("name", notes);
     let digest = Digest(Sha256::digest(source.as_bytes()).into());
     let version = fields.name("version", notes).map(|version| version.text);
@@ -84,7 +73,13 @@ fn component(
     let isolation = isolation(&fields, notes);
     let machines = machines(&fields, strictness, notes);
     let entry = entry(&fields, &machines, notes);
+    let mut positions = HashMap::default();
+    for (position, machine) in machines.iter().enumerate() {
+        let idx = MachineIdx(u16::try_from(position).expect("machines are limited"));
+        positions.entry(machine.name.clone()).or_insert(idx);
+    }
     Some(Definition {
+        positions,
         name: ComponentName::new(name?.text),
         version: Version::new(version),
         digest,
@@ -178,23 +173,23 @@ fn entry(fields: &Fields<'_>, machines: &[Machine], notes: &mut Notes) -> Option
                 "`entryMachineMode` needs an `entryMachine`",
             );
         }
+        if auto.is_some() {
+            let key = "autoCreateEntryPoint";
+            let why = "it says whether an instance of the `entryMachine` is created at load";
+            notes.no_effect(key, fields.key_place(key), key, why);
+        }
         return None;
     };
     let Some(position) = machines
         .iter()
         .position(|machine| machine.name.as_str() == name.text)
     else {
-        let known: Vec<&str> = machines
-            .iter()
-            .map(|machine| machine.name.as_str())
-            .collect();
-        let finding = notes.error(
-            "unknown_machine",
-            name.place,
-            "entryMachine",
-            format!("there is no machine `{}`", name.text),
-        );
-        finding.help = nearest(&name.text, &known).map(|near| format!("did you mean `{near}`?"));
+        let known = machines.iter().map(|machine| machine.name.as_str());
+        let help = notes.suggest(&name.text, known);
+        let message = format!("there is no machine `{}`", name.text);
+        notes
+            .error("unknown_machine", name.place, "entryMachine", message)
+            .help = help;
         return None;
     };
     let singleton = is_singleton(fields, mode.as_ref(), notes);

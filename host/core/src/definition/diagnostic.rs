@@ -1,6 +1,8 @@
 //! What there is to say about a definition: findings with a stable code and a place.
 
-use std::fmt;
+use std::{fmt, ops::Deref};
+
+use crate::limits::FINDINGS_MAX;
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,89 @@ pub enum Strictness {
     Normal,
     /// An ambiguous pair of transitions is a warning: the first wins.
     Lenient,
+}
+
+/// The findings of one check: at most [`FINDINGS_MAX`] are listed, the others are counted.
+///
+/// Errors come first, then warnings, each in the order of the document; so warnings never hide an
+/// error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Findings {
+    listed: Vec<Finding>,
+    unlisted_errors: usize,
+    unlisted_warnings: usize,
+}
+
+impl Findings {
+    /// Puts findings in order and keeps the first of them. `errors` and `warnings` are further
+    /// ones that were only counted.
+    pub fn new(mut found: Vec<Finding>, errors: usize, warnings: usize) -> Self {
+        found.sort_by(|left, right| {
+            let place = |finding: &Finding| (finding.line, finding.column);
+            let by_severity = right.severity.cmp(&left.severity);
+            by_severity.then_with(|| place(left).cmp(&place(right)))
+        });
+        let rest = found.split_off(found.len().min(FINDINGS_MAX));
+        let more = |severity: Severity| rest.iter().filter(|one| one.severity == severity).count();
+        Self {
+            unlisted_errors: errors + more(Severity::Error),
+            unlisted_warnings: warnings + more(Severity::Warning),
+            listed: found,
+        }
+    }
+
+    /// How many there are of one severity, the unlisted ones included.
+    pub fn count(&self, severity: Severity) -> usize {
+        let unlisted = match severity {
+            Severity::Error => self.unlisted_errors,
+            Severity::Warning => self.unlisted_warnings,
+        };
+        let listed = self.listed.iter();
+        unlisted + listed.filter(|one| one.severity == severity).count()
+    }
+
+    /// How many were found and are not listed.
+    pub fn unlisted(&self) -> usize {
+        self.unlisted_errors + self.unlisted_warnings
+    }
+
+    /// Whether there is an error among them.
+    pub fn has_errors(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+}
+
+/// The listed ones.
+impl Deref for Findings {
+    type Target = [Finding];
+
+    fn deref(&self) -> &[Finding] {
+        &self.listed
+    }
+}
+
+impl<'f> IntoIterator for &'f Findings {
+    type Item = &'f Finding;
+    type IntoIter = std::slice::Iter<'f, Finding>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.listed.iter()
+    }
+}
+
+/// `2 errors and 1 warning`; `no findings` where there are none.
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |severity: Severity| {
+            let n = self.count(severity);
+            (n > 0).then(|| format!("{n} {severity}{}", if n == 1 { "" } else { "s" }))
+        };
+        match (of(Severity::Error), of(Severity::Warning)) {
+            (Some(errors), Some(warnings)) => write!(f, "{errors} and {warnings}"),
+            (Some(found), None) | (None, Some(found)) => f.write_str(&found),
+            (None, None) => f.write_str("no findings"),
+        }
+    }
 }
 
 impl fmt::Display for Severity {

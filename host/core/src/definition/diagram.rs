@@ -40,6 +40,9 @@ pub fn mermaid(machine: &Machine, highlight: Highlight) -> String {
     if let Some(current) = highlight {
         let _ = writeln!(text, "    class s{} current", current.0);
     }
+    if let Some(left_out) = left_out(machine) {
+        let _ = writeln!(text, "    %% {left_out}");
+    }
     text.push_str("    classDef failed fill:#fde8e8,stroke:#c0392b\n");
     text.push_str("    classDef current fill:#dbeafe,stroke:#1d4ed8,stroke-width:3px\n");
     text
@@ -82,16 +85,29 @@ pub fn dot(machine: &Machine, highlight: Highlight) -> String {
             from.0, transition.to.0
         );
     }
+    if let Some(left_out) = left_out(machine) {
+        let _ = writeln!(text, "    // {left_out}");
+    }
     text.push_str("}\n");
     text
 }
 
-/// Each way from one state to another.
+/// Ways that a picture shows: nobody can look at more.
+const WAYS_MAX: usize = 10_000;
+
+/// Each way from one state to another, the first [`WAYS_MAX`].
 fn edges(machine: &Machine) -> impl Iterator<Item = (StateIdx, &Transition)> {
-    machine
-        .transitions
-        .iter()
-        .flat_map(|transition| transition.from.iter().map(move |from| (*from, transition)))
+    let all = machine.transitions.iter().flat_map(|transition| {
+        let sources = machine.sources(transition);
+        sources.map(move |from| (from, transition))
+    });
+    all.take(WAYS_MAX)
+}
+
+/// What a picture does not show.
+fn left_out(machine: &Machine) -> Option<String> {
+    let more = machine.n_ways().saturating_sub(WAYS_MAX);
+    (more > 0).then(|| format!("{more} further transitions are not shown"))
 }
 
 /// `EVENT [guard] / method (after 500 ms)`.

@@ -1,6 +1,10 @@
 //! YAML as a tree in which every value knows its place. The only file that knows the YAML library.
 //!
-//! The library's budgets end alias bombs and absurd nesting before they cost anything.
+//! Keys are texts however they are written; scalars know the text that they were written as, also
+//! where an alias or a merge key brings them in.
+//!
+//! The library's budgets end alias bombs and absurd nesting before they cost anything: values that
+//! aliases repeat count like written ones, in number, depth and bytes.
 
 use std::fmt;
 
@@ -17,6 +21,9 @@ use crate::{
 /// thousand times is below, a bomb of aliases is over after a few milliseconds.
 const ALIASED_MAX: usize = 50_000;
 
+/// Bytes of all scalars, those that aliases repeat included.
+const SCALAR_BYTES_MAX: usize = 2 * DEFINITION_BYTES_MAX;
+
 /// A value of the document and where it stands.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -32,7 +39,16 @@ pub(crate) enum Kind {
     Number(Number),
     Text(String),
     List(Vec<Node>),
-    Map(Vec<(Node, Node)>),
+    /// In the order of the document, keys that are written twice included.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a mapping.
+#[derive(Clone, Debug)]
+pub(crate) struct Key {
+    pub(crate) place: Place,
+    /// As it is written, also where YAML takes it for a number.
+    pub(crate) text: String,
 }
 
 /// Where something stands.
@@ -44,8 +60,9 @@ pub(crate) struct Place {
     pub(crate) column: u32,
     /// In characters.
     pub(crate) length: u32,
-    /// In bytes from the start of the document.
-    bytes: (usize, usize),
+    /// Where its text is, in bytes from the start of the document. For an alias, that is where its
+    /// anchor stands.
+    text: (u32, u32),
 }
 
 impl Place {
@@ -54,29 +71,27 @@ impl Place {
         line: 1,
         column: 1,
         length: 1,
-        bytes: (0, 0),
+        text: (0, 0),
     };
 
-    fn of(location: Location) -> Self {
-        let span = location.span();
+    /// Where something is used, and where it is written; these differ for an alias.
+    fn of(used: Location, written: Location) -> Self {
         let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-        let start = span.byte_offset().unwrap_or_default();
-        let length = span.byte_len().unwrap_or_default();
-        let size = |number: u64| usize::try_from(number).unwrap_or_default();
+        let start = written.span().byte_offset().unwrap_or_default();
+        let length = written.span().byte_len().unwrap_or_default();
         Self {
-            line: small(location.line()).max(1),
-            column: small(location.column()).max(1),
-            length: small(span.len()).max(1),
-            bytes: (size(start), size(start + length)),
+            line: small(used.line()).max(1),
+            column: small(used.column()).max(1),
+            length: small(used.span().len()).max(1),
+            text: (small(start), small(start + length)),
         }
     }
 
-    /// The text that stands there.
-    pub(crate) fn text(self, source: &str) -> Option<&str> {
-        source
-            .get(self.bytes.0..self.bytes.1)
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
+    /// The text that is written there.
+    fn written(self, source: &str) -> Option<&str> {
+        let text = source.get(self.text.0 as usize..self.text.1 as usize)?;
+        let plain = |text: &&str| !text.is_empty() && !text.starts_with(['!', '"', '\'']);
+        Some(text.trim()).filter(plain)
     }
 }
 
@@ -93,6 +108,28 @@ impl Node {
         }
     }
 
+    /// The text of a scalar: what YAML takes for a number or a boolean is read as it is written.
+    pub(crate) fn text(&self, source: &str) -> Option<String> {
+        match &self.kind {
+            Kind::Text(text) => Some(text.clone()),
+            Kind::Bool(_) | Kind::Number(_) => Some(
+                self.place
+                    .written(source)
+                    .map_or_else(|| self.to_json().to_string(), str::to_owned),
+            ),
+            Kind::Null | Kind::List(_) | Kind::Map(_) => None,
+        }
+    }
+
+    /// The value of a key; none if this is no mapping or has no such key.
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
+        let Kind::Map(entries) = &self.kind else {
+            return None;
+        };
+        let named = entries.iter().find(|(name, _)| name.text == key);
+        named.map(|(_, value)| value)
+    }
+
     /// The same as a JSON value.
     pub(crate) fn to_json(&self) -> Value {
         match &self.kind {
@@ -102,18 +139,10 @@ impl Node {
             Kind::Text(text) => Value::String(text.clone()),
             Kind::List(items) => items.iter().map(Self::to_json).collect(),
             Kind::Map(entries) => {
-                let name = |key: &Self| match &key.kind {
-                    Kind::Text(text) => text.clone(),
-                    Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::List(_) | Kind::Map(_) => {
-                        key.to_json().to_string()
-                    }
-                };
-                Value::Object(
-                    entries
-                        .iter()
-                        .map(|(key, value)| (name(key), value.to_json()))
-                        .collect::<Map<_, _>>(),
-                )
+                let members = entries
+                    .iter()
+                    .map(|(key, value)| (key.text.clone(), value.to_json()));
+                Value::Object(members.collect::<Map<_, _>>())
             }
         }
     }
@@ -132,13 +161,14 @@ pub(crate) fn parse(source: &str) -> Result<Node, Box<Finding>> {
         );
         return Err(Box::new(syntax("too_large", Place::START, message)));
     }
-    let budget = serde_yaml::budget! { max_depth: JSON_DEPTH_MAX, max_nodes: 500_000 };
+    let budget = serde_yaml::budget! { max_depth: JSON_DEPTH_MAX, max_nodes: 500_000, max_total_scalar_bytes: SCALAR_BYTES_MAX, enforce_alias_anchor_ratio: false };
     let aliases = serde_yaml::alias_limits! { max_total_replayed_events: ALIASED_MAX };
     let options = serde_yaml::options! { budget: budget, alias_limits: aliases, strict_booleans: true, with_snippet: false, duplicate_keys: serde_yaml::DuplicateKeyPolicy::PassThrough };
     serde_yaml::from_str_with_options::<Spanned<Kind>>(source, options)
         .map(node)
         .map_err(|error| {
-            let place = error.location().map_or(Place::START, Place::of);
+            let place = error.location();
+            let place = place.map_or(Place::START, |place| Place::of(place, place));
             let message = error.without_snippet().to_string();
             let message = message
                 .split(" at line ")
@@ -173,7 +203,7 @@ fn syntax(code: &'static str, place: Place, message: String) -> Finding {
 
 fn node(spanned: Spanned<Kind>) -> Node {
     Node {
-        place: Place::of(spanned.referenced),
+        place: Place::of(spanned.referenced, spanned.defined),
         kind: spanned.value,
     }
 }
@@ -181,6 +211,36 @@ fn node(spanned: Spanned<Kind>) -> Node {
 impl<'de> Deserialize<'de> for Kind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Tree)
+    }
+}
+
+fn checked_text<E: de::Error>(text: &str) -> Result<String, E> {
+    if text.as_bytes().contains(&0) {
+        return Err(E::custom("U+0000 is not accepted in a text"));
+    }
+    Ok(text.to_owned())
+}
+
+/// A key's text.
+struct KeyText(String);
+
+impl<'de> Deserialize<'de> for KeyText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(TextOnly).map(Self)
+    }
+}
+
+struct TextOnly;
+
+impl Visitor<'_> for TextOnly {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text as key")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
+        checked_text(text)
     }
 }
 
@@ -223,10 +283,7 @@ impl<'de> Visitor<'de> for Tree {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Kind, E> {
-        if text.as_bytes().contains(&0) {
-            return Err(E::custom("U+0000 is not accepted in a text"));
-        }
-        Ok(Kind::Text(text.to_owned()))
+        checked_text(text).map(Kind::Text)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Kind, A::Error> {
@@ -239,8 +296,11 @@ impl<'de> Visitor<'de> for Tree {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Kind, A::Error> {
         let mut map = Vec::new();
-        while let Some(key) = entries.next_key::<Spanned<Kind>>()? {
-            map.push((node(key), node(entries.next_value::<Spanned<Kind>>()?)));
+        while let Some(key) = entries.next_key::<Spanned<KeyText>>()? {
+            let place = Place::of(key.referenced, key.defined);
+            let text = key.value.0;
+            let value = entries.next_value::<Spanned<Kind>>()?;
+            map.push((Key { place, text }, node(value)));
         }
         Ok(Kind::Map(map))
     }

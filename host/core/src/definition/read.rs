@@ -1,75 +1,19 @@
 //! Reads typed fields out of a document, notes every mistake, and goes on.
 
+use std::{collections::BTreeSet, fmt::Write};
+
 use serde_json::Value;
 
 use crate::{
     definition::{
-        diagnostic::{Finding, Severity},
-        parse::{Kind, Node, Place},
+        keys::{Judgement, Object},
+        notes::Notes,
+        parse::{Key, Kind, Node, Place},
     },
     json::{Json, Path},
     limits::NAME_BYTES_MAX,
     time::Duration,
 };
-
-/// Everything noted so far.
-#[derive(Debug, Default)]
-pub(crate) struct Notes {
-    pub(crate) findings: Vec<Finding>,
-}
-
-impl Notes {
-    /// Notes something that keeps the definition from being used.
-    pub(crate) fn error(
-        &mut self,
-        code: &'static str,
-        place: Place,
-        path: &str,
-        message: impl Into<String>,
-    ) -> &mut Finding {
-        self.note(Severity::Error, code, place, path, message)
-    }
-
-    /// Notes something that does not.
-    pub(crate) fn warning(
-        &mut self,
-        code: &'static str,
-        place: Place,
-        path: &str,
-        message: impl Into<String>,
-    ) -> &mut Finding {
-        self.note(Severity::Warning, code, place, path, message)
-    }
-
-    /// Notes something.
-    pub(crate) fn note(
-        &mut self,
-        severity: Severity,
-        code: &'static str,
-        place: Place,
-        path: &str,
-        message: impl Into<String>,
-    ) -> &mut Finding {
-        let Place {
-            line,
-            column,
-            length,
-            ..
-        } = place;
-        let path = path.to_owned();
-        self.findings.push(Finding {
-            severity,
-            code,
-            line,
-            column,
-            length,
-            path,
-            message: message.into(),
-            help: None,
-        });
-        self.findings.last_mut().expect("just pushed")
-    }
-}
 
 /// A name and where it stands.
 #[derive(Clone, Debug)]
@@ -78,22 +22,25 @@ pub(crate) struct Named {
     pub(crate) place: Place,
 }
 
-/// The fields of one mapping.
+/// The fields of one object that have an effect where it stands.
 pub(crate) struct Fields<'n> {
     /// Where the mapping stands in the document.
     pub(crate) path: String,
     /// Where it begins.
     pub(crate) place: Place,
+    object: &'static Object,
     source: &'n str,
-    entries: Vec<(&'n str, &'n Node)>,
+    /// Each key once, with its value.
+    entries: Vec<(&'n Key, &'n Node)>,
 }
 
 impl<'n> Fields<'n> {
-    /// Reads a mapping whose keys should be among `known`; none if it is no mapping.
+    /// Reads a mapping that is an `object`; none if it is no mapping. Says which of its keys are
+    /// unknown or have no effect, and leaves these out.
     pub(crate) fn read(
         node: &'n Node,
         path: &str,
-        known: &[&str],
+        object: &'static Object,
         source: &'n str,
         notes: &mut Notes,
     ) -> Option<Self> {
@@ -101,40 +48,33 @@ impl<'n> Fields<'n> {
             wrong_type(notes, node, path, "a mapping");
             return None;
         };
-        let mut entries: Vec<(&str, &Node)> = Vec::new();
+        let kind = node.get("type").and_then(|kind| kind.text(source));
+        let mut entries: Vec<(&Key, &Node)> = Vec::new();
         for (key, value) in map {
-            let Kind::Text(name) = &key.kind else {
-                notes.error(
-                    "invalid_key",
-                    key.place,
-                    path,
-                    format!("a key must be a text, not {}", key.describe()),
-                );
-                continue;
-            };
-            if entries.iter().any(|(other, _)| other == name) {
-                notes.error(
-                    "duplicate_key",
-                    key.place,
-                    &join(path, name),
-                    format!("`{name}` is written twice"),
-                );
-                continue;
+            let name = key.text.as_str();
+            match object.judge(name, kind.as_deref()) {
+                // The first counts; that there are two was noted for the whole document.
+                Judgement::Effective => {
+                    if !entries.iter().any(|(other, _)| other.text == name) {
+                        entries.push((key, value));
+                    }
+                }
+                Judgement::NoEffect(why) => {
+                    notes.no_effect(name, key.place, &join(path, name), &why);
+                }
+                Judgement::Unknown => {
+                    let help = notes.suggest(name, object.names());
+                    let message = format!("unknown key `{name}`");
+                    let path = join(path, name);
+                    let finding = notes.warning("unknown_key", key.place, &path, message);
+                    finding.help = help;
+                }
             }
-            if !known.contains(&name.as_str()) {
-                let finding = notes.warning(
-                    "unknown_key",
-                    key.place,
-                    &join(path, name),
-                    format!("unknown key `{name}`"),
-                );
-                finding.help = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
-            }
-            entries.push((name, value));
         }
         Some(Self {
             path: path.to_owned(),
             place: node.place,
+            object,
             source,
             entries,
         })
@@ -142,8 +82,19 @@ impl<'n> Fields<'n> {
 
     /// The value of a field; one written without a value counts as absent.
     pub(crate) fn get(&self, name: &str) -> Option<&'n Node> {
-        let value = self.entries.iter().find(|(other, _)| *other == name)?.1;
+        debug_assert!(self.object.names().any(|known| known == name), "{name}");
+        let value = self.entry(name)?.1;
         (!matches!(value.kind, Kind::Null)).then_some(value)
+    }
+
+    /// Where a field's key stands, or where the mapping begins if it is absent.
+    pub(crate) fn key_place(&self, name: &str) -> Place {
+        self.entry(name).map_or(self.place, |(key, _)| key.place)
+    }
+
+    fn entry(&self, name: &str) -> Option<(&'n Key, &'n Node)> {
+        let mut entries = self.entries.iter();
+        entries.find(|(key, _)| key.text == name).copied()
     }
 
     /// Where a field stands in the document.
@@ -171,40 +122,39 @@ impl<'n> Fields<'n> {
 
     /// A value read as a name.
     pub(crate) fn name_in(&self, node: &Node, path: &str, notes: &mut Notes) -> Option<Named> {
-        let text = match &node.kind {
-            Kind::Text(text) => text.clone(),
-            Kind::Bool(_) | Kind::Number(_) => node
-                .place
-                .text(self.source)
-                .map_or_else(|| node.to_json().to_string(), str::to_owned),
-            Kind::Null | Kind::List(_) | Kind::Map(_) => {
-                wrong_type(notes, node, path, "a text");
-                return None;
-            }
+        let Some(text) = node.text(self.source) else {
+            wrong_type(notes, node, path, "a text");
+            return None;
         };
+        self.legal_name(&text, node.place, path, notes)
+    }
+
+    /// A key read as a name.
+    pub(crate) fn legal_name(
+        &self,
+        text: &str,
+        place: Place,
+        path: &str,
+        notes: &mut Notes,
+    ) -> Option<Named> {
         if text.is_empty() || text.len() > NAME_BYTES_MAX || text.chars().any(char::is_control) {
             let message =
                 format!("a name has 1 to {NAME_BYTES_MAX} bytes and no control characters");
-            notes.error("invalid_name", node.place, path, message);
+            notes.error("invalid_name", place, path, message);
             return None;
         }
-        Some(Named {
-            text,
-            place: node.place,
-        })
+        let text = text.to_owned();
+        Some(Named { text, place })
     }
 
     /// A longer text.
     pub(crate) fn text(&self, name: &str, notes: &mut Notes) -> Option<String> {
         let node = self.get(name)?;
-        match &node.kind {
-            Kind::Text(text) => Some(text.clone()),
-            Kind::Bool(_) | Kind::Number(_) => Some(node.to_json().to_string()),
-            Kind::Null | Kind::List(_) | Kind::Map(_) => {
-                wrong_type(notes, node, &self.path_of(name), "a text");
-                None
-            }
+        let text = node.text(self.source);
+        if text.is_none() {
+            wrong_type(notes, node, &self.path_of(name), "a text");
         }
+        text
     }
 
     /// A boolean.
@@ -283,21 +233,26 @@ impl<'n> Fields<'n> {
             .collect()
     }
 
-    /// A nested mapping.
-    pub(crate) fn fields(&self, name: &str, known: &[&str], notes: &mut Notes) -> Option<Self> {
+    /// A nested object.
+    pub(crate) fn fields(
+        &self,
+        name: &str,
+        object: &'static Object,
+        notes: &mut Notes,
+    ) -> Option<Self> {
         let node = self.get(name)?;
-        Self::read(node, &self.path_of(name), known, self.source, notes)
+        Self::read(node, &self.path_of(name), object, self.source, notes)
     }
 
-    /// One item of a list, read as a mapping.
+    /// One item of a list, read as an object.
     pub(crate) fn item(
         &self,
         node: &'n Node,
         path: &str,
-        known: &[&str],
+        object: &'static Object,
         notes: &mut Notes,
     ) -> Option<Self> {
-        Self::read(node, path, known, self.source, notes)
+        Self::read(node, path, object, self.source, notes)
     }
 
     /// A dotted path.
@@ -341,39 +296,51 @@ pub(crate) fn wrong_type(notes: &mut Notes, node: &Node, path: &str, expected: &
     );
 }
 
-/// The known name that is nearest to one that is not known, if any is near.
-pub(crate) fn nearest<'k>(name: &str, known: &[&'k str]) -> Option<&'k str> {
-    let close = |other: &&str| {
-        (
-            distance(&name.to_lowercase(), &other.to_lowercase()),
-            other.len(),
-        )
-    };
-    let best = known.iter().min_by_key(|other| close(other))?;
-    (close(best).0 <= 1 + best.chars().count() / 3).then_some(*best)
+/// Notes every key that is written twice, in any mapping of the document, the author's own
+/// included.
+pub(crate) fn repeated_keys(root: &Node, notes: &mut Notes) {
+    repeated_keys_in(root, &mut String::new(), notes);
 }
 
-/// Edits between two short texts (Levenshtein).
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, l) in left.chars().take(NAME_BYTES_MAX).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, r) in right.iter().enumerate() {
-            let substituted = diagonal + usize::from(l != *r);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+/// `path` is that of the node, and is left as it was.
+fn repeated_keys_in(node: &Node, path: &mut String, notes: &mut Notes) {
+    let length = path.len();
+    match &node.kind {
+        Kind::List(items) => {
+            for (position, item) in items.iter().enumerate() {
+                let _ = write!(path, "[{position}]");
+                repeated_keys_in(item, path, notes);
+                path.truncate(length);
+            }
         }
+        Kind::Map(entries) => {
+            let mut keys = BTreeSet::new();
+            for (key, value) in entries {
+                push_name(path, &key.text);
+                if !keys.insert(key.text.as_str()) {
+                    let message = format!("`{}` is written twice", key.text);
+                    notes.error("duplicate_key", key.place, path, message);
+                }
+                repeated_keys_in(value, path, notes);
+                path.truncate(length);
+            }
+        }
+        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
     }
-    row[right.len()]
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
+    let mut joined = path.to_owned();
+    push_name(&mut joined, name);
+    joined
+}
+
+/// Goes on to a member; keys that are too long for a name are cut.
+fn push_name(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('.');
     }
+    path.push_str(&name[..name.floor_char_boundary(NAME_BYTES_MAX)]);
 }
 
 fn whole_of(number: f64) -> Option<u64> {

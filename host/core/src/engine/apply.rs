@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
+use hashbrown::HashSet;
 use thin_vec::ThinVec;
 
 use crate::{
@@ -10,17 +12,21 @@ use crate::{
     effect::Reply,
     engine::{
         Engine,
+        budget::{exhausted, paid},
         cascade::{caused_by, restarted, timeout_payload},
         instances::Slot,
         outgoing::{Sender, broadcast, creation, parent_of},
-        run::same_delay,
+        run::{Place, same_delay},
         settle::settled_by,
-        versions::move_to,
+        versions::{context_on, move_to},
     },
     id::{ComponentName, EventId, EventName, InstanceId, TenantId},
     instance::{After, Attempt, Errand, Letter, Origin, Trigger},
     json::Json,
-    record::{Disposition, Handled, Mail, Outgoing, Snapshot, Status, Target, Timer, TimerKind},
+    record::{
+        AppendSeq, Delayed, Disposition, Extra, Handled, Mail, Outgoing, Snapshot, Status, Target,
+        Timer, TimerKind,
+    },
     time::{Duration, Timestamp},
 };
 
@@ -62,7 +68,8 @@ impl Engine {
         fault: Fault,
         to: StateIdx,
     ) {
-        attempt.step.context = self.instances.expect(slot).snapshot.context.clone();
+        let snapshot = &self.instances.expect(slot).snapshot;
+        attempt.step.context = context_on(snapshot, &attempt.deployment, attempt.machine());
         attempt.step.sends.clear();
         let moved = Move {
             transition: None,
@@ -122,6 +129,9 @@ impl Engine {
         if has_effects(&attempt, moved, &self.instances.expect(slot).snapshot) {
             (deliveries, own, cancels) = self.deliveries(slot, &attempt, moved);
         }
+        let is_over = |outgoing: &mut Outgoing| exhausted(&outgoing.cause).is_some();
+        let mut over: Vec<Outgoing> = deliveries.extract_if(.., is_over).collect();
+        over.extend(own.extract_if(.., is_over));
         let finished = self.instances.expect(slot).snapshot.status != Status::Active;
         if finished {
             self.finish(slot);
@@ -129,7 +139,7 @@ impl Engine {
         let Attempt { step, letter, .. } = *attempt;
         let Letter { mail, errand } = letter;
         let created = matches!(errand.trigger, Trigger::Create(_));
-        let after = self.instances.expect(slot).snapshot.clone();
+        let (after, waits) = self.recorded(slot);
         let is_found_elsewhere = created || finished || !after.context.same(&step.context);
         let handled = Handled {
             event: mail.event,
@@ -141,6 +151,7 @@ impl Engine {
             after,
             cause: mail.cause,
             deliveries: deliveries.iter().chain(&own).cloned().collect(),
+            waits,
             fault: fault.map(Box::new),
             logs: step.logs.into(),
             fuel: step.fuel,
@@ -161,10 +172,11 @@ impl Engine {
         for outgoing in own {
             self.send_to_self(slot, &tenant, outgoing, After::Here(seq));
         }
-        self.answer(&errand, handled);
+        self.answer(&errand, handled, seq);
         for outgoing in here {
             self.receive(&tenant, outgoing, After::Here(seq));
         }
+        self.stop(&tenant, over, After::Here(seq));
         self.fire_due(slot);
         self.redeliver_deferred(slot);
     }
@@ -189,7 +201,7 @@ impl Engine {
         self.post_own(slot, Letter::inside(mail, Trigger::Event, after));
     }
 
-    fn answer(&mut self, errand: &Errand, handled: Arc<Handled>) {
+    fn answer(&mut self, errand: &Errand, handled: Arc<Handled>, seq: AppendSeq) {
         if let (Trigger::Create(_), Origin::Caller { ticket, .. }) =
             (&errand.trigger, errand.origin)
         {
@@ -203,7 +215,7 @@ impl Engine {
                 },
             );
         }
-        self.answer_handled(errand, handled);
+        self.answer_handled(errand, handled, seq);
     }
 
     /// What goes out, in the order of the rules: to the parent, to a child, across components, by
@@ -251,7 +263,8 @@ impl Engine {
             .unwrap_or(u32::MAX)
             .max(1);
         for outgoing in deliveries.iter_mut().chain(&mut own) {
-            outgoing.cause.credits = letter.mail.cause.credits / count;
+            let share = letter.mail.cause.credits / count;
+            outgoing.cause.credits = paid(share, outgoing.event.payload.len());
         }
         let tenant = self.instances.expect(slot).snapshot.tenant().clone();
         for outgoing in &mut deliveries {
@@ -270,12 +283,8 @@ impl Engine {
             return taken_back;
         }
         let instance = self.instances.expect_mut(slot);
-        let is_cancelled =
-            |timer: &Timer| matches!(timer.kind, TimerKind::Send(_)) && ids.contains(&timer.id);
-        instance
-            .snapshot
-            .timers
-            .retain(|timer| !is_cancelled(timer));
+        let stays = |delayed: &Delayed| !ids.contains(&delayed.outgoing.event.id);
+        Extra::retain_sends(&mut instance.snapshot.extra, stays);
         let Some(busy) = &mut instance.busy else {
             return taken_back;
         };
@@ -292,18 +301,24 @@ impl Engine {
     }
 
     fn delay(&mut self, slot: Slot, delayed: Vec<(Timestamp, Outgoing)>) {
-        for (due, mut outgoing) in delayed {
-            outgoing.cause = restarted(outgoing.cause);
-            let (id, cause) = (outgoing.event.id.clone(), outgoing.cause.clone());
-            let timer = Timer {
-                due,
-                kind: TimerKind::Send(Box::new(outgoing)),
-                id,
-                cause,
-                fired: false,
-            };
-            self.instances.expect_mut(slot).snapshot.timers.push(timer);
+        if delayed.is_empty() {
+            return;
         }
+        let sends = &mut self.extra(slot).sends;
+        // Each id waits once.
+        let ids: HashSet<EventId, FixedState> = delayed
+            .iter()
+            .map(|(_, outgoing)| outgoing.event.id.clone())
+            .collect();
+        sends.retain(|delayed| !ids.contains(&delayed.outgoing.event.id));
+        sends.extend(delayed.into_iter().map(|(due, mut outgoing)| {
+            outgoing.cause = restarted(outgoing.cause);
+            Delayed {
+                due,
+                outgoing: Arc::new(outgoing),
+                fired: false,
+            }
+        }));
     }
 
     /// The instance has ended: what it was waiting for is void, except what it owes to others. What
@@ -316,15 +331,12 @@ impl Engine {
             busy.faults_in_row = 0;
             busy.blocked_until = None;
         }
-        let owed = |timer: &Timer| match &timer.kind {
-            TimerKind::Send(outgoing) => {
-                !matches!(&outgoing.to, Target::Instance { id, .. } if *id == own)
-            }
-            TimerKind::Timeout { .. } | TimerKind::Auto { .. } => false,
-        };
-        snapshot.timers.retain(|timer| owed(timer));
-        snapshot.extra.take_if(|extra| extra.deferred.is_empty());
-        if let Some(extra) = &mut snapshot.extra {
+        snapshot.timers.clear();
+        Extra::retain_sends(&mut snapshot.extra, |delayed| !delayed.is_to(&own));
+        if let Some(extra) = &mut snapshot.extra
+            && (extra.retry.is_some() || extra.held.is_some())
+        {
+            let extra = Arc::make_mut(extra);
             extra.retry = None;
             extra.held = None;
         }
@@ -337,30 +349,26 @@ impl Engine {
         let Some(extra) = &snapshot.extra else { return };
         let (machine, state) = (snapshot.machine(), snapshot.state);
         let has_ended = snapshot.status != Status::Active;
-        let handles = |mail: &&Mail| {
+        let handles = |mail: &&Arc<Mail>| {
             has_ended
                 || machine
                     .find_event(mail.event.name.as_str())
-                    .is_some_and(|event| !machine.candidates(state, event).is_empty())
+                    .is_some_and(|event| machine.handles(state, event))
         };
         let retried = extra.retry.as_ref().map(|retry| &retry.mail.event.id);
-        let due: Vec<Mail> = extra
+        let due: Vec<Arc<Mail>> = extra
             .deferred
             .iter()
             .filter(handles)
             .filter(|mail| retried != Some(&mail.event.id))
             .cloned()
             .collect();
-        let busy = self.busy(slot);
-        let waiting = |mail: &Mail, letters: &std::collections::VecDeque<Letter>| {
-            letters
-                .iter()
-                .any(|letter| letter.mail.event.id == mail.event.id)
-        };
         for mail in due.into_iter().rev() {
-            if !waiting(&mail, &busy.mailbox) {
-                busy.mailbox
-                    .push_front(Letter::inside(mail, Trigger::Deferred, After::Nothing));
+            let is_it = |letter: &Letter| letter.mail.event.id == mail.event.id;
+            if !self.busy(slot).mailbox.iter().any(is_it) {
+                let mail = Mail::clone(&mail);
+                let letter = Letter::inside(mail, Trigger::Deferred, After::Nothing);
+                self.enqueue(slot, letter, Place::First);
             }
         }
         self.reschedule(slot);
@@ -386,7 +394,6 @@ fn has_effects(attempt: &Attempt, moved: Move, snapshot: &Snapshot) -> bool {
 fn retain_timers(snapshot: &mut Snapshot, machine: &Machine, moved: Move) {
     let entry = snapshot.entry;
     snapshot.timers.retain_mut(|timer| match &mut timer.kind {
-        TimerKind::Send(_) => true,
         TimerKind::Auto { .. } => false,
         TimerKind::Timeout {
             transition,
@@ -475,17 +482,6 @@ pub(crate) fn timer_mail(snapshot: &Snapshot, timer: &Timer, now: Timestamp) -> 
     let (transition, payload) = match &timer.kind {
         TimerKind::Timeout { transition, .. } => (*transition, timeout_payload()),
         TimerKind::Auto { transition, .. } => (*transition, Json::empty()),
-        TimerKind::Send(outgoing) => {
-            let event = Event {
-                at: now,
-                ..outgoing.event.clone()
-            };
-            return Mail {
-                event,
-                cause: outgoing.cause.clone(),
-                sent_at: None,
-            };
-        }
     };
     let name = machine.event(machine.transition(transition).event).clone();
     let event = Event {
@@ -501,7 +497,8 @@ pub(crate) fn timer_mail(snapshot: &Snapshot, timer: &Timer, now: Timestamp) -> 
     }
 }
 
-fn delay_of(send: &Send) -> Option<Duration> {
+/// How long a send waits, if it does.
+pub(crate) fn delay_of(send: &Send) -> Option<Duration> {
     match send {
         Send::ToSelf { delay, .. }
         | Send::ToInstance { delay, .. }

@@ -9,8 +9,13 @@ use crate::{
     call::Deployment,
     definition::{Machine, MachineIdx},
     effect::{Refused, Reply},
-    engine::{Engine, instances::Slot},
-    id::{InstanceId, TenantId, stable_hash},
+    engine::{
+        Engine,
+        fingerprint::{self, is_origin},
+        instances::Slot,
+    },
+    id::{InstanceId, TenantId},
+    input::Repeatable,
     instance::{Attempt, Birth, Letter, Origin, Trigger, step::Step},
     json::Json,
     record::{Mail, Outgoing, Parked, Snapshot, Status, Target},
@@ -25,9 +30,10 @@ impl Engine {
         let birth = birth.clone();
         match self.plan(tenant, &birth, &letter.mail.event.payload) {
             Ok((deployment, machine, context)) => {
-                let origin = origin_of(
+                let origin = fingerprint::of_creation(
                     &deployment.definition.machine(machine).name,
                     &letter.mail.event.payload,
+                    birth.repeatable.key(),
                 );
                 let snapshot =
                     self.unborn(id, &deployment, machine, context.clone(), &birth, origin);
@@ -130,9 +136,10 @@ impl Engine {
             .machine
             .as_ref()
             .unwrap_or_else(|| &snapshot.machine().name);
-        let same = birth.repeatable
+        let key = birth.repeatable.key();
+        let same = birth.repeatable != Repeatable::No
             && birth.component == *snapshot.component()
-            && origin_of(machine, &letter.mail.event.payload) == snapshot.origin;
+            && is_origin(snapshot.origin, machine, &letter.mail.event.payload, key);
         let id = snapshot.id.clone();
         let Origin::Caller { ticket, .. } = letter.errand.origin else {
             let tenant = snapshot.tenant().clone();
@@ -150,6 +157,8 @@ impl Engine {
         ) == Some(id.clone())
         {
             Reply::Refused(Refused::SingletonExists(id))
+        } else if key.is_some() {
+            Reply::Refused(Refused::KeyReused)
         } else {
             Reply::Refused(Refused::InstanceExists(id))
         };
@@ -166,8 +175,8 @@ impl Engine {
             instance.snapshot.id.clone(),
         );
         self.stillborn(&tenant, id.clone(), letter, refused);
-        let waiting = instance.busy.map(|busy| busy.mailbox).unwrap_or_default();
-        self.deliver_again(&tenant, &id, waiting);
+        let waiting = instance.busy.map(|mut busy| busy.mailbox.drain());
+        self.deliver_again(&tenant, &id, waiting.unwrap_or_default());
     }
 
     /// Tells whoever wanted the instance why there is none.
@@ -180,13 +189,8 @@ impl Engine {
         };
         let why = match refused {
             Refused::Fault(fault) => Parked::Fault(fault),
-            Refused::Schema(violations) => {
-                let fields: Vec<String> = violations.iter().map(ToString::to_string).collect();
-                Parked::SchemaViolation(fields.join("; ").into())
-            }
-            Refused::Refusal(refusal) => {
-                Parked::SchemaViolation(format!("{}: {}", refusal.code, refusal.message).into())
-            }
+            Refused::Schema(violations) => Parked::of_violations(&violations),
+            Refused::Refusal(refusal) => Parked::of_refusal(&refusal),
             Refused::SingletonExists(_) => Parked::SingletonExists,
             Refused::Busy(_) => Parked::Overload,
             Refused::UnknownMachine(name) => Parked::UnknownTarget(
@@ -197,6 +201,7 @@ impl Engine {
             | Refused::UnknownInstance(_)
             | Refused::InstanceExists(_)
             | Refused::KeyReused
+            | Refused::AnswerLost
             | Refused::InstanceSuspended { .. }
             | Refused::ComponentSuspended { .. }
             | Refused::TooManyStreams
@@ -236,10 +241,4 @@ fn checked_context(machine: &Machine, context: &Json) -> Result<Json, Refused> {
     let context = schema.defaults(context);
     schema.check(&context).map_err(Refused::Schema)?;
     Ok(context)
-}
-
-/// What a creation is recognised by.
-fn origin_of(machine: &crate::id::MachineName, context: &Json) -> u64 {
-    stable_hash(machine.as_str().as_bytes())
-        ^ stable_hash(context.as_str().as_bytes()).rotate_left(1)
 }

@@ -50,6 +50,11 @@ enum State {
 }
 
 impl Breakers {
+    /// How many versions are suspended or being tried again.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
     /// How long to wait before the version may be asked; none = at once. The first to ask after
     /// the back-off is the trial.
     pub(crate) fn wait(&mut self, version: usize, now: Timestamp) -> Option<Timestamp> {

@@ -9,7 +9,7 @@ use crate::{
     engine::Engine,
     id::{EventId, InstanceId, TenantId},
     instance::After,
-    limits::{CASCADE_CREDITS, CASCADE_DEPTH_MAX, CASCADE_ROOTS_MAX},
+    limits::{CASCADE_CREDITS, CASCADE_DEPTH_MAX, CASCADE_ROOTS_MAX, CREDIT_BYTES},
     record::{Cause, Link, Outgoing, Parked, Target},
 };
 
@@ -45,6 +45,27 @@ impl Engine {
         })
     }
 
+    /// Ends deliveries over budget that no record has sent: there is one dead letter for each root
+    /// and instance, and nothing else is recorded.
+    pub(crate) fn stop(&mut self, tenant: &TenantId, over: Vec<Outgoing>, after: After) {
+        for outgoing in over {
+            if let Some(why) = self.report(&outgoing) {
+                self.park_outgoing(tenant, outgoing, why, after);
+            }
+        }
+    }
+
+    /// Why a delivery over budget is parked, if it is the first of its root and instance; further
+    /// ones are counted.
+    fn report(&mut self, outgoing: &Outgoing) -> Option<Parked> {
+        let why = exhausted(&outgoing.cause)?;
+        let is_first = self
+            .budget
+            .report(outgoing.cause.root.clone(), target(outgoing));
+        let text = || format!("{why}: {}", chain_text(&outgoing.cause));
+        is_first.then(|| Parked::CascadeBudget(text().into()))
+    }
+
     /// Parks the first delivery over budget of each root and instance; further ones are counted.
     pub(crate) fn park_over_budget(
         &mut self,
@@ -53,10 +74,7 @@ impl Engine {
         why: String,
         after: After,
     ) {
-        let instance = match &outgoing.to {
-            Target::Instance { id, .. } => Some(id.clone()),
-            Target::Create { .. } | Target::Selection(_) => None,
-        };
+        let instance = target(&outgoing);
         if !self.budget.report(outgoing.cause.root.clone(), instance) {
             return match outgoing.to {
                 Target::Instance { id, .. } | Target::Create { id, .. } => {
@@ -102,6 +120,20 @@ impl Budget {
         self.reported_order.push_back(key);
         true
     }
+}
+
+/// The instance that a delivery is for, if it is for one that exists.
+fn target(outgoing: &Outgoing) -> Option<InstanceId> {
+    match &outgoing.to {
+        Target::Instance { id, .. } => Some(id.clone()),
+        Target::Create { .. } | Target::Selection(_) => None,
+    }
+}
+
+/// What is left of the credits of one delivery when it has paid for the bytes of its payload.
+pub(crate) fn paid(credits: u32, payload_bytes: usize) -> u32 {
+    let price = u32::try_from(payload_bytes / CREDIT_BYTES).unwrap_or(u32::MAX);
+    credits.saturating_sub(price)
 }
 
 /// Why a chain of causes may not go on on any shard.

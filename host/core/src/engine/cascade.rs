@@ -11,6 +11,7 @@ use crate::{
         selection::{Held, Want},
     },
     id::{ComponentName, EventId, InstanceId, TenantId},
+    input::Repeatable,
     instance::{After, Birth, Letter, Origin, Trigger},
     json::Json,
     limits::CASCADE_CREDITS,
@@ -90,6 +91,7 @@ impl Engine {
         if let Some(why) = self.over_budget(&outgoing.cause) {
             return self.park_over_budget(tenant, outgoing, why, after);
         }
+        let is_logged = outgoing.is_logged();
         let Outgoing {
             to, event, cause, ..
         } = outgoing;
@@ -100,7 +102,9 @@ impl Engine {
         };
         match to {
             Target::Instance { component, id } => {
-                let letter = Letter::new(mail, Origin::Inside, after).within(Some(component));
+                let letter = Letter::new(mail, Origin::Inside, after)
+                    .within(Some(component))
+                    .logged(is_logged);
                 self.deliver(tenant, id, letter);
             }
             Target::Create {
@@ -114,7 +118,7 @@ impl Engine {
                     machine,
                     parent,
                     entry_point: false,
-                    repeatable: true,
+                    repeatable: Repeatable::ById,
                 };
                 self.deliver(
                     tenant,
@@ -129,6 +133,7 @@ impl Engine {
                     mail,
                     origin: Origin::Inside,
                     after,
+                    is_logged,
                     rest: None,
                 })));
             }
@@ -264,7 +269,25 @@ pub(crate) fn restarted(cause: Cause) -> Cause {
     }
 }
 
-/// The payload of a timeout's event.
+/// The payload of a timeout's event. Methods and templates see it; it is no data of the author's,
+/// and never merged into a context.
 pub(crate) fn timeout_payload() -> Json {
-    Json::from_trusted(r#"{"reason":"timeout"}"#)
+    Json::from_trusted(TIMEOUT_PAYLOAD)
 }
+
+/// Whether the host itself made the payload of an event.
+pub(crate) fn is_host_made(trigger: &Trigger, payload: &Json) -> bool {
+    match trigger {
+        Trigger::Timeout | Trigger::Auto => true,
+        Trigger::Replay { .. } => payload.as_str() == TIMEOUT_PAYLOAD,
+        Trigger::Event
+        | Trigger::Selected { .. }
+        | Trigger::Expecting(_)
+        | Trigger::Deferred
+        | Trigger::Due
+        | Trigger::Create(_)
+        | Trigger::Unstorable { .. } => false,
+    }
+}
+
+const TIMEOUT_PAYLOAD: &str = r#"{"reason":"timeout"}"#;

@@ -111,6 +111,7 @@ impl Engine {
             self.aim(tenant, &mut outgoing);
             // It was sent here, and goes no further.
             outgoing.elsewhere = false;
+            outgoing.n = 0;
             deliveries.push(outgoing);
         }
         self.take_parcels_in(tenant, stream, last, before, deliveries);

@@ -20,6 +20,7 @@ use crate::{
     id::{ComponentName, InstanceId, MachineName, TenantId},
     instance::Instance,
     json::Path,
+    limits::INSTANCE_BYTES,
     record::{Snapshot, Status},
 };
 
@@ -47,6 +48,8 @@ pub(crate) struct Instances {
     entries: Vec<Entry>,
     free: Vec<u32>,
     passive: Passive,
+    /// Bytes of those in memory.
+    bytes: usize,
     ids: HashTable<Slot>,
     pools: Vec<Pool>,
     pool_names: HashMap<PoolName, u32, FixedState>,
@@ -66,6 +69,19 @@ impl Instances {
     /// How many there are, finished ones that have not left and passive ones included.
     pub(crate) fn len(&self) -> usize {
         self.ids.len()
+    }
+
+    /// Bytes of those in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Counts an instance as what it is now.
+    pub(crate) fn weigh(&mut self, slot: Slot) {
+        let instance = self.expect_mut(slot);
+        let bytes = bytes_of(&instance.snapshot);
+        let before = std::mem::replace(&mut instance.bytes, bytes);
+        self.bytes = self.bytes - before + bytes;
     }
 
     /// How many of them only the store has.
@@ -94,6 +110,15 @@ impl Instances {
         }
         let snapshot = &self.expect(slot).snapshot;
         (snapshot.tenant(), &snapshot.id)
+    }
+
+    /// The component of an instance, in memory or not.
+    pub(crate) fn component(&self, slot: Slot) -> &ComponentName {
+        if slot.is_passive() {
+            let passivated = self.passive.expect(slot);
+            return &self.pools[passivated.pool as usize].name.1;
+        }
+        self.expect(slot).snapshot.component()
     }
 
     /// Of which kind a passive instance is, unless it is one no more.
@@ -138,7 +163,11 @@ impl Instances {
     pub(crate) fn insert(&mut self, snapshot: Snapshot) -> Slot {
         let pool = self.pool_of(&snapshot);
         let hash = self.hash(snapshot.tenant(), &snapshot.id);
+        let bytes = bytes_of(&snapshot);
+        self.bytes += bytes;
         let instance = Instance {
+            recorded: snapshot.extra.clone(),
+            bytes,
             snapshot,
             pool,
             place: NO_PLACE,
@@ -194,7 +223,9 @@ impl Instances {
         let entry = &mut self.entries[slot.at as usize];
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(slot.at);
-        entry.instance.take()
+        let instance = entry.instance.take()?;
+        self.bytes -= instance.bytes;
+        Some(instance)
     }
 
     /// Makes the instance a member of its pool if it is active, or brings the index up to date;
@@ -377,6 +408,11 @@ impl Instances {
     fn hash(&self, tenant: &TenantId, id: &InstanceId) -> u64 {
         hash_key(&self.hasher, tenant, id)
     }
+}
+
+fn bytes_of(snapshot: &Snapshot) -> usize {
+    let waiting = snapshot.extra.as_ref().map_or(0, |extra| extra.waiting);
+    INSTANCE_BYTES + snapshot.context.len() + usize::try_from(waiting).unwrap_or(usize::MAX)
 }
 
 fn hash_key(hasher: &FixedState, tenant: &TenantId, id: &InstanceId) -> u64 {

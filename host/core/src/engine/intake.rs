@@ -9,17 +9,20 @@ use crate::{
     engine::{
         Engine,
         apply::timer_mail,
+        fingerprint,
         instances::Slot,
         outbox::Source,
         outgoing::CREATED,
-        repeats::{Seen, fingerprint},
+        recall::Admitted,
+        run::Place,
+        waiting::{Due, due_mail},
     },
-    id::{EventId, EventName, InstanceId, TenantId},
-    input::{Create, Found, Request, SendEvent, Ticket},
-    instance::{After, Birth, Letter, Origin, Trigger},
+    id::{EventName, InstanceId, TenantId},
+    input::{Create, Found, Repeatable, Request, SendEvent, Ticket},
+    instance::{After, Birth, Letter, Origin, Trigger, mailbox::Mailbox},
     record::{
-        AppendSeq, Body, Cause, Departed, Mail, Outgoing, Parked, Retry, Snapshot, Status, Target,
-        Timer, TimerKind,
+        AppendSeq, Body, Cause, Delayed, Departed, Extra, Mail, Outgoing, Parked, Retry, Snapshot,
+        Status, Timer, TimerKind,
     },
     time::Timestamp,
 };
@@ -59,6 +62,9 @@ impl Engine {
     }
 
     fn create(&mut self, ticket: Ticket, tenant: &TenantId, create: Create) {
+        if self.is_overloaded() && self.has_more_than_its_share(tenant, &create.component) {
+            return self.refuse_at_once(ticket, &create.component);
+        }
         let Create {
             component,
             machine,
@@ -99,6 +105,12 @@ impl Engine {
     }
 
     fn send(&mut self, ticket: Ticket, tenant: &TenantId, send: SendEvent) {
+        if self.is_overloaded()
+            && let Some(component) = self.component_of(tenant, &send.instance)
+            && self.has_more_than_its_share(tenant, &component)
+        {
+            return self.refuse_at_once(ticket, &component);
+        }
         let SendEvent {
             instance,
             component,
@@ -111,10 +123,13 @@ impl Engine {
         } = send;
         let remember = id.is_some();
         let id = id.unwrap_or_else(|| self.mint());
+        let mut is_stored = false;
         if remember {
             let key = (tenant.clone(), Some(instance.clone()), id.clone());
-            if !self.is_first(ticket, &key, fingerprint(&event, &payload)) {
-                return;
+            match self.admit(ticket, &key, fingerprint::of_event(&event, &payload)) {
+                Admitted::First => {}
+                Admitted::Stored => is_stored = true,
+                Admitted::No => return,
             }
         }
         let mail = Mail {
@@ -132,34 +147,11 @@ impl Engine {
         let letter = Letter::new(mail, origin, After::Nothing)
             .triggering(trigger)
             .within(component);
-        if remember && self.may_have_handled(tenant, &instance) {
-            self.recall(tenant, instance, letter);
+        if is_stored || remember && self.may_have_handled(tenant, &instance) {
+            self.recall(tenant, instance, letter, is_stored);
         } else {
             self.deliver(tenant, instance, letter);
         }
-    }
-
-    /// Enters a caller's key; if it was used before, the caller is answered or waits.
-    pub(crate) fn is_first(
-        &mut self,
-        ticket: Ticket,
-        key: &super::repeats::Key,
-        fingerprint: u64,
-    ) -> bool {
-        match self
-            .repeats
-            .enter(key, fingerprint, ticket, self.now, &self.limits)
-        {
-            Seen::First => return true,
-            Seen::Running => {}
-            Seen::Answered(reply) => self.reply(ticket, *reply),
-            Seen::Reused => self.reply(ticket, Reply::Refused(Refused::KeyReused)),
-            Seen::Full => {
-                let why = "no more ids can be remembered; send without an id or try again later";
-                self.reply(ticket, Reply::Refused(Refused::Busy(why.into())));
-            }
-        }
-        false
     }
 
     fn read(&mut self, ticket: Ticket, tenant: &TenantId, instance: InstanceId) {
@@ -185,16 +177,15 @@ impl Engine {
             return self.conceive(tenant, id, letter);
         }
         let key = (tenant.clone(), id);
-        if let Some(waiting) = self.absent.get_mut(&key) {
-            if waiting.len() < self.limits.mailbox_max {
-                waiting.push_back(letter);
-            } else {
-                self.refuse_absent(tenant, key.1, letter);
-            }
-            return;
+        if self.absent_is_full(&key, &letter) {
+            return self.refuse_absent(tenant, key.1, letter);
         }
-        self.absent.insert(key.clone(), VecDeque::from([letter]));
-        self.ask_for([key]);
+        let is_asked_for = self.absent.contains_key(&key);
+        let waiting = self.absent.entry(key.clone()).or_default();
+        waiting.push_back(letter, &self.absent_account);
+        if !is_asked_for {
+            self.ask_for([key]);
+        }
     }
 
     /// Brings what waited for an instance that was not born to it once more, before what came later.
@@ -205,8 +196,10 @@ impl Engine {
         letters: VecDeque<Letter>,
     ) {
         if let Some(waiting) = self.absent.get_mut(&(tenant.clone(), id.clone())) {
-            let later = std::mem::replace(waiting, letters);
-            waiting.extend(later);
+            let later = waiting.drain();
+            for letter in letters.into_iter().chain(later) {
+                waiting.push_back(letter, &self.absent_account);
+            }
             return;
         }
         for letter in letters {
@@ -224,7 +217,7 @@ impl Engine {
             self.components
                 .singleton(tenant, component, birth.machine.as_ref())
         };
-        !birth.repeatable && singleton().is_none_or(|singleton| singleton != *id)
+        birth.repeatable == Repeatable::No && singleton().is_none_or(|singleton| singleton != *id)
     }
 
     /// An event for an instance in memory. Where nothing is in its way it is looked at right now.
@@ -323,10 +316,10 @@ impl Engine {
 
     /// Brings to an instance, which is back or does not exist, what waited for it; up to the first
     /// that waits for another answer.
-    fn bring_to(&mut self, key: &(TenantId, InstanceId), mut letters: VecDeque<Letter>) {
+    fn bring_to(&mut self, key: &(TenantId, InstanceId), mut letters: Mailbox) {
         while let Some(letter) = letters.pop_front() {
             if self.is_recalled(key, &letter) {
-                letters.push_front(letter);
+                letters.push_front(letter, &self.absent_account);
                 self.absent.insert(key.clone(), letters);
                 return;
             }
@@ -352,8 +345,7 @@ impl Engine {
     pub(crate) fn load(&mut self, snapshot: Snapshot) {
         let slot = self.take_in(snapshot);
         let instance = self.instances.expect_mut(slot);
-        let waiting = instance.snapshot.timers.iter().filter(|timer| !timer.fired);
-        instance.alarm = waiting.map(|timer| timer.due).min();
+        instance.alarm = instance.snapshot.next_deadline();
         if let Some(due) = instance.alarm {
             self.timers.set(due, slot);
         }
@@ -373,6 +365,17 @@ impl Engine {
         let retry = retry.map(|retry| (retry.mail.event.id.clone(), retry.at));
         for timer in &mut snapshot.timers {
             timer.fired = retry.as_ref().is_some_and(|(id, _)| *id == timer.id);
+        }
+        if let Some((id, _)) = &retry
+            && let Some(extra) = &mut snapshot.extra
+            && extra
+                .sends
+                .iter()
+                .any(|delayed| delayed.outgoing.event.id == *id)
+        {
+            for delayed in &mut Arc::make_mut(extra).sends {
+                delayed.fired = delayed.outgoing.event.id == *id;
+            }
         }
         let slot = self.instances.insert(snapshot);
         self.instances.expect_mut(slot).inherited = true;
@@ -408,53 +411,37 @@ impl Engine {
         let Some(instance) = self.instances.get_mut(slot) else {
             return;
         };
-        if instance.snapshot.timers.is_empty() {
+        let snapshot = &mut instance.snapshot;
+        if snapshot.timers.is_empty() && snapshot.sends().is_empty() {
             return;
         }
-        let is_due = |timer: &Timer| timer.due <= now && !timer.fired;
-        let mut due: Vec<Timer> = instance
-            .snapshot
-            .timers
-            .iter()
-            .filter(|timer| is_due(timer))
-            .cloned()
-            .collect();
-        due.sort_by_key(|timer| timer.due);
-        for timer in &mut instance.snapshot.timers {
-            timer.fired |= timer.due <= now;
-        }
-        let next = instance
-            .snapshot
-            .timers
-            .iter()
-            .filter(|timer| !timer.fired)
-            .map(|timer| timer.due)
-            .min();
-        if let Some(next) = next
+        let due = snapshot.take_due(now);
+        if let Some(next) = snapshot.next_deadline()
             && instance.alarm.is_none_or(|alarm| next < alarm)
         {
             instance.alarm = Some(next);
             self.timers.set(next, slot);
         }
-        for timer in due {
-            self.fire(slot, timer);
+        for due in due {
+            match due {
+                Due::Timer(timer) => self.fire(slot, &timer),
+                Due::Send(delayed) if delayed.is_to(self.instances.name(slot).1) => {
+                    let mail = due_mail(&delayed.outgoing, now);
+                    self.post(slot, Letter::inside(mail, Trigger::Due, After::Nothing));
+                }
+                Due::Send(delayed) => self.depart(slot, &delayed),
+            }
         }
     }
 
-    fn fire(&mut self, slot: Slot, timer: Timer) {
+    fn fire(&mut self, slot: Slot, timer: &Timer) {
         let snapshot = &self.instances.expect(slot).snapshot;
-        let own = snapshot.id.clone();
         let trigger = match timer.kind {
             TimerKind::Timeout { .. } => Trigger::Timeout,
             TimerKind::Auto { .. } => Trigger::Auto,
-            TimerKind::Send(outgoing) if !matches!(&outgoing.to, Target::Instance { id, .. } if *id == own) =>
-            {
-                return self.depart(slot, &timer.id, *outgoing);
-            }
-            TimerKind::Send(_) => Trigger::Due,
         };
         let at_once = matches!(trigger, Trigger::Auto) && timer.due <= snapshot.entered;
-        let mail = timer_mail(snapshot, &timer, self.now);
+        let mail = timer_mail(snapshot, timer, self.now);
         let letter = Letter::inside(mail, trigger, After::Nothing);
         if at_once {
             self.post_auto(slot, letter)
@@ -464,17 +451,21 @@ impl Engine {
     }
 
     /// A delayed send to somebody else leaves.
-    fn depart(&mut self, slot: Slot, id: &EventId, mut outgoing: Outgoing) {
+    fn depart(&mut self, slot: Slot, delayed: &Delayed) {
         let now = self.now;
+        let mut outgoing = Outgoing::clone(&delayed.outgoing);
         let (tenant, own) = self.instances.name(slot);
         let address = (tenant.clone(), own.clone(), outgoing.event.id.clone());
         if self.left_alone.contains(&address) {
             return;
         }
-        let instance = self.instances.expect_mut(slot);
-        instance.snapshot.timers.retain(|timer| timer.id != *id);
+        let extra = &mut self.instances.expect_mut(slot).snapshot.extra;
+        let id = &outgoing.event.id;
+        Extra::retain_sends(extra, |delayed| delayed.outgoing.event.id != *id);
         outgoing.event.at = now;
-        let after = instance.snapshot.clone();
+        outgoing.n = 0;
+        // What waits is one less by what departs.
+        let (after, _) = self.recorded(slot);
         let tenant = after.tenant().clone();
         self.aim(&tenant, &mut outgoing);
         let departed = Departed {
@@ -496,7 +487,7 @@ impl Engine {
             && busy.blocked_until.is_some_and(|until| until <= now)
         {
             busy.blocked_until = None;
-            let due = |retry: &&Retry| retry.at <= now;
+            let due = |retry: &&Arc<Retry>| retry.at <= now;
             if let Some(retry) = instance
                 .snapshot
                 .extra
@@ -506,11 +497,11 @@ impl Engine {
                 .cloned()
             {
                 let trigger = retried_trigger(&instance.snapshot, &retry);
-                let Retry { mail, attempts, .. } = retry;
+                let (mail, attempts) = (retry.mail.clone(), retry.attempts);
                 let waits = |letter: &Letter| letter.mail.event.id == mail.event.id;
                 if !busy.own.iter().any(waits) {
                     let letter = Letter::inside(mail, trigger, After::Nothing);
-                    busy.own.push_front(letter.attempted(attempts));
+                    self.enqueue(slot, letter.attempted(attempts), Place::Next);
                 }
             }
         }
@@ -525,20 +516,6 @@ impl Engine {
         self.instances
             .find(tenant, id)
             .filter(|slot| self.instances.expect(*slot).snapshot.seq > 0)
-    }
-
-    pub(crate) fn refuse_absent(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
-        match letter.errand.origin {
-            Origin::Caller { ticket, .. } => {
-                let key = letter.repeat_key(tenant, &id);
-                self.refuse_all(
-                    ticket,
-                    key,
-                    Refused::Busy("too many events wait at this instance".into()),
-                );
-            }
-            Origin::Tally(_) | Origin::Inside => self.unknown_instance(tenant, id, letter),
-        }
     }
 
     /// There is no such instance.
@@ -574,8 +551,10 @@ fn retried_trigger(snapshot: &Snapshot, retry: &Retry) -> Trigger {
         return match timer.kind {
             TimerKind::Timeout { .. } => Trigger::Timeout,
             TimerKind::Auto { .. } => Trigger::Auto,
-            TimerKind::Send(_) => Trigger::Due,
         };
+    }
+    if snapshot.has_send(id) {
+        return Trigger::Due;
     }
     let deferred = snapshot
         .extra

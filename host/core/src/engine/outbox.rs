@@ -11,11 +11,11 @@ use crate::{
         Engine,
         instances::Slot,
         repeats::Key,
-        schedule::Work,
+        schedule::{LaneIdx, Work},
         settle::{may_be_remembered, repeat_key, settled_by},
         unstorable::Replayed,
     },
-    id::{EventId, InstanceId, TenantId},
+    id::{ComponentName, EventId, InstanceId, TenantId},
     instance::{After, Errand, Letter, Origin, Trigger},
     record::{
         AppendSeq, Body, DeadLetter, Disposition, Handled, Mail, Record, Selected, Snapshot, Status,
@@ -36,6 +36,9 @@ struct Pending {
     record: Record,
     /// What caused it and is not lost with it, or must be forgotten with it.
     source: Source,
+    /// Whose it is, and how many bytes it is counted as.
+    lane: LaneIdx,
+    bytes: usize,
 }
 
 /// What a record came from.
@@ -89,6 +92,14 @@ impl Outbox {
         events.collect()
     }
 
+    /// What a record on its way says; none if it is durable, or void.
+    pub(crate) fn body(&self, seq: AppendSeq) -> Option<&Body> {
+        let at = self
+            .pending
+            .binary_search_by_key(&seq, |pending| pending.seq);
+        Some(&self.pending[at.ok()?].record.body)
+    }
+
     /// How many records are on their way.
     pub(crate) fn len(&self) -> usize {
         self.pending.len()
@@ -118,7 +129,7 @@ impl Engine {
                     return Source::Remembered(Box::new(key));
                 };
                 let of = (key.0.clone(), key.1.clone(), of.clone());
-                let before = self.repeats.answer(&of).cloned();
+                let before = self.repeats.answer(&of);
                 Source::Replay(Box::new(Replayed { key, of, before }))
             }
             Origin::Caller { .. } => Source::Nothing,
@@ -127,17 +138,35 @@ impl Engine {
 
     /// Appends a record that changes no instance.
     pub(crate) fn append(&mut self, tenant: &TenantId, body: Body, source: Source) -> AppendSeq {
+        let component = component_of(&body);
+        let lane = component.map_or_else(LaneIdx::default, |component| {
+            self.schedule.known_lane(tenant, component)
+        });
+        self.append_in(lane, tenant, body, source)
+    }
+
+    fn append_in(
+        &mut self,
+        lane: LaneIdx,
+        tenant: &TenantId,
+        body: Body,
+        source: Source,
+    ) -> AppendSeq {
         let seq = AppendSeq(self.outbox.appended.0 + 1);
         let record = Record {
             tenant: tenant.clone(),
             at: self.now,
             body,
         };
+        let bytes = record.bytes();
+        self.schedule.appended(lane, bytes);
         self.outbox.appended = seq;
         self.outbox.pending.push_back(Pending {
             seq,
             record: record.clone(),
             source,
+            lane,
+            bytes,
         });
         self.effects.push_back(Effect::Append { seq, record });
         seq
@@ -146,10 +175,12 @@ impl Engine {
     /// Appends a record about an instance.
     pub(crate) fn append_about(&mut self, slot: Slot, body: Body, source: Source) -> AppendSeq {
         let tenant = self.instances.expect(slot).snapshot.tenant().clone();
-        let seq = self.append(&tenant, body, source);
+        let lane = self.lane_of(slot);
+        let seq = self.append_in(lane, &tenant, body, source);
         let instance = self.instances.expect_mut(slot);
         instance.appended = seq;
         instance.spared = 0;
+        self.instances.weigh(slot);
         seq
     }
 
@@ -162,6 +193,7 @@ impl Engine {
             .is_some_and(|pending| pending.seq <= through)
         {
             let pending = self.outbox.pending.pop_front().expect("just seen");
+            self.schedule.settled(pending.lane, pending.bytes);
             let ended = |after: &&Snapshot| after.status != Status::Active;
             if let Some(after) = pending.record.body.snapshot().filter(ended)
                 && let Some(slot) = self.instances.find(after.tenant(), &after.id)
@@ -190,13 +222,13 @@ impl Engine {
             self.evict(key);
         }
         for (key, letter) in undone.letters {
-            self.absent.entry(key).or_default().push_front(letter);
+            self.wait_first(key, letter);
         }
         if let Some(Pending { record, source, .. }) = refused {
             let key = about(&record);
             let letter = self.refused(record, source);
             if let Some((key, letter)) = key.zip(letter) {
-                self.absent.entry(key).or_default().push_front(letter);
+                self.wait_first(key, letter);
             }
         }
         for key in &undone.touched {
@@ -260,6 +292,7 @@ impl Engine {
             .is_some_and(|pending| pending.seq > after)
         {
             let pending = self.outbox.pending.pop_back().expect("just seen");
+            self.schedule.settled(pending.lane, pending.bytes);
             let key = about(&pending.record);
             if let Some(key) = &key
                 && undone.seen.insert(key.clone())
@@ -339,21 +372,32 @@ impl Engine {
             return;
         };
         let waiting = self.absent.entry(key.clone()).or_default();
-        let Some(busy) = instance.busy else { return };
+        let Some(mut busy) = instance.busy else {
+            return;
+        };
         // What waits already came later.
-        let later = std::mem::take(waiting);
+        let later = waiting.drain();
+        let mut letters = VecDeque::new();
         if let Some(running) = busy.running {
             self.leases.remove(&running.lease);
             self.effects.push_back(Effect::Release {
                 lease: running.lease,
                 healthy: false,
             });
-            waiting.push_back(running.attempt.letter);
+            letters.push_back(running.attempt.letter);
         }
-        waiting.extend(busy.own);
-        waiting.extend(busy.mailbox);
-        waiting.retain(|letter| letter.errand.outlives_its_instance());
-        waiting.extend(later);
+        letters.extend(busy.own.drain());
+        letters.extend(busy.mailbox.drain());
+        letters.retain(|letter| letter.errand.outlives_its_instance());
+        for letter in letters.into_iter().chain(later) {
+            waiting.push_back(letter, &self.absent_account);
+        }
+    }
+
+    /// An event waits for an instance that is not in memory, before all others.
+    fn wait_first(&mut self, key: (TenantId, InstanceId), letter: Letter) {
+        let waiting = self.absent.entry(key).or_default();
+        waiting.push_front(letter, &self.absent_account);
     }
 
     /// Selections that are being handed out know instances that leave memory by their ids.
@@ -403,8 +447,23 @@ impl Engine {
         }
         for unborn in orphaned {
             let (tenant, id) = (unborn.snapshot.tenant(), &unborn.snapshot.id);
-            let waiting = unborn.busy.map(|busy| busy.mailbox).unwrap_or_default();
-            self.deliver_again(tenant, id, waiting);
+            let waiting = unborn.busy.map(|mut busy| busy.mailbox.drain());
+            self.deliver_again(tenant, id, waiting.unwrap_or_default());
+        }
+    }
+}
+
+/// The component that a record is about.
+fn component_of(body: &Body) -> Option<&ComponentName> {
+    match body {
+        Body::Selected(selected) => Some(&selected.selector.component),
+        Body::Parked(letter) => Some(&letter.component),
+        Body::Received(received) => {
+            let first = received.deliveries.first();
+            first.map(|outgoing| outgoing.to.component())
+        }
+        Body::Handled(_) | Body::Departed(_) | Body::Moved(_) | Body::Discarded(_) => {
+            body.snapshot().map(Snapshot::component)
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     engine::cascade::caused_by,
     id::{ComponentName, EventId, EventName, MachineName, StateName},
     json::Json,
+    limits::JSON_BYTES_MAX,
     record::{Condition, Mail, Outgoing, Parent, SelectBy, Selector, Snapshot, Target},
     time::Timestamp,
 };
@@ -68,14 +69,15 @@ impl<'a> Sender<'a> {
             payload["previousState"] = machine.state(from).name.as_str().into();
             payload["newState"] = machine.state(to).name.as_str().into();
         }
+        let mut payload = Json::from_value(&payload);
         if with_context {
-            payload["childContext"] = self.snapshot.context.value();
+            payload = payload.with("childContext", &self.snapshot.context);
         }
         let to = Target::Instance {
             component: parent.component.clone(),
             id: parent.id.clone(),
         };
-        self.push(to, event, Json::from_value(&payload));
+        self.push(to, event, payload);
     }
 
     /// `inter_machine` and `cross_component`.
@@ -110,7 +112,7 @@ impl<'a> Sender<'a> {
                 let payload = self.mapped(mapping.as_ref());
                 let conditions = rules.iter().map(|rule| Condition {
                     rule: rule.clone(),
-                    value: payload.get(&rule.event_property),
+                    value: payload.part(&rule.event_property),
                 });
                 let by = SelectBy::Conditions(conditions.collect());
                 let selector = Selector {
@@ -135,9 +137,12 @@ impl<'a> Sender<'a> {
     /// The cascading rules of the state that was entered.
     pub(crate) fn cascades(&mut self, state: &State) {
         for rule in &state.cascades {
-            let payload = rule.payload.as_ref().map_or_else(Json::empty, |template| {
-                template.render(&self.snapshot.context)
-            });
+            // A step whose payloads are too large was not taken; after a fault that leads to an
+            // error state, such a payload is empty.
+            let template = rule.payload.as_ref();
+            let payload = template
+                .and_then(|one| one.render_within(&self.snapshot.context, JSON_BYTES_MAX))
+                .unwrap_or_else(Json::empty);
             let component = rule
                 .component
                 .as_ref()
@@ -166,8 +171,8 @@ impl<'a> Sender<'a> {
     fn conditions(&self, rules: &[MatchingRule], payload: &Json) -> Vec<Condition> {
         let value = |rule: &MatchingRule| {
             payload
-                .get(&rule.event_property)
-                .or_else(|| self.snapshot.context.get(&rule.event_property))
+                .part(&rule.event_property)
+                .or_else(|| self.snapshot.context.part(&rule.event_property))
         };
         rules
             .iter()
@@ -227,7 +232,12 @@ impl<'a> Sender<'a> {
     /// The context merged with the payload, as `contextMapping` picks from it.
     fn mapped(&self, mapping: Option<&Mapping>) -> Json {
         let merged = self.snapshot.context.merge(&self.mail.event.payload);
-        mapping.map_or_else(|| merged.clone(), |mapping| mapping.apply(&merged))
+        match mapping {
+            None => merged,
+            Some(mapping) => mapping
+                .apply_within(&merged, JSON_BYTES_MAX)
+                .unwrap_or_else(Json::empty),
+        }
     }
 }
 

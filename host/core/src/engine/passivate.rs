@@ -1,6 +1,9 @@
 //! Instances that nothing happens to leave memory; the store has them. Their next event or deadline
 //! brings them back, as an event for any instance that is not in memory does.
 //!
+//! Where instances hold more bytes than they may, those leave at once that were not used since the
+//! hand was with them last: about the least recently used first.
+//!
 //! A hand goes around over all that are in memory. What it costs is bounded by the instances there
 //! are, not by the events they get.
 
@@ -17,8 +20,16 @@ const LOOKED_AT_MAX: usize = 256;
 /// Rounds of the hand in the time after which an instance may leave.
 const ROUNDS: u8 = 4;
 
+/// Rests of the hand while instances hold too many bytes, and how many it looks at between two.
+const PRESSED_REST: Duration = Duration(5);
+const LOOKED_AT_PRESSED: usize = 4_096;
+
 /// Instances that the store is asked for at the same time because of their deadlines.
 const SUMMONED_MAX: usize = 10_000;
+
+/// Bytes of what waits at instances that a start keeps in memory: beyond that they leave, however
+/// busy they were.
+const READ_WAITING_BYTES_MAX: u64 = 64 << 20;
 
 /// What is known of instances that come and go.
 #[derive(Debug, Default)]
@@ -27,15 +38,19 @@ pub(crate) struct Passivation {
     hand: usize,
     /// When it goes around again; zero = it has not begun.
     next_round: Timestamp,
+    /// When it goes on while instances hold too many bytes.
+    next_pressed: Timestamp,
     /// Deadlines of passive instances.
     pub(crate) timers: Timers,
+    /// Bytes of what waits at instances that were read at the start and are in memory.
+    read_waiting: u64,
 }
 
 impl Engine {
     /// When there is something to do here.
     pub(crate) fn next_passivation(&self) -> Option<Timestamp> {
         let is_round = self.limits.passivate_after.is_some() && self.live() > 0;
-        let round = is_round.then_some(self.passivation.next_round);
+        let round = is_round.then(|| self.next_look());
         let deadline = self.passivation.timers.next().filter(|_| self.may_summon());
         round.into_iter().chain(deadline).min()
     }
@@ -48,17 +63,35 @@ impl Engine {
         if self.passivation.next_round == Timestamp(0) {
             self.passivation.next_round = self.now.after(period(after));
         }
-        if self.now < self.passivation.next_round {
+        let is_pressed = self.is_pressed();
+        if self.now < self.next_look() {
             return;
         }
         let from = self.passivation.hand;
-        let mut idle: Vec<Slot> = self.instances.slots_from(from, LOOKED_AT_MAX).collect();
-        self.passivation.hand = from + LOOKED_AT_MAX;
+        let count = if is_pressed {
+            LOOKED_AT_PRESSED
+        } else {
+            LOOKED_AT_MAX
+        };
+        let mut idle: Vec<Slot> = self.instances.slots_from(from, count).collect();
+        self.passivation.hand = from + count;
         if self.passivation.hand >= self.instances.capacity() {
             self.passivation.hand = 0;
             self.passivation.next_round = self.now.after(period(after));
         }
-        idle.retain(|slot| self.pass(*slot) && self.can_spare(*slot, after));
+        if is_pressed {
+            // Those to which nothing happened since the hand was here last.
+            self.passivation.next_pressed = self.now.after(PRESSED_REST);
+            idle.retain(|slot| self.pass(*slot) > 1 && self.may_leave(*slot));
+            let mut excess = self.instances.bytes() - self.limits.instance_bytes_max;
+            idle.retain(|slot| {
+                let leaves = excess > 0;
+                excess = excess.saturating_sub(self.instances.expect(*slot).bytes);
+                leaves
+            });
+        } else {
+            idle.retain(|slot| self.pass(*slot) > ROUNDS && self.can_spare(*slot, after));
+        }
         if idle.is_empty() {
             return;
         }
@@ -72,14 +105,21 @@ impl Engine {
         }
     }
 
-    /// Lets an instance leave at once that was idle already when it was read.
+    /// Lets an instance leave at once that was idle already when it was read at the start, or for
+    /// whose waiting events there is no room.
     pub(crate) fn passivate_read(&mut self, slot: Slot) {
         let Some(after) = self.limits.passivate_after else {
             return;
         };
-        let updated = self.instances.expect(slot).snapshot.updated;
-        if updated.after(after) <= self.now && self.can_spare(slot, after) {
+        let snapshot = &self.instances.expect(slot).snapshot;
+        let (updated, waiting) = (snapshot.updated, snapshot.waiting_bytes());
+        let is_idle = updated.after(after) <= self.now && self.can_spare(slot, after);
+        let sum = self.passivation.read_waiting + waiting;
+        let is_too_much = waiting > 0 && sum > READ_WAITING_BYTES_MAX && self.may_leave(slot);
+        if is_idle || is_too_much {
             self.passivate(slot);
+        } else {
+            self.passivation.read_waiting = sum;
         }
     }
 
@@ -102,24 +142,41 @@ impl Engine {
             && instance.appended <= self.outbox.durable()
     }
 
-    /// The hand passes an instance; whether it did so for as long before and nothing happened.
-    fn pass(&mut self, slot: Slot) -> bool {
+    /// Whether instances in memory hold more bytes than they may.
+    fn is_pressed(&self) -> bool {
+        self.instances.bytes() > self.limits.instance_bytes_max
+    }
+
+    /// When the hand goes on.
+    fn next_look(&self) -> Timestamp {
+        let Passivation {
+            next_round,
+            next_pressed,
+            ..
+        } = self.passivation;
+        if self.is_pressed() {
+            next_pressed.min(next_round)
+        } else {
+            next_round
+        }
+    }
+
+    /// The hand passes an instance; how often it did so since something happened.
+    fn pass(&mut self, slot: Slot) -> u8 {
         let spared = &mut self.instances.expect_mut(slot).spared;
         *spared = spared.saturating_add(1);
-        *spared > ROUNDS
+        *spared
     }
 
     /// Whether an instance may leave and no deadline of it is near.
     fn can_spare(&self, slot: Slot, after: Duration) -> bool {
-        let snapshot = &self.instances.expect(slot).snapshot;
-        let due = snapshot.timers.iter().map(|timer| timer.due).min();
+        let due = self.instances.expect(slot).snapshot.deadlines().min();
         due.is_none_or(|due| due > self.now.after(after)) && self.may_leave(slot)
     }
 
     /// Lets an instance leave memory that may.
     pub(crate) fn passivate(&mut self, slot: Slot) -> Option<Slot> {
-        let timers = &self.instances.expect(slot).snapshot.timers;
-        let due = timers.iter().map(|timer| timer.due).min();
+        let due = self.instances.expect(slot).snapshot.deadlines().min();
         let passive = self.instances.passivate(slot)?;
         if let Some(due) = due {
             self.passivation.timers.set(due, passive);

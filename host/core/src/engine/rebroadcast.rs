@@ -2,10 +2,7 @@
 //! and how that ended; nobody gets the event twice, and whoever is meant and has not got it gets it
 //! now. What is on its way is waited for: it was handed out again at the start.
 
-use std::{
-    collections::{BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
@@ -13,14 +10,13 @@ use hashbrown::{HashMap, HashSet};
 use crate::{
     effect::{Effect, Refused},
     engine::{
-        Engine,
+        Engine, fingerprint,
         redeliver::Rest,
-        repeats::fingerprint,
         selection::{Held, Want},
     },
     id::{EventId, InstanceId, TenantId},
     input::{Broadcast, Reached, Ticket},
-    instance::{After, Letter, Origin},
+    instance::{After, Letter, Origin, mailbox::Mailbox},
     record::{AppendSeq, Disposition, Selected},
 };
 
@@ -52,6 +48,21 @@ enum Rebroadcast {
         /// Whether the store has not answered.
         is_asked: bool,
     },
+}
+
+impl Rebroadcasts {
+    /// Forgets a broadcast of which it is not known whether it was begun, and says who waits for it.
+    pub(crate) fn forget_asked(&mut self, tenant: &TenantId, event: &EventId) -> Option<Ticket> {
+        let key = (tenant.clone(), event.clone());
+        match self.by_id.get(&key)? {
+            Rebroadcast::Asked { ticket, .. } => {
+                let ticket = *ticket;
+                self.by_id.remove(&key);
+                Some(ticket)
+            }
+            Rebroadcast::Settling { .. } => None,
+        }
+    }
 }
 
 impl Engine {
@@ -132,8 +143,17 @@ impl Engine {
         let Some(first) = before.first() else {
             return self.begin_broadcast(ticket, &tenant, broadcast);
         };
-        let asked = fingerprint(&broadcast.event, &broadcast.payload);
-        if asked != fingerprint(&first.event.name, &first.event.payload) {
+        let Broadcast {
+            selector,
+            event,
+            payload,
+            ..
+        } = &broadcast;
+        let asked = fingerprint::of_broadcast(selector, event, payload);
+        let Selected {
+            selector, event, ..
+        } = &***first;
+        if asked != fingerprint::of_broadcast(selector, &event.name, &event.payload) {
             let key = (tenant, None, broadcast.id);
             return self.refuse_all(ticket, Some(key), Refused::KeyReused);
         }
@@ -145,6 +165,10 @@ impl Engine {
         let key = (tenant.clone(), broadcast.id.clone());
         let left = chosen.iter().cloned().collect();
         self.settle_rest(key, number, left, asked_at, reached);
+        if !self.resumed {
+            // This engine began it, and forgot it for lack of memory when it was done.
+            return self.tally_begun(number, 0);
+        }
         let selector = Arc::clone(&broadcast.selector);
         self.want(Want::Select(Box::new(Held {
             tenant,
@@ -152,6 +176,7 @@ impl Engine {
             mail: broadcast.into_mail(self.now),
             origin: Origin::Tally(number),
             after: After::Nothing,
+            is_logged: false,
             rest: Some(Box::new(Rest::besides(self.partitions, chosen))),
         })));
     }
@@ -203,7 +228,7 @@ impl Engine {
     fn is_on_its_way(&self, tenant: &TenantId, id: &InstanceId, event: &EventId) -> bool {
         let is_it = |letter: &Letter| letter.mail.event.id == *event;
         let place = (tenant.clone(), id.clone());
-        let is_absent = |letters: &VecDeque<Letter>| letters.iter().any(is_it);
+        let is_absent = |letters: &Mailbox| letters.iter().any(is_it);
         let slot = self.instances.find(tenant, id);
         let instance = slot.and_then(|slot| self.instances.get(slot));
         let busy = instance.and_then(|instance| instance.busy.as_ref());

@@ -61,7 +61,9 @@ impl Engine {
     }
 
     /// An undelayed send to itself comes before everything else, as it did.
-    fn send_again(&mut self, tenant: &TenantId, outgoing: Outgoing) {
+    fn send_again(&mut self, tenant: &TenantId, mut outgoing: Outgoing) {
+        // Which record sent it is not known here.
+        outgoing.n = 0;
         let own = match &outgoing.to {
             Target::Instance { id, .. } if outgoing.cause.instance.as_ref() == Some(id) => {
                 self.born(tenant, id)
@@ -104,6 +106,7 @@ impl Engine {
             },
             origin: Origin::Inside,
             after: After::Nothing,
+            is_logged: false,
             rest: Some(Box::new(rest)),
         })));
     }
@@ -126,7 +129,11 @@ impl Letter {
             cause: selected.cause.clone(),
             sent_at: None,
         };
-        let selector = Arc::clone(&selected.selector);
-        Self::new(mail, origin, after).triggering(Trigger::Selected { selector, seq: 0 })
+        let trigger = Trigger::Selected {
+            selector: Arc::clone(&selected.selector),
+            seq: 0,
+            shared_by: u32::try_from(selected.instances.len()).unwrap_or(u32::MAX),
+        };
+        Self::new(mail, origin, after).triggering(trigger)
     }
 }

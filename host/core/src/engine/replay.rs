@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::{
     call::Event,
     effect::{Refused, Reply},
-    engine::{Engine, cascade::restarted, outbox::Source, repeats::fingerprint},
+    engine::{
+        Engine, cascade::restarted, fingerprint, outbox::Source, recall::Admitted, repeats::Answer,
+    },
     id::TenantId,
     input::Ticket,
     instance::{After, Letter, Origin, Trigger},
@@ -37,11 +39,9 @@ impl Engine {
         };
         let target = instance.clone().filter(|_| is_for_instance(to.as_ref()));
         let key = (tenant.clone(), target, mail.event.id.clone());
-        if !self.is_first(
-            ticket,
-            &key,
-            fingerprint(&mail.event.name, &mail.event.payload),
-        ) {
+        let fingerprint = fingerprint::of_event(&mail.event.name, &mail.event.payload);
+        let admitted = self.admit(ticket, &key, fingerprint);
+        if admitted == Admitted::No {
             return;
         }
         let origin = Origin::Caller {
@@ -54,7 +54,12 @@ impl Engine {
                     .triggering(Trigger::Replay { of })
                     .within(Some(component))
                     .attempted(attempts);
-                self.deliver(tenant, id, letter);
+                let is_stored = admitted == Admitted::Stored;
+                if is_stored || self.may_have_handled(tenant, &id) {
+                    self.recall(tenant, id, letter, is_stored);
+                } else {
+                    self.deliver(tenant, id, letter);
+                }
             }
             (Some(to), instance) => {
                 let mut outgoing = Outgoing::underway(to, mail.event, mail.cause);
@@ -66,7 +71,7 @@ impl Engine {
                 }));
                 let seq = self.append(tenant, body, Source::Remembered(Box::new(key.clone())));
                 self.dispatch(tenant, outgoing, After::Here(seq));
-                for ticket in self.repeats.answered(&key, Reply::Discarded) {
+                for ticket in self.repeats.answered(&key, Answer::Resent(seq)) {
                     self.reply(ticket, Reply::Discarded);
                 }
                 self.reply(ticket, Reply::Discarded);

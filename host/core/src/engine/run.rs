@@ -6,41 +6,78 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::{
-    call::{Call, Deployment, Fault, FaultCode, Lease, Outcome},
+    call::{Call, Deployment, Lease, Outcome},
     definition::{EventIdx, Machine, MethodKind, StateIdx, TransitionIdx, TransitionKind},
     effect::Effect,
-    engine::{Engine, instances::Slot, schedule::Work, versions::Chosen},
+    engine::{
+        Engine,
+        cascade::is_host_made,
+        instances::Slot,
+        schedule::Work,
+        versions::{Chosen, context_on},
+    },
     id::MethodName,
     instance::{
         Attempt, Busy, Letter, Origin, Running, Trigger,
         step::{Decision, Next, Step},
     },
-    limits::TIMERS_MAX,
     record::{Reason, Snapshot, Status, Timer, TimerKind},
     time::Timestamp,
 };
 
+/// Where an event waits at its instance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    /// Before everything.
+    Next,
+    /// Behind what the instance sent to itself.
+    OwnLast,
+    /// Before everything that others sent.
+    First,
+    /// Behind everything.
+    Last,
+}
+
 impl Engine {
-    /// Puts an event into an instance's mailbox.
+    /// Puts an event into an instance's mailbox. What comes from inside always finds a place; over
+    /// the budget its payload stays in the log.
     pub(crate) fn post(&mut self, slot: Slot, letter: Letter) {
-        let limit = self.limits.mailbox_max;
-        let busy = self.busy(slot);
-        if busy.mailbox.len() >= limit {
+        let is_full = self.has_no_room(slot, &letter);
+        if is_full && matches!(letter.errand.origin, Origin::Caller { .. }) {
             return self.refuse_letter(slot, letter);
         }
-        busy.mailbox.push_back(letter);
+        let letter = if is_full {
+            self.spill(slot, letter)
+        } else {
+            letter
+        };
+        self.enqueue(slot, letter, Place::Last);
         self.reschedule(slot);
+    }
+
+    /// Puts an event where it waits.
+    pub(crate) fn enqueue(&mut self, slot: Slot, letter: Letter, place: Place) {
+        let lane = self.lane_of(slot);
+        let account = self.schedule.account(lane);
+        let instance = self.instances.expect_mut(slot);
+        let busy = instance.busy.get_or_insert_default();
+        match place {
+            Place::Next => busy.own.push_front(letter, account),
+            Place::OwnLast => busy.own.push_back(letter, account),
+            Place::First => busy.mailbox.push_front(letter, account),
+            Place::Last => busy.mailbox.push_back(letter, account),
+        }
     }
 
     /// Puts an event of the instance's own before all others.
     pub(crate) fn post_own(&mut self, slot: Slot, letter: Letter) {
-        self.busy(slot).own.push_back(letter);
+        self.enqueue(slot, letter, Place::OwnLast);
         self.reschedule(slot);
     }
 
     /// Puts the `auto` event of the state that was just entered before everything.
     pub(crate) fn post_auto(&mut self, slot: Slot, letter: Letter) {
-        self.busy(slot).own.push_front(letter);
+        self.enqueue(slot, letter, Place::Next);
         self.reschedule(slot);
     }
 
@@ -51,10 +88,13 @@ impl Engine {
             return;
         };
         let has_work = !busy.own.is_empty() || !busy.mailbox.is_empty();
-        if has_work && busy.running.is_none() && !busy.queued && busy.blocked_until.is_none() {
+        if has_work && busy.is_free() && !busy.queued {
+            if busy.is_spilled() {
+                return self.fetch(slot);
+            }
             busy.queued = true;
-            let tenant = instance.snapshot.tenant().clone();
-            self.schedule.push(&tenant, Work::Instance(slot));
+            let lane = self.lane_of(slot);
+            self.schedule.push(lane, Work::Instance(slot));
         } else if busy.is_idle() {
             instance.busy = None;
         }
@@ -70,8 +110,11 @@ impl Engine {
             return;
         };
         busy.queued = false;
-        if busy.running.is_some() || busy.blocked_until.is_some() {
+        if !busy.is_free() {
             return;
+        }
+        if busy.is_spilled() {
+            return self.fetch(slot);
         }
         let letter = busy.own.pop_front().or_else(|| busy.mailbox.pop_front());
         if let Some(letter) = letter {
@@ -114,13 +157,7 @@ impl Engine {
             .expect("it fits that version");
         let event = machine.find_event(letter.mail.event.name.as_str());
         let candidates = self.candidates(slot, &letter, machine, state, event);
-        let defers = |name: &str| {
-            machine
-                .state(state)
-                .defer
-                .iter()
-                .any(|other| other.as_str() == name)
-        };
+        let defers = |name: &str| machine.state(state).defers(name);
         if candidates.is_empty() {
             let by_itself = matches!(letter.errand.trigger, Trigger::Timeout | Trigger::Auto);
             if by_itself && !Arc::ptr_eq(&deployment, &snapshot.deployment) {
@@ -135,8 +172,10 @@ impl Engine {
                 return self.defer(slot, letter);
             }
         }
+        let host_made = is_host_made(&letter.errand.trigger, &letter.mail.event.payload);
+        let context = context_on(snapshot, &deployment, machine);
         let attempt = Attempt {
-            step: Step::new(machine_idx, state, snapshot.context.clone(), candidates),
+            step: Step::new(machine_idx, state, context, candidates).without_merging(host_made),
             deployment,
             letter,
         };
@@ -162,7 +201,7 @@ impl Engine {
                 let reason = Reason::UnexpectedState(snapshot.state().name.clone());
                 self.reject(slot, letter, reason);
             }
-            Trigger::Selected { selector, seq }
+            Trigger::Selected { selector, seq, .. }
                 if *seq != snapshot.seq
                     && !self.still_selected(slot, selector, &letter.mail.event) =>
             {
@@ -249,9 +288,7 @@ impl Engine {
                     .filter(same)
                     .collect()
             }
-            Some(TimerKind::Send(_)) | None => event.map_or_else(SmallVec::new, |event| {
-                SmallVec::from_slice(machine.candidates(state, event))
-            }),
+            None => event.map_or_else(SmallVec::new, |event| machine.candidates(state, event)),
         }
     }
 
@@ -305,7 +342,11 @@ impl Engine {
         lease: Option<Lease>,
         decision: Decision,
     ) {
-        let decision = self.within_limits(slot, &attempt.step, decision);
+        let too_much = match &decision {
+            Decision::Take { .. } => self.too_much_waits(slot, &attempt.step),
+            Decision::Ignore(_) | Decision::Reject(_) | Decision::Fault(_) => None,
+        };
+        let decision = too_much.map_or(decision, Decision::Fault);
         if let Some(lease) = lease {
             self.leases.remove(&lease);
             let healthy = matches!(decision, Decision::Take { .. } | Decision::Ignore(_));
@@ -329,23 +370,6 @@ impl Engine {
             Decision::Reject(reason) => self.rejected(slot, *attempt, reason),
             Decision::Fault(fault) => self.faulted(slot, attempt, fault),
         }
-    }
-
-    /// A transition whose delayed sends would be too many is a fault.
-    fn within_limits(&self, slot: Slot, step: &Step, decision: Decision) -> Decision {
-        if !matches!(decision, Decision::Take { .. }) || step.sends.is_empty() {
-            return decision;
-        }
-        let timers = self.instances.expect(slot).snapshot.timers.len() + step.sends.len();
-        if timers <= TIMERS_MAX {
-            return decision;
-        }
-        let message = format!("more than {TIMERS_MAX} timers and delayed sends at one instance");
-        Decision::Fault(Fault {
-            code: FaultCode::TooManySends,
-            message: message.into(),
-            backtrace: None,
-        })
     }
 
     fn call(
@@ -421,8 +445,8 @@ impl Engine {
         if matches!(letter.errand.origin, Origin::Caller { .. }) {
             return self.refuse_suspended(letter, slot, until);
         }
+        self.enqueue(slot, letter, Place::Next);
         let busy = self.busy(slot);
-        busy.own.push_front(letter);
         busy.blocked_until = Some(until);
         self.timers.set(until, slot);
     }
@@ -438,9 +462,8 @@ fn is_still_waiting(snapshot: &Snapshot, letter: &Letter) -> bool {
     let id = &letter.mail.event.id;
     let extra = snapshot.extra.as_ref();
     match letter.errand.trigger {
-        Trigger::Timeout | Trigger::Auto | Trigger::Due => {
-            snapshot.timers.iter().any(|timer| timer.id == *id)
-        }
+        Trigger::Timeout | Trigger::Auto => snapshot.timers.iter().any(|timer| timer.id == *id),
+        Trigger::Due => snapshot.has_send(id),
         Trigger::Deferred => {
             extra.is_some_and(|extra| extra.deferred.iter().any(|mail| mail.event.id == *id))
         }

@@ -7,6 +7,7 @@ use crate::{
     definition::Operator,
     engine::{
         Engine,
+        budget::paid,
         instances::{Pool, Slot},
         outbox::Source,
         redeliver::Rest,
@@ -16,9 +17,12 @@ use crate::{
     input::{Migrate, Ticket},
     instance::{
         After, Letter, Origin, Trigger,
-        select::{conditions_hold, conditions_of, hash_value, rules_hold},
+        select::{conditions_hold, conditions_of, hash_raw, rules_hold},
     },
-    record::{Body, Condition, Disposition, Mail, Parked, SelectBy, Selected, Selector},
+    limits::{CASCADE_CREDITS, CREDIT_BYTES},
+    record::{
+        Body, Condition, Disposition, Mail, Outgoing, Parked, SelectBy, Selected, Selector, Target,
+    },
 };
 
 /// A selection that is being handed out, slice by slice.
@@ -34,6 +38,8 @@ pub(crate) struct Selecting {
     slots: VecDeque<Slot>,
     /// Instances that left memory before their turn; they get it when they are back.
     left: Vec<InstanceId>,
+    /// Whether the record of its cause has its payload.
+    is_logged: bool,
     /// Whether nothing has been handed out: its instances are as they were when they were chosen.
     just_begun: bool,
 }
@@ -67,6 +73,8 @@ pub(crate) struct Held {
     pub(crate) origin: Origin,
     /// The record that caused it.
     pub(crate) after: After,
+    /// Whether the record of its cause has its payload.
+    pub(crate) is_logged: bool,
     /// The part of it that is left, if some was taken in before.
     pub(crate) rest: Option<Box<Rest>>,
 }
@@ -136,9 +144,14 @@ impl Engine {
     /// Hands the event to the instances that are meant, all of which are in memory.
     pub(crate) fn select(&mut self, held: Held) {
         let origin = held.origin;
+        let max = self.matched_max(held.mail.event.payload.len());
         let matched = self.select_now(held);
-        if let Origin::Tally(number) = origin {
-            self.tally_begun(number, matched);
+        let Origin::Tally(number) = origin else {
+            return;
+        };
+        match matched {
+            Some(matched) => self.tally_begun(number, matched),
+            None => self.tally_refused(number, max as u64),
         }
     }
 
@@ -150,6 +163,7 @@ impl Engine {
             mut mail,
             origin,
             after,
+            is_logged,
             rest,
         } = held;
         let tenant = &tenant;
@@ -171,7 +185,7 @@ impl Engine {
             self.counters.add(Disposition::Ignored, matched as u64);
             return Some(matched as u64);
         }
-        if matched > self.limits.broadcast_matched_max {
+        if matched > self.matched_max(mail.event.payload.len()) {
             if origin == Origin::Inside {
                 self.park_mail(tenant, &selector, mail, Parked::Overload, after);
             }
@@ -183,7 +197,14 @@ impl Engine {
         if let Origin::Tally(_) = origin {
             mail.cause.spread = false;
         } else {
-            mail.cause.credits /= u32::try_from(matched).unwrap_or(u32::MAX);
+            let share = mail.cause.credits / u32::try_from(matched).unwrap_or(u32::MAX);
+            mail.cause.credits = paid(share, mail.event.payload.len());
+            if mail.cause.credits == 0 {
+                let to = Target::Selection(selector);
+                let over = Outgoing::underway(to, mail.event, mail.cause);
+                self.stop(tenant, vec![over], after);
+                return Some(matched as u64);
+            }
         }
         let mut selecting = Selecting {
             tenant: tenant.clone(),
@@ -193,12 +214,12 @@ impl Engine {
             origin,
             slots: slots.into(),
             left: Vec::new(),
+            is_logged,
             just_begun: true,
         };
         self.hand_out(&mut selecting);
         if !selecting.is_done() {
-            self.schedule
-                .push(tenant, Work::Selection(Box::new(selecting)));
+            self.schedule_selection(Box::new(selecting));
         }
         Some(matched as u64)
     }
@@ -212,7 +233,8 @@ impl Engine {
         let present = slice
             .iter()
             .filter_map(|slot| Some(instances.get(*slot)?.snapshot.id.clone()));
-        let ids = left.iter().cloned().chain(present).collect();
+        let ids: Vec<InstanceId> = left.iter().cloned().chain(present).collect();
+        let shared_by = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         let selected = Selected {
             event: selecting.mail.event.clone(),
             cause: selecting.mail.cause.clone(),
@@ -230,8 +252,14 @@ impl Engine {
             mail.event.id = mail.event.id.at(id);
             let selector = Arc::clone(&selecting.selector);
             let seq = if just_chosen { chosen_at } else { 0 };
+            let trigger = Trigger::Selected {
+                selector,
+                seq,
+                shared_by,
+            };
             Letter::new(mail, selecting.origin, After::Here(appended))
-                .triggering(Trigger::Selected { selector, seq })
+                .triggering(trigger)
+                .logged(selecting.is_logged)
         };
         for id in left {
             let letter = letter(&id, 0);
@@ -251,9 +279,23 @@ impl Engine {
     pub(crate) fn go_on(&mut self, mut selecting: Box<Selecting>) {
         self.hand_out(&mut selecting);
         if !selecting.is_done() {
-            let tenant = selecting.tenant.clone();
-            self.schedule.push(&tenant, Work::Selection(selecting));
+            self.schedule_selection(selecting);
         }
+    }
+
+    /// How many instances here an event with a payload of so many bytes may be handed to. What it
+    /// causes from there on has credits of its own, so the bytes of a broadcast are capped here.
+    pub(crate) fn matched_max(&self, payload_bytes: usize) -> usize {
+        let cap = CASCADE_CREDITS as usize * CREDIT_BYTES;
+        let here = cap / self.partitions.get() as usize * self.owned_count as usize;
+        let by_bytes = here / payload_bytes.max(1);
+        self.limits.broadcast_matched_max.min(by_bytes.max(1))
+    }
+
+    fn schedule_selection(&mut self, selecting: Box<Selecting>) {
+        let component = &selecting.selector.component;
+        let lane = self.schedule.lane(&selecting.tenant, component);
+        self.schedule.push(lane, Work::Selection(selecting));
     }
 
     /// The instances here that a selector means; none if there is no such machine.
@@ -285,11 +327,9 @@ impl Engine {
                 match ruled.filter(|idx| machine.selects_by_rules(*idx)) {
                     None => self.find_by(pool, selector, &[], &mut found),
                     Some(event_idx) => {
-                        for transition in &machine.transitions {
-                            if transition.event == event_idx && !transition.rules.is_empty() {
-                                let conditions = conditions_of(transition, &event.payload);
-                                self.find_by(pool, selector, &conditions, &mut found);
-                            }
+                        for transition in machine.ruled(event_idx) {
+                            let conditions = conditions_of(transition, &event.payload);
+                            self.find_by(pool, selector, &conditions, &mut found);
                         }
                         found.sort();
                     }
@@ -342,13 +382,10 @@ impl Engine {
                 else {
                     return true;
                 };
-                let ruled = |rules: &[_]| {
-                    !rules.is_empty() && rules_hold(rules, &snapshot.context, &event.payload)
-                };
+                let holds = |rules: &[_]| rules_hold(rules, &snapshot.context, &event.payload);
                 machine
-                    .transitions
-                    .iter()
-                    .any(|transition| transition.event == event_idx && ruled(&transition.rules))
+                    .ruled(event_idx)
+                    .any(|transition| holds(&transition.rules))
             }
         }
     }
@@ -375,7 +412,7 @@ fn candidates(pool: &Pool, conditions: &[Condition]) -> Vec<Slot> {
         .filter(|condition| condition.rule.operator == Operator::Equal)
         .filter_map(|condition| {
             let path = &condition.rule.instance_property;
-            let hash = hash_value(condition.value.as_ref()?);
+            let hash = hash_raw(condition.value.as_ref()?.whole());
             Some((pool.count(path, hash)?, path, hash))
         });
     match indexed.min_by_key(|(count, ..)| *count) {

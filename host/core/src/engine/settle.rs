@@ -9,14 +9,19 @@ use crate::{
     call::{Fault, LogLine},
     definition::OnFault,
     effect::{HandledReply, Refused, Reply},
-    engine::{Engine, budget::chain_text, instances::Slot, repeats::Key, run::version_key},
+    engine::{
+        Engine,
+        budget::chain_text,
+        instances::Slot,
+        repeats::{Answer, Key},
+        run::version_key,
+    },
     id::{EventId, InstanceId, TenantId},
     input::Ticket,
     instance::{Attempt, Errand, Letter, Origin, Trigger, step::Step},
-    limits::DEFERRED_MAX,
     record::{
-        AppendSeq, Body, DeadLetter, Disposition, Extra, Handled, Mail, Outgoing, Parked, Reason,
-        Retry, Target,
+        AppendSeq, Body, DeadLetter, Disposition, Handled, Mail, Outgoing, Parked, Reason, Retry,
+        Target,
     },
     time::{Duration, Timestamp},
 };
@@ -115,7 +120,7 @@ impl Engine {
                 Reason::Schema(violations) => Refused::Schema(violations),
                 Reason::Refused(refusal) => Refused::Refusal(refusal),
                 Reason::NoTransition
-                | Reason::NothingMatched
+                | Reason::NothingMatched(_)
                 | Reason::NoLongerMatches
                 | Reason::NoAutoPassed
                 | Reason::Finished
@@ -123,6 +128,13 @@ impl Engine {
                 | Reason::Exists => Refused::NotCommitted,
             };
             return self.miscarry(slot, letter, refused);
+        }
+        if is_deadline(&letter.errand.trigger)
+            && let Some(why) = Parked::of_rejection(&reason)
+        {
+            // Nobody waits for the answer, and the timer does not come again.
+            let verdict = Verdict::because(Disposition::DeadLettered, reason);
+            return self.settle_or_park(slot, letter, verdict, Traces::of(step), Some(why));
         }
         self.settle(
             slot,
@@ -159,18 +171,26 @@ impl Engine {
 
     /// Keeps an event for a later state.
     pub(crate) fn defer(&mut self, slot: Slot, letter: Letter) {
-        let deferred = self.extra(slot).deferred.len();
-        if deferred >= DEFERRED_MAX {
+        let id = &letter.mail.event.id;
+        if !self.may_defer(slot, &letter.mail) {
+            let extra = &self.instances.expect(slot).snapshot.extra;
+            if extra.as_ref().is_some_and(|extra| extra.holds(id)) {
+                // What it waited for is over; else it would be due again at each start.
+                let verdict = Verdict::from(Disposition::DeadLettered);
+                let parked = Some(Parked::Overload);
+                return self.settle_or_park(slot, letter, verdict, Traces::default(), parked);
+            }
             return self.refuse_letter(slot, letter);
         }
-        let id = &letter.mail.event.id;
-        let timers = &mut self.instances.expect_mut(slot).snapshot.timers;
-        timers.retain(|timer| timer.id != *id);
         let extra = self.extra(slot);
         extra
-            .retry
-            .take_if(|retry| retry.mail.event.id == letter.mail.event.id);
-        extra.deferred.push(letter.mail.clone());
+            .sends
+            .retain(|delayed| delayed.outgoing.event.id != *id);
+        extra.retry.take_if(|retry| retry.mail.event.id == *id);
+        // Each id waits once.
+        if !extra.deferred.iter().any(|mail| mail.event.id == *id) {
+            extra.deferred.push(Arc::new(letter.mail.clone()));
+        }
         let verdict = Verdict::from(Disposition::Deferred);
         self.settle(slot, letter, verdict, Traces::default());
     }
@@ -182,7 +202,7 @@ impl Engine {
             attempts: letter.errand.attempts + 1,
             replays: settled_by(&letter.errand.trigger).cloned(),
         };
-        self.extra(slot).retry = Some(retry);
+        self.extra(slot).retry = Some(Arc::new(retry));
         self.busy(slot).blocked_until = Some(at);
         self.timers.set(at, slot);
         let verdict = Verdict {
@@ -231,9 +251,8 @@ impl Engine {
             self.forget_waiting(slot, &letter);
         }
         let parked = parked.map(|why| Arc::new(self.dead_letter(slot, &letter, why)));
-        let snapshot = &mut self.instances.expect_mut(slot).snapshot;
-        snapshot.seq += 1;
-        let after = snapshot.clone();
+        self.instances.expect_mut(slot).snapshot.seq += 1;
+        let (after, waits) = self.recorded(slot);
         let Letter { mail, errand } = letter;
         let handled = Handled {
             event: mail.event,
@@ -245,6 +264,7 @@ impl Engine {
             after,
             cause: mail.cause,
             deliveries: ThinVec::new(),
+            waits,
             fault: verdict.fault.map(Box::new),
             logs: traces.logs.into(),
             fuel: traces.fuel,
@@ -255,8 +275,8 @@ impl Engine {
                 .cloned(),
             cancels: ThinVec::new(),
         };
-        let (handled, _) = self.append_handled(slot, &errand, handled);
-        self.answer_handled(&errand, handled);
+        let (handled, seq) = self.append_handled(slot, &errand, handled);
+        self.answer_handled(&errand, handled, seq);
     }
 
     /// Appends the record of an event.
@@ -273,7 +293,12 @@ impl Engine {
     }
 
     /// Answers whoever waits for an event.
-    pub(crate) fn answer_handled(&mut self, errand: &Errand, handled: Arc<Handled>) {
+    pub(crate) fn answer_handled(
+        &mut self,
+        errand: &Errand,
+        handled: Arc<Handled>,
+        seq: AppendSeq,
+    ) {
         self.counters.count(handled.disposition);
         if let Origin::Tally(tally) = errand.origin {
             return self.tally_settled(tally, handled.disposition);
@@ -287,7 +312,7 @@ impl Engine {
         });
         for key in key.into_iter().chain(first) {
             if self.repeats.knows(&key) {
-                self.answer_repeats(&key, &handled);
+                self.answer_repeats(&key, &handled, seq);
             }
         }
         if let Origin::Caller { ticket, .. } = errand.origin {
@@ -296,14 +321,15 @@ impl Engine {
         }
     }
 
-    /// Answers those who repeated an event while it was running, and remembers the answer.
-    pub(crate) fn answer_repeats(&mut self, key: &Key, handled: &Arc<Handled>) {
+    /// Answers those who repeated an event while it was running, and remembers which record has the
+    /// answer.
+    pub(crate) fn answer_repeats(&mut self, key: &Key, handled: &Arc<Handled>, seq: AppendSeq) {
         let again = Reply::Handled(HandledReply {
             handled: Arc::clone(handled),
             replayed: true,
         });
         let tickets = if is_remembered(&key.2, handled) {
-            self.repeats.answered(key, again.clone())
+            self.repeats.answered(key, Answer::Record(seq))
         } else {
             self.repeats.forget(key)
         };
@@ -318,13 +344,22 @@ impl Engine {
         let id = &letter.mail.event.id;
         if matches!(
             letter.errand.trigger,
-            Trigger::Timeout | Trigger::Auto | Trigger::Due | Trigger::Unstorable { .. }
+            Trigger::Timeout | Trigger::Auto | Trigger::Unstorable { .. }
         ) {
             snapshot.timers.retain(|timer| timer.id != *id);
         }
-        let Some(extra) = &mut snapshot.extra else {
+        let Some(shared) = snapshot.extra.as_mut().filter(|extra| extra.holds(id)) else {
             return;
         };
+        let extra = Arc::make_mut(shared);
+        if matches!(
+            letter.errand.trigger,
+            Trigger::Due | Trigger::Unstorable { .. }
+        ) {
+            extra
+                .sends
+                .retain(|delayed| delayed.outgoing.event.id != *id);
+        }
         if matches!(
             letter.errand.trigger,
             Trigger::Deferred | Trigger::Unstorable { .. }
@@ -332,9 +367,6 @@ impl Engine {
             extra.deferred.retain(|mail| mail.event.id != *id);
         }
         extra.retry.take_if(|retry| retry.mail.event.id == *id);
-        if extra.deferred.is_empty() && extra.retry.is_none() && extra.held.is_none() {
-            snapshot.extra = None;
-        }
     }
 
     /// An event that the mailbox has no room for.
@@ -397,15 +429,6 @@ impl Engine {
         }
     }
 
-    /// What few instances have; made if this one had none of it.
-    pub(crate) fn extra(&mut self, slot: Slot) -> &mut Extra {
-        self.instances
-            .expect_mut(slot)
-            .snapshot
-            .extra
-            .get_or_insert_default()
-    }
-
     fn dead_letter(&self, slot: Slot, letter: &Letter, why: Parked) -> DeadLetter {
         let snapshot = &self.instances.expect(slot).snapshot;
         let mut event = letter.mail.event.clone();
@@ -432,6 +455,11 @@ impl Engine {
             at: self.now,
         }
     }
+}
+
+/// Whether an event is a deadline of the instance itself.
+fn is_deadline(trigger: &Trigger) -> bool {
+    matches!(trigger, Trigger::Timeout | Trigger::Auto | Trigger::Due)
 }
 
 /// Whether an event may be one that a caller gave an id.

@@ -6,8 +6,9 @@ use crate::{
     call::Event,
     effect::{Refused, Reply, Tally},
     engine::{
-        Engine,
-        repeats::{Key, fingerprint},
+        Engine, fingerprint,
+        recall::Admitted,
+        repeats::{Answer, Key},
         selection::{Held, Want},
     },
     id::TenantId,
@@ -39,13 +40,23 @@ impl Engine {
         if let Err(refused) = self.knows_target(tenant, &broadcast.selector) {
             return self.reply(ticket, Reply::Refused(refused));
         }
+        let component = &broadcast.selector.component;
+        if self.is_overloaded() && self.has_more_than_its_share(tenant, component) {
+            return self.refuse_at_once(ticket, component);
+        }
         if let Some(key) = key_of(tenant, &broadcast) {
-            let fingerprint = fingerprint(&broadcast.event, &broadcast.payload);
-            if !self.is_first(ticket, &key, fingerprint) {
+            let Broadcast {
+                selector,
+                event,
+                payload,
+                ..
+            } = &broadcast;
+            let fingerprint = fingerprint::of_broadcast(selector, event, payload);
+            if self.admit(ticket, &key, fingerprint) != Admitted::First {
                 return;
             }
         }
-        if repeatable && self.resumed {
+        if repeatable && (self.resumed || self.repeats.may_have_forgotten(None)) {
             self.recall_broadcast(ticket, tenant, broadcast);
         } else {
             self.begin_broadcast(ticket, tenant, broadcast);
@@ -68,7 +79,7 @@ impl Engine {
             let counting = self.tallies.get_mut(&number).expect("just inserted");
             counting.tally.ignored = matched;
             self.counters.add(Disposition::Ignored, matched);
-            return self.tally_begun(number, Some(matched));
+            return self.tally_begun(number, matched);
         }
         self.want(Want::Select(Box::new(Held {
             tenant: tenant.clone(),
@@ -76,6 +87,7 @@ impl Engine {
             mail: broadcast.into_mail(self.now),
             origin: Origin::Tally(number),
             after: After::Nothing,
+            is_logged: false,
             rest: None,
         })));
     }
@@ -104,18 +116,20 @@ impl Engine {
         self.last_tally
     }
 
-    /// So many instances were chosen; none = too many.
-    pub(crate) fn tally_begun(&mut self, number: u64, matched: Option<u64>) {
-        if let Some(matched) = matched {
-            let counting = self.tallies.get_mut(&number);
-            let counting = counting.expect("it is not done before all are chosen");
-            counting.tally.matched += matched;
-            counting.is_chosen = true;
-            return self.tally_done(number);
-        }
+    /// So many instances were chosen.
+    pub(crate) fn tally_begun(&mut self, number: u64, matched: u64) {
+        let counting = self.tallies.get_mut(&number);
+        let counting = counting.expect("it is not done before all are chosen");
+        counting.tally.matched += matched;
+        counting.is_chosen = true;
+        self.tally_done(number);
+    }
+
+    /// More than `max` instances would be reached.
+    pub(crate) fn tally_refused(&mut self, number: u64, max: u64) {
         let counting = self.tallies.remove(&number);
         let counting = counting.expect("it is not done before all are chosen");
-        let refused = Refused::TooManyMatched(self.limits.broadcast_matched_max as u64);
+        let refused = Refused::TooManyMatched(max);
         self.refuse_all(counting.ticket, counting.key, refused);
     }
 
@@ -180,7 +194,8 @@ impl Engine {
         let is_repeated = counting.is_repeated;
         let reply = |replayed| Reply::Tally { tally, replayed };
         if let Some(key) = key {
-            for waiting in self.repeats.answered(&key, reply(true)) {
+            let answer = Answer::Tally(tally, self.outbox.appended());
+            for waiting in self.repeats.answered(&key, answer) {
                 self.reply(waiting, reply(true));
             }
         }

@@ -64,7 +64,7 @@ impl Engine {
             self.unreadable.add(&tenant, &id);
         }
         let waiting = self.absent.remove(&(tenant.clone(), id.clone()));
-        for letter in waiting.into_iter().flatten() {
+        for letter in waiting.into_iter().flat_map(|mut letters| letters.drain()) {
             self.hold(&tenant, id.clone(), letter);
         }
     }

@@ -13,10 +13,10 @@ use hashbrown::HashSet;
 use crate::{
     effect::{Refused, Reply},
     engine::{
-        Engine,
+        Engine, fingerprint,
         instances::Slot,
         outbox::Source,
-        repeats::{Key, fingerprint},
+        repeats::{Answer, Key},
         run::version_key,
         settle::{Traces, may_be_remembered, repeat_key, settled_by},
     },
@@ -121,13 +121,13 @@ impl Engine {
     /// The answer that a record was is void, and the next will be remembered. False if whoever
     /// asked has asked again already: then it is that which is answered.
     fn is_asked_once(&mut self, handled: &Handled, source: Source) -> bool {
-        let fingerprint = fingerprint(&handled.event.name, &handled.event.payload);
+        let fingerprint = fingerprint::of_event(&handled.event.name, &handled.event.payload);
         match source {
             Source::Remembered(key) => self.repeats.reenter(&key, fingerprint, self.now),
             Source::Replay(replayed) => {
                 let Replayed { key, of, before } = *replayed;
-                if let Some(reply) = before {
-                    self.repeats.answered(&of, reply);
+                if let Some(answer) = before {
+                    self.repeats.answered(&of, answer);
                 }
                 self.repeats.reenter(&key, fingerprint, self.now)
             }
@@ -234,7 +234,7 @@ impl Engine {
             Source::Remembered(key) => (*key, None),
             Source::Replay(replayed) => {
                 let Replayed { key, of, before } = *replayed;
-                (key, before.map(|reply| (of, reply)))
+                (key, before.map(|answer| (of, answer)))
             }
             Source::Nothing
             | Source::Letter(_)
@@ -245,8 +245,8 @@ impl Engine {
         for ticket in self.repeats.forget(&key) {
             self.reply(ticket, Reply::Refused(Refused::NotCommitted));
         }
-        if let Some((of, reply)) = before {
-            self.repeats.answered(&of, reply);
+        if let Some((of, answer)) = before {
+            self.repeats.answered(&of, answer);
         }
     }
 }
@@ -259,7 +259,7 @@ pub(crate) struct Replayed {
     /// The letter's key.
     pub(crate) of: Key,
     /// What that answered before.
-    pub(crate) before: Option<Reply>,
+    pub(crate) before: Option<Answer>,
 }
 
 fn stripped(mut letter: DeadLetter) -> DeadLetter {

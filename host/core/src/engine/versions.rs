@@ -22,7 +22,7 @@ use crate::{
         ComponentName, EventId, InstanceId, MachineName, StateName, TenantId, Version, singleton_id,
     },
     input::Migrate,
-    json::Path,
+    json::{Json, Path},
     record::{Body, Cause, Selector, Snapshot, Timer, TimerKind},
 };
 
@@ -219,9 +219,10 @@ impl Engine {
         let snapshot = &mut self.instances.expect_mut(slot).snapshot;
         move_to(snapshot, to, state);
         if let Some(extra) = &mut snapshot.extra {
-            extra.held = None;
+            Arc::make_mut(extra).held = None;
         }
-        let after = Arc::new(snapshot.clone());
+        self.instances.refresh(slot);
+        let after = Arc::new(self.recorded(slot).0);
         self.append_about(slot, Body::Moved(after), Source::Nothing);
         self.fire_due(slot);
         self.redeliver_deferred(slot);
@@ -380,7 +381,8 @@ impl Engine {
 ///
 /// # Errors
 ///
-/// Says what is missing: its machine, its state, or something that the context should have.
+/// Says what is missing: its machine, its state, or something that the context should have and that
+/// has no default.
 pub fn fit(
     snapshot: &Snapshot,
     definition: &Definition,
@@ -394,12 +396,22 @@ pub fn fit(
         .map_or(old, |(_, to)| to);
     let (machine, state) = place(&snapshot.machine().name, name, definition)?;
     if let Some(schema) = &machine.schema
-        && let Err(violations) = schema.check(&snapshot.context)
+        && let Err(violations) = schema.check(&schema.defaults(&snapshot.context))
     {
         let fields: Vec<String> = violations.iter().map(ToString::to_string).collect();
         return Err(format!("its context breaks the schema: {}", fields.join("; ")).into());
     }
     Ok(state)
+}
+
+/// The context that an instance has on a machine's version: fields that only this one knows have their
+/// defaults.
+pub(crate) fn context_on(snapshot: &Snapshot, to: &Deployment, machine: &Machine) -> Json {
+    let moves = !std::ptr::eq(to, &*snapshot.deployment);
+    match &machine.schema {
+        Some(schema) if moves => schema.defaults(&snapshot.context),
+        _ => snapshot.context.clone(),
+    }
 }
 
 /// A machine and a state of it in another version, or what is gone.
@@ -417,7 +429,7 @@ pub(crate) fn place<'d>(
     Ok((found, state))
 }
 
-/// Puts an instance on another version. Of the timers of its state, the same (event, delay) keeps
+/// Puts an instance on another version; its context gets the defaults of that. Of the timers of its state, the same (event, delay) keeps
 /// its deadline, one that is gone is dropped, a new one is due that long after the state was
 /// entered.
 pub(crate) fn move_to(snapshot: &mut Snapshot, to: &Arc<Deployment>, state: StateIdx) {
@@ -426,9 +438,9 @@ pub(crate) fn move_to(snapshot: &mut Snapshot, to: &Arc<Deployment>, state: Stat
     let Some((machine_idx, new)) = to.definition.find(old.name.as_str()) else {
         return;
     };
+    snapshot.context = context_on(snapshot, to, new);
     let mut kept = Vec::new();
     snapshot.timers.retain_mut(|timer| match &mut timer.kind {
-        TimerKind::Send(_) => true,
         TimerKind::Timeout { transition, .. } | TimerKind::Auto { transition, .. } => {
             let counterpart = counterpart(old, new, state, *transition);
             *transition = counterpart.unwrap_or(*transition);

@@ -14,10 +14,13 @@ use crate::{
         Machine, MachineIdx, MethodKind, StateIdx, Transition, TransitionIdx, TransitionKind,
     },
     id::MethodName,
-    instance::select::rules_hold,
+    instance::{
+        payloads::too_large,
+        select::{mismatch, rules_hold},
+    },
     json::Json,
     limits::SENDS_PER_TRANSITION_MAX,
-    record::Reason,
+    record::{Mismatch, Reason},
 };
 
 /// An event on its way through an instance.
@@ -42,6 +45,8 @@ pub(crate) struct Step {
     stage: Stage,
     /// Whether an action has answered a new context.
     acted: bool,
+    /// Whether the payload may be merged into the context.
+    merges: bool,
 }
 
 /// Where a step is. Stages after the choice follow each other in this order.
@@ -126,7 +131,14 @@ impl Step {
             tried: 0,
             stage,
             acted: false,
+            merges: true,
         }
+    }
+
+    /// The same event with a payload that the host itself made: that is never merged.
+    pub(crate) fn without_merging(mut self, is_host_made: bool) -> Self {
+        self.merges &= !is_host_made;
+        self
     }
 
     /// How many numbers the sends have used up: cancellations have none.
@@ -174,7 +186,7 @@ impl Step {
                 }
                 Stage::Merge(idx) => {
                     let transition = machine.transition(idx);
-                    if transition.merge_payload {
+                    if transition.merge_payload && self.merges {
                         self.context = self.context.merge(payload);
                     }
                     self.stage = if is_internal(transition) {
@@ -190,7 +202,7 @@ impl Step {
                     }
                 }
                 Stage::Check(transition, to) => {
-                    return Next::Done(self.check(machine, transition, to));
+                    return Next::Done(self.check(machine, transition, to, payload));
                 }
             }
         }
@@ -238,20 +250,25 @@ impl Step {
                 return Ok(idx);
             }
         }
-        Err(if self.candidates.is_empty() {
-            Reason::NoTransition
-        } else {
-            Reason::NothingMatched
+        Err(match self.candidates.first() {
+            None => Reason::NoTransition,
+            Some(first) => {
+                let Transition { rules, guard, .. } = machine.transition(*first);
+                let rule = mismatch(rules, &self.context, payload);
+                let guard = || guard.clone().map(Mismatch::Guard);
+                Reason::NothingMatched(rule.or_else(guard).map(Box::new))
+            }
         })
     }
 
     /// The context must fit the schema: after an action it is the action's fault if it does not,
-    /// else the caller's.
+    /// else the caller's. What the definition makes of it must not be too large to be sent.
     fn check(
         &mut self,
         machine: &Machine,
         transition: Option<TransitionIdx>,
         to: StateIdx,
+        payload: &Json,
     ) -> Decision {
         if let Some(schema) = machine.schema.as_ref().filter(|_| self.acted) {
             self.context = schema.defaults(&self.context);
@@ -261,7 +278,11 @@ impl Step {
             .as_ref()
             .map_or(Ok(()), |schema| schema.check(&self.context))
         else {
-            return Decision::Take { transition, to };
+            let taken = transition.map(|idx| machine.transition(idx));
+            return match too_large(machine, taken, to, &self.context, payload) {
+                None => Decision::Take { transition, to },
+                Some(what) => fault(FaultCode::BadSend, what),
+            };
         };
         if !self.acted {
             return Decision::Reject(Reason::Schema(violations));

@@ -90,10 +90,7 @@ impl<'t> Iterator for Items<'t> {
 impl<'t> Member<'t> {
     /// The name, without its quotes and escapes.
     pub(super) fn name(self) -> Cow<'t, str> {
-        unquoted(self.key).map_or_else(
-            || Cow::Owned(serde_json::from_str(self.key).unwrap_or_default()),
-            Cow::Borrowed,
-        )
+        unescaped(self.key)
     }
 
     /// Whether it has this name.
@@ -113,12 +110,20 @@ pub(super) fn unquoted(text: &str) -> Option<&str> {
     (!inner.as_bytes().contains(&b'\\')).then_some(inner)
 }
 
+/// A text without its quotes and escapes.
+pub(super) fn unescaped(text: &str) -> Cow<'_, str> {
+    unquoted(text).map_or_else(
+        || Cow::Owned(serde_json::from_str(text).unwrap_or_default()),
+        Cow::Borrowed,
+    )
+}
+
 fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
 /// Where the value that begins at `at` ends.
-fn end_of_value(bytes: &[u8], at: usize) -> Option<usize> {
+pub(super) fn end_of_value(bytes: &[u8], at: usize) -> Option<usize> {
     match bytes.get(at)? {
         b'"' => end_of_text(bytes, at),
         b'{' | b'[' => end_of_nested(bytes, at),

@@ -7,12 +7,14 @@ use crate::{
     call::Event,
     definition::MatchingRule,
     id::{ComponentName, InstanceId, MachineName, StateName},
+    json::Json,
 };
 
 /// What a transition sends.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// Its number: the event's id is `<cause>.<n>`.
+    /// Its number: the event's id is `<cause>.<n>`, and it is among the deliveries of the record of
+    /// that cause. 0 = it comes from elsewhere: from a deadline, a dead letter, another host.
     pub n: u32,
     /// Where to.
     pub to: Target,
@@ -26,6 +28,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Whether the record of its cause's event has it.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.n > 0 && self.cause.event.is_some() && self.cause.instance.is_some()
+    }
+
     /// An event that is on its way already.
     pub(crate) fn underway(to: Target, event: Event, cause: Cause) -> Self {
         Self {
@@ -101,5 +108,5 @@ pub struct Condition {
     /// The rule.
     pub rule: MatchingRule,
     /// The value on the event's side; none = missing: no instance matches.
-    pub value: Option<serde_json::Value>,
+    pub value: Option<Json>,
 }

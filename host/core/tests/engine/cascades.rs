@@ -176,3 +176,31 @@ fn what_reaches_nobody_is_parked() {
         .collect();
     assert_eq!(codes, ["unknown_target", "unknown_target"]);
 }
+
+#[test]
+fn a_payload_that_a_template_makes_too_large_undoes_the_transition() {
+    let copies = vec!["'{{a}}'"; 100].join(", ");
+    let yaml = format!(
+        "name: Shop
+version: '1'
+stateMachines:
+- name: Order
+  initialState: A
+  states: [A, {{name: B, cascadingRules: [{{targetMachine: Order, event: X, payload: {{l: [{copies}]}}}}]}}]
+  transitions: [{{from: A, to: B, event: GO}}]
+"
+    );
+    let mut host = Host::new(&[&yaml]);
+    host.create("Shop", "Order", "small", json!({ "a": "x" }));
+    host.create(
+        "Shop",
+        "Order",
+        "large",
+        json!({ "a": "x".repeat(100_000) }),
+    );
+    host.send("small", "GO", none());
+    host.send("large", "GO", none());
+    assert_eq!(host.state("small"), "B");
+    assert_eq!(host.state("large"), "A");
+    assert_eq!(host.parked().len(), 1);
+}

@@ -5,7 +5,8 @@ use serde_json::json;
 use xcomponent_core::{
     definition::{Strictness, check},
     effect::Refused,
-    record::{Disposition, Reason},
+    id::MethodName,
+    record::{Disposition, Mismatch, Reason},
 };
 
 use crate::harness::{Host, becomes, none, panics, passes, refused};
@@ -70,7 +71,11 @@ fn difference_2_no_transition_when_all_candidates_fail() {
     host.create("Shop", "Order", "o", none());
     let reply = host.send("o", "PAY", none());
     assert_eq!(reply.disposition, Disposition::Ignored);
-    assert_eq!(reply.reason.as_deref(), Some(&Reason::NothingMatched));
+    let guard = Mismatch::Guard(MethodName::new("first"));
+    assert_eq!(
+        reply.reason.as_deref(),
+        Some(&Reason::NothingMatched(Some(Box::new(guard))))
+    );
     assert_eq!(host.asked, ["first", "second"]);
     assert_eq!(host.state("o"), "Created");
 }

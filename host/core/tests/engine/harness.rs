@@ -16,10 +16,13 @@ use xcomponent_core::{
         ComponentName, Digest, EventId, EventName, InstanceId, MachineName, Partition,
         PartitionCount, StateName, TenantId, Version,
     },
-    input::{Broadcast, Create, Found, Input, Request, SendEvent, Ticket},
+    input::{Broadcast, Create, Found, Input, Repeatable, Request, SendEvent, Ticket},
     json::Json,
     limits::Limits,
-    record::{Body, Cause, DeadLetter, Disposition, Handled, Record, SelectBy, Selector, Snapshot},
+    record::{
+        AppendSeq, Body, Cause, DeadLetter, Disposition, Handled, Record, SelectBy, Selector,
+        Snapshot,
+    },
     time::{Duration, Timestamp},
 };
 
@@ -36,12 +39,19 @@ pub(crate) struct Host {
     pub(crate) asked: Vec<String>,
     /// Every effect as text, where somebody wants it.
     pub(crate) trace: Option<String>,
+    /// While this is so, no record becomes durable.
+    pub(crate) holds_commits: bool,
+    undurable: Option<AppendSeq>,
     scripts: HashMap<String, Script>,
     store: BTreeMap<(TenantId, InstanceId), Snapshot>,
     /// Instances that the store has and cannot read.
     pub(crate) unreadable: Vec<InstanceId>,
     replies: HashMap<Ticket, Reply>,
     tickets: u64,
+    /// Whether the store does not answer.
+    pub(crate) is_unreadable: bool,
+    /// What it was asked meanwhile.
+    unanswered: Vec<Vec<(TenantId, InstanceId)>>,
 }
 
 impl Host {
@@ -67,11 +77,15 @@ impl Host {
             records: Vec::new(),
             asked: Vec::new(),
             trace: None,
+            holds_commits: false,
+            undurable: None,
             scripts: HashMap::new(),
             store: BTreeMap::new(),
             unreadable: Vec::new(),
             replies: HashMap::new(),
             tickets: 0,
+            is_unreadable: false,
+            unanswered: Vec::new(),
         };
         host.input(Input::Own(vec![Partition(0)]));
         for definition in definitions {
@@ -149,30 +163,94 @@ impl Host {
                 Effect::Reply { ticket, reply, .. } => {
                     assert!(self.replies.insert(ticket, reply).is_none(), "two answers");
                 }
+                Effect::Reload { instances: asked } if self.is_unreadable => {
+                    self.unanswered.push(asked);
+                }
                 Effect::Reload { instances: asked } => {
-                    let (unreadable, asked_for): (Vec<_>, Vec<_>) =
-                        (asked.iter().cloned()).partition(|(_, id)| self.unreadable.contains(id));
-                    let instances = asked_for.iter();
-                    let instances = instances.filter_map(|key| self.store.get(key).cloned());
-                    let found = Found {
-                        instances: instances.collect(),
-                        unreadable,
-                    };
+                    let found = self.found(&asked);
                     let input = Input::Reloaded { asked, found };
                     self.engine.handle(input, Timestamp(self.now));
                 }
-                Effect::Recall { .. } | Effect::RecallBroadcast { .. } => {
+                Effect::Recall {
+                    tenant,
+                    instance,
+                    event,
+                } => {
+                    let handled = match self.holds_commits {
+                        true => None,
+                        false => self.recall(&instance, &event),
+                    };
+                    let input = Input::Recalled {
+                        tenant,
+                        instance,
+                        event,
+                        handled,
+                    };
+                    self.engine.handle(input, Timestamp(self.now));
+                }
+                Effect::RecallBroadcast { .. } => {
                     panic!("no engine goes on where another stopped")
                 }
                 Effect::Deliver { .. } => panic!("there is one shard only"),
                 Effect::Release { .. } | Effect::Unused { .. } => {}
             }
         }
-        if let Some(through) = last {
+        self.undurable = last.or(self.undurable);
+        if self.holds_commits {
+            return;
+        }
+        if let Some(through) = self.undurable.take() {
             self.engine
                 .handle(Input::Durable { through }, Timestamp(self.now));
             self.run();
         }
+    }
+
+    /// The store has not answered for so long that callers wait no longer.
+    pub(crate) fn give_up_reading(&mut self) {
+        let instances = self.unanswered.concat();
+        let broadcasts = Vec::new();
+        self.input(Input::Unread {
+            instances,
+            broadcasts,
+        });
+    }
+
+    /// The store answers again.
+    pub(crate) fn read_again(&mut self) {
+        self.is_unreadable = false;
+        for asked in std::mem::take(&mut self.unanswered) {
+            let found = self.found(&asked);
+            self.input(Input::Reloaded { asked, found });
+        }
+    }
+
+    fn found(&self, asked: &[(TenantId, InstanceId)]) -> Found {
+        let (unreadable, asked): (Vec<_>, Vec<_>) =
+            (asked.iter().cloned()).partition(|(_, id)| self.unreadable.contains(id));
+        let instances = asked.iter().filter_map(|key| self.store.get(key).cloned());
+        Found {
+            instances: instances.collect(),
+            unreadable,
+        }
+    }
+
+    /// What the log has of an event.
+    fn recall(&self, instance: &InstanceId, event: &EventId) -> Option<Arc<Handled>> {
+        let about = |record: &Record| match &record.body {
+            Body::Handled(handled) => {
+                let is_it = handled.after.id == *instance
+                    && (handled.event.id == *event || handled.settles.as_ref() == Some(event));
+                is_it.then(|| Arc::clone(handled))
+            }
+            Body::Selected(_)
+            | Body::Departed(_)
+            | Body::Moved(_)
+            | Body::Parked(_)
+            | Body::Discarded(_)
+            | Body::Received(_) => None,
+        };
+        self.records.iter().rev().find_map(about)
     }
 
     fn ask(&mut self, call: &Call) -> Outcome {
@@ -227,7 +305,7 @@ impl Host {
             machine: MachineName::new(machine),
             context: Json::from_value(&context),
             id: InstanceId::parse(id).expect("the test is sound"),
-            repeatable: true,
+            repeatable: Repeatable::ById,
             entry_point: false,
             trace_parent: None,
         }))
@@ -280,6 +358,30 @@ impl Host {
         event: &str,
         payload: Value,
     ) -> Tally {
+        match self.ask_broadcast(component, machine, state, event, payload) {
+            Reply::Tally { tally, .. } => tally,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn try_broadcast(
+        &mut self,
+        component: &str,
+        machine: &str,
+        event: &str,
+        payload: Value,
+    ) -> Reply {
+        self.ask_broadcast(component, machine, None, event, payload)
+    }
+
+    fn ask_broadcast(
+        &mut self,
+        component: &str,
+        machine: &str,
+        state: Option<&str>,
+        event: &str,
+        payload: Value,
+    ) -> Reply {
         let id = EventId::parse(&format!("broadcast-{}", self.tickets)).expect("the test is sound");
         let selector = Selector {
             component: ComponentName::new(component),
@@ -295,10 +397,7 @@ impl Host {
             id,
             repeatable: false,
         };
-        match self.request(Request::Broadcast(broadcast)) {
-            Reply::Tally { tally, .. } => tally,
-            other => panic!("{other:?}"),
-        }
+        self.request(Request::Broadcast(broadcast))
     }
 
     /// The instance as the store has it.
@@ -318,6 +417,22 @@ impl Host {
         self.stored(id).context.value()
     }
 
+    /// Begins with these instances, as a store has them.
+    pub(crate) fn inherit(&mut self, instances: Vec<Snapshot>) {
+        for snapshot in &instances {
+            let key = (snapshot.tenant().clone(), snapshot.id.clone());
+            self.store.insert(key, snapshot.clone());
+        }
+        self.input(Input::Load(instances));
+    }
+
+    /// Forgets everything that was recorded: only the engine has it then.
+    pub(crate) fn forget(&mut self) {
+        self.records.clear();
+        self.store.clear();
+        self.replies.clear();
+    }
+
     /// Ids of all instances of a machine, in order of creation.
     pub(crate) fn all(&self, machine: &str) -> Vec<String> {
         let born = self.handled().filter(|handled| handled.from.is_none());
@@ -327,10 +442,20 @@ impl Host {
     }
 
     pub(crate) fn handled(&self) -> impl Iterator<Item = &Handled> {
+        self.bodies().map(|handled| &**handled)
+    }
+
+    fn bodies(&self) -> impl Iterator<Item = &Arc<Handled>> {
         self.records.iter().filter_map(|record| match &record.body {
-            Body::Handled(handled) => Some(&**handled),
+            Body::Handled(handled) => Some(handled),
             _ => None,
         })
+    }
+
+    /// What waits for commits becomes durable, and so on until nothing is left to be done.
+    pub(crate) fn commit(&mut self) {
+        self.holds_commits = false;
+        self.run();
     }
 
     /// `event disposition` of an instance's history.

@@ -11,7 +11,7 @@ use xcomponent_core::{
     time::Duration,
 };
 
-use crate::harness::{Host, refused};
+use crate::harness::{Host, event_for, refused};
 
 const SHOP: &str = "
 name: Shop
@@ -66,6 +66,46 @@ fn an_idle_instance_leaves_memory_and_comes_back_with_its_next_event() {
     );
     assert_eq!(memory(&host), (1, 0));
     assert_eq!(host.state("O-1"), "Paid");
+}
+
+#[test]
+fn callers_wait_no_longer_for_a_store_that_does_not_answer_and_may_try_again() {
+    let mut host = shop();
+    order(&mut host, "O-1", 1);
+    host.wait(20_000);
+    assert_eq!(memory(&host), (0, 1));
+    host.is_unreadable = true;
+    let payload = json!({"orderId": "O-1"});
+    let paid = Request::Send(event_for("O-1", "PAID", payload.clone()));
+    let tickets = [paid.clone(), paid].map(|paid| host.request_later(paid));
+    assert!(tickets.iter().all(|ticket| host.answer(*ticket).is_none()));
+    host.give_up_reading();
+    for ticket in tickets {
+        let refused = host.answer(ticket);
+        assert!(matches!(
+            refused,
+            Some(Reply::Refused(Refused::NotCommitted))
+        ));
+    }
+    host.read_again();
+    assert_eq!(host.state("O-1"), "Open");
+    assert_eq!(
+        host.becomes("O-1", "PAID", payload),
+        Disposition::Transitioned
+    );
+}
+
+#[test]
+fn a_deadline_waits_for_a_store_that_does_not_answer() {
+    let mut host = shop();
+    order(&mut host, "O-1", 1);
+    host.wait(50_000);
+    host.is_unreadable = true;
+    host.wait(60_000);
+    host.give_up_reading();
+    host.read_again();
+    host.wait(1);
+    assert_eq!(host.state("O-1"), "Late");
 }
 
 #[test]

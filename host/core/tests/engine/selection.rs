@@ -1,7 +1,10 @@
 //! Which transition an event takes, and how values compare.
 
 use serde_json::json;
-use xcomponent_core::record::{Disposition, Reason};
+use xcomponent_core::{
+    limits::SHOWN_VALUE_BYTES_MAX,
+    record::{Disposition, Reason},
+};
 
 use crate::harness::{Host, event_for, none, passes};
 
@@ -109,8 +112,43 @@ fn a_missing_value_on_either_side_matches_nothing() {
             Disposition::Ignored
         );
         let reply = host.send("full", "GO", none());
-        assert_eq!(reply.reason.as_deref(), Some(&Reason::NothingMatched));
+        let why = why(reply.reason.as_deref());
+        assert!(
+            why.ends_with("the instance's `v` is 1, the event's `v` is missing"),
+            "{why}"
+        );
     }
+}
+
+/// What an event that was ignored failed at, in words.
+fn why(reason: Option<&Reason>) -> String {
+    match reason {
+        Some(Reason::NothingMatched(Some(mismatch))) => mismatch.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_ignored_event_says_which_rule_failed_and_with_which_values() {
+    let yaml = machine(
+        "  - {from: A, to: B, event: GO, matchingRules: [{eventProperty: id, instanceProperty: id}, {eventProperty: total, instanceProperty: order.total, operator: '>='}]}\n",
+    );
+    let mut host = Host::new(&[&yaml]);
+    host.create(
+        "Shop",
+        "Order",
+        "o",
+        json!({ "id": "7", "order": { "total": 5 } }),
+    );
+    let reply = host.send("o", "GO", json!({ "id": "7", "total": 10 }));
+    assert_eq!(
+        why(reply.reason.as_deref()),
+        "the rule `order.total >= total` failed: \
+         the instance's `order.total` is 5, the event's `total` is 10"
+    );
+    let long = "x".repeat(100_000);
+    let reply = host.send("o", "GO", json!({ "id": long }));
+    assert!(why(reply.reason.as_deref()).len() < 2 * SHOWN_VALUE_BYTES_MAX);
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn a_timeout_fires_once_its_time_has_come_and_not_after_its_state_was_left() {
     assert_eq!(host.state("o"), "B");
     host.wait(1);
     assert_eq!((host.state("o"), host.state("p")), ("Z".into(), "A".into()));
-    assert_eq!(host.context("o")["reason"], "timeout");
+    assert_eq!(host.context("o"), none());
     assert_eq!(host.engine.poll_timeout(), None);
 }
 
@@ -145,4 +145,43 @@ fn internal_transitions_leave_deadlines_alone() {
     }
     host.wait(100);
     assert_eq!(host.state("o"), "Z");
+}
+
+const STRICT: &str = "name: Shop
+version: '1'
+stateMachines:
+- name: Order
+  initialState: A
+  contextSchema: {reason: {type: number}, tries: {type: number, max: 1}}
+  states: [A, B]
+  transitions:
+  - {from: A, to: B, event: LATE, type: timeout, timeoutMs: 100, triggeredMethod: act}
+";
+
+#[test]
+fn what_a_timeout_carries_is_seen_by_methods_and_merged_into_no_context() {
+    let mut host = Host::new(&[STRICT]);
+    host.on("act", |call| {
+        assert_eq!(call.event.payload.as_str(), r#"{"reason":"timeout"}"#);
+        crate::harness::nothing()
+    });
+    host.create("Shop", "Order", "o", serde_json::json!({ "reason": 7 }));
+    host.wait(100);
+    assert_eq!(host.state("o"), "B");
+    assert_eq!(host.context("o"), serde_json::json!({ "reason": 7 }));
+}
+
+#[test]
+fn a_timer_whose_transition_is_refused_leaves_a_dead_letter_that_can_be_replayed() {
+    let mut host = Host::new(&[STRICT]);
+    host.on("act", |_| crate::harness::refuses("not_yet"));
+    host.create("Shop", "Order", "o", none());
+    host.wait(100);
+    assert_eq!(host.history("o").last().unwrap(), "LATE dead-lettered");
+    let letter = host.parked().remove(0);
+    assert_eq!(letter.why.code(), "refused");
+    host.on("act", |_| crate::harness::nothing());
+    let letter = Box::new(letter);
+    host.request(xcomponent_core::input::Request::Replay { letter });
+    assert_eq!((host.state("o"), host.context("o")), ("B".into(), none()));
 }

@@ -16,7 +16,7 @@ use xcomponent_core::{
         ComponentName, Digest, EventName, InstanceId, MachineName, PartitionCount, StreamId,
         TenantId,
     },
-    input::{Create, Elsewhere, Found, Input, Receive, Request, SendEvent, Ticket},
+    input::{Create, Elsewhere, Found, Input, Receive, Repeatable, Request, SendEvent, Ticket},
     json::Json,
     limits::Limits,
     owed::{Owed, Placement, TakenIn},
@@ -101,7 +101,7 @@ impl Host {
                 machine: MachineName::new("Node"),
                 context: Json::from_value(&json!({ "key": key })),
                 id: node(number, key),
-                repeatable: true,
+                repeatable: Repeatable::ById,
                 entry_point: false,
                 trace_parent: None,
             };
@@ -308,9 +308,9 @@ impl Host {
     }
 
     /// So many records become durable, and what waits for them leaves.
-    pub(super) fn commit(&mut self, records: usize, bus: &mut Bus) {
+    pub(super) fn commit(&mut self, records: usize, bus: &mut Bus) -> Result<(), String> {
         for _ in 0..records {
-            let Some(entry) = self.log.commit() else {
+            let Some(entry) = self.log.commit()? else {
                 break;
             };
             let (shard, seq) = (entry.shard, entry.seq);
@@ -332,6 +332,7 @@ impl Host {
                 }
             }
         }
+        Ok(())
     }
 
     /// Sends what is next on some of the lanes, or once more what was not confirmed.

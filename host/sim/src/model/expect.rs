@@ -6,6 +6,7 @@ mod step;
 use xcomponent_core::{
     call::Event,
     definition::TransitionKind,
+    json::Json,
     record::{
         Disposition, Handled, Parked, Reason, SelectBy, Selector, Snapshot, Status, TimerKind,
     },
@@ -72,6 +73,7 @@ fn after_on(
         event: handled.event.id.to_string(),
         payload: handled.event.payload.value(),
         attempt: handled.attempts,
+        host_made: is_host_made(before.as_ref(), handled),
         machine,
     };
     let (mut next, decision) = match before {
@@ -102,6 +104,14 @@ fn after_on(
     next.seq += 1;
     compare(&mut next, seen, tenant)?;
     Ok(next)
+}
+
+/// Whether the payload is a deadline's own, which is merged into no context.
+fn is_host_made(before: Option<&Instance>, handled: &Handled) -> bool {
+    let timer = before.and_then(|before| before.timer(&handled.event.id.to_string()));
+    let by_itself = timer.is_some_and(|timer| !matches!(timer.wait, Wait::Send(_)));
+    let is_replay = handled.settles.is_some();
+    by_itself || is_replay && handled.event.payload.as_str() == r#"{"reason":"timeout"}"#
 }
 
 /// An instance moved to another version without an event.
@@ -266,7 +276,8 @@ fn settle(
     let wanted = match &decision {
         Decision::Take(_) => Disposition::Transitioned,
         Decision::Ignored => Disposition::Ignored,
-        Decision::Rejected => Disposition::Rejected,
+        Decision::Refused if next.timer(&step.event).is_some() => Disposition::DeadLettered,
+        Decision::Refused | Decision::Rejected => Disposition::Rejected,
         Decision::Deferred => Disposition::Deferred,
         Decision::Fault if retries.is_some() => Disposition::Retrying,
         Decision::Fault if matches!(step.machine.fault, OnFault::Goto(_)) => {
@@ -274,7 +285,14 @@ fn settle(
         }
         Decision::Fault => Disposition::DeadLettered,
     };
-    let over_budget = handled.parked.is_some() && handled.fault.is_none();
+    let why = handled.parked.as_ref().map(|letter| &letter.why);
+    let is_refusal = matches!(why, Some(Parked::Refused(_)));
+    let refuses_deadline =
+        wanted == Disposition::DeadLettered && matches!(decision, Decision::Refused);
+    let over_budget = why.is_some() && handled.fault.is_none() && !is_refusal;
+    if is_refusal != refuses_deadline && !over_budget {
+        return Err(format!("{} is parked as {why:?}", step.event));
+    }
     if wanted != handled.disposition && !over_budget {
         return Err(format!("{} expected, not {}", wanted, handled.disposition));
     }
@@ -306,7 +324,7 @@ fn settle(
             next.deferred.push(step.event.clone());
             Ok(Vec::new())
         }
-        Decision::Ignored | Decision::Rejected => {
+        Decision::Ignored | Decision::Rejected | Decision::Refused => {
             used_up(next, &step.event);
             Ok(Vec::new())
         }
@@ -336,13 +354,18 @@ fn seen(snapshot: &Snapshot) -> Instance {
                     _ => Wait::Send(false),
                 }
             }
-            TimerKind::Send(outgoing) => Wait::Send(matches!(
-                &outgoing.to,
-                xcomponent_core::record::Target::Instance { id, .. } if *id == snapshot.id
-            )),
         },
         id: timer.id.to_string(),
     };
+    let send = |delayed: &xcomponent_core::record::Delayed| Timer {
+        due: delayed.due.0,
+        wait: Wait::Send(matches!(
+            &delayed.outgoing.to,
+            xcomponent_core::record::Target::Instance { id, .. } if *id == snapshot.id
+        )),
+        id: delayed.outgoing.event.id.to_string(),
+    };
+    let sends = snapshot.sends().iter().map(send);
     let extra = snapshot.extra.as_deref();
     Instance {
         component: snapshot.component().to_string(),
@@ -351,7 +374,7 @@ fn seen(snapshot: &Snapshot) -> Instance {
         state: snapshot.state().name.to_string(),
         ended: snapshot.status != Status::Active,
         context: snapshot.context.value(),
-        timers: snapshot.timers.iter().map(timer).collect(),
+        timers: snapshot.timers.iter().map(timer).chain(sends).collect(),
         deferred: extra
             .map(|extra| {
                 extra
@@ -439,7 +462,7 @@ pub(super) fn is_selected(
             holds(
                 &condition.rule.operator.to_string(),
                 instance.context.get(member),
-                condition.value.as_ref(),
+                condition.value.as_ref().map(Json::value).as_ref(),
             )
         });
     }

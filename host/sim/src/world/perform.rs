@@ -173,7 +173,7 @@ impl World {
     pub(super) fn commit(&mut self, records: usize) -> Result<(), String> {
         for _ in 0..records {
             let (partitions, count) = (self.partitions, self.shards.len());
-            let Some(entry) = self.log.commit() else {
+            let Some(entry) = self.log.commit()? else {
                 return Ok(());
             };
             let shard = entry.shard;

@@ -7,9 +7,9 @@ use xcomponent_core::{
     definition::{MatchingRule, OnLive, Operator},
     id::{
         ComponentName, EventId, EventName, InstanceId, MachineName, StateName, TenantId, Version,
-        singleton_id, uuid_v8,
+        keyed_instance_id, singleton_id, uuid_v8,
     },
-    input::{Broadcast, Create, Input, Request, SendEvent, Ticket},
+    input::{Broadcast, Create, Input, Repeatable, Request, SendEvent, Ticket},
     json::{Json, Path},
     owed::letter_route,
     record::{Cause, Condition, DeadLetter, SelectBy, Selector},
@@ -89,17 +89,32 @@ impl World {
         let peer = format!("i{}", self.chance.u32(0..8));
         let context = json!({ "tenant": tenant.as_str(), "key": key, "n": 0, "peer": peer });
         let (component, machine, id, repeatable) = match self.chance.u32(0..10) {
-            0..=4 => ("Shop", "Order", named("i", self.chance.u32(0..8)), true),
-            5..=6 => ("Bank", "Account", named("a", self.chance.u32(0..4)), true),
-            7 => ("Shop", "Task", self.minted(), false),
-            8 => ("Shop", "Order", self.minted(), false),
+            0..=4 => (
+                "Shop",
+                "Order",
+                named("i", self.chance.u32(0..8)),
+                Repeatable::ById,
+            ),
+            5..=6 => (
+                "Bank",
+                "Account",
+                named("a", self.chance.u32(0..4)),
+                Repeatable::ById,
+            ),
+            7 => ("Shop", "Task", self.minted(), Repeatable::No),
+            8 => {
+                let (component, machine) = (ComponentName::new("Shop"), MachineName::new("Order"));
+                let own = EventId::from_stored(&format!("key{}", self.chance.u32(0..4)));
+                let id = keyed_instance_id(&tenant, &component, &machine, &own);
+                ("Shop", "Order", id, Repeatable::ByKey(own))
+            }
             _ => {
                 let (component, machine) = (ComponentName::new("Bank"), MachineName::new("Ledger"));
                 (
                     "Bank",
                     "Ledger",
                     singleton_id(&tenant, &component, &machine),
-                    false,
+                    Repeatable::No,
                 )
             }
         };
@@ -191,6 +206,8 @@ impl World {
         if self.chance.u32(0..8) == 0 {
             let payload = json!({ "tenant": tenant.as_str(), "key": 9 });
             send.payload = Json::from_value(&payload);
+        } else if self.chance.bool() {
+            send.payload = respelled(&send.payload);
         }
         let shard = self.owner(&send.instance);
         self.request(shard, tenant, Request::Send(send));
@@ -240,8 +257,11 @@ impl World {
     /// A broadcast once more. What it missed at first it may reach now.
     fn ask_broadcast_again(&mut self) {
         let which = self.chance.usize(0..self.requests.broadcasts.len());
-        let (tenant, broadcast) = self.requests.broadcasts[which].clone();
+        let (tenant, mut broadcast) = self.requests.broadcasts[which].clone();
         let id = broadcast.id.to_string();
+        if self.chance.bool() {
+            broadcast.payload = respelled(&broadcast.payload);
+        }
         for shard in 0..self.shards.len() {
             self.model.chosen_again(shard, &tenant.to_string(), &id);
             self.request(shard, tenant.clone(), Request::Broadcast(broadcast.clone()));
@@ -296,8 +316,16 @@ fn condition(member: &str, value: serde_json::Value) -> Condition {
     };
     Condition {
         rule,
-        value: Some(value),
+        value: Some(Json::from_value(&value)),
     }
+}
+
+/// The same JSON as another program writes it.
+fn respelled(payload: &Json) -> Json {
+    let members = payload.members().unwrap_or_default().into_iter().rev();
+    let members = members.map(|(name, value)| format!(" \"{name}\" : {value} "));
+    let text = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+    Json::parse(&text).expect("it is the same JSON")
 }
 
 fn describe(request: &Request) -> String {

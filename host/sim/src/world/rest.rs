@@ -40,6 +40,12 @@ impl World {
             if (debt, undurable) != (0, 0) {
                 return Err(format!("s{number} owes {debt} and waits for {undurable}"));
             }
+            let bytes = shard.engine.undurable_bytes();
+            if bytes != 0 {
+                return Err(format!(
+                    "s{number} still counts {bytes} bytes as on their way"
+                ));
+            }
         }
         let engines = self.shards.iter().map(|shard| &shard.engine);
         let known = engines.map(|engine| engine.live() + engine.passive()).sum();

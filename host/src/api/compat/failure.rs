@@ -114,15 +114,6 @@ fn camel(name: &str) -> String {
     camel
 }
 
-/// 404 for a path under `/api` that nobody serves.
-pub(super) async fn no_such_route(method: Method, OriginalUri(uri): OriginalUri) -> Failure {
-    std::future::ready(()).await;
-    Failure::not_found(
-        "unknown_route",
-        format!("there is no {method} {}", uri.path()),
-    )
-}
-
 /// 405 for a path that is served with other methods.
 pub(super) async fn no_such_method(method: Method, OriginalUri(uri): OriginalUri) -> Failure {
     std::future::ready(()).await;

@@ -5,23 +5,23 @@
 
 use std::collections::{HashMap, HashSet};
 
-use axum::{Json as JsonAnswer, extract::State as Shared};
+use axum::{extract::State as Shared, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
 use xcomponent_core::{
     id::{EventId, InstanceId},
-    record::{Body, Cause, Disposition, Handled, Outgoing, Target, Timer, TimerKind},
+    record::{Body, Cause, Disposition, Handled, Outgoing, Target, WaitingKind},
 };
 
 use super::{
-    super::{State, caller::Caller},
+    super::{State, answers, caller::Caller},
     failure::Result,
     instances,
     read::{Asked, Named},
     shape::{Event, Instance},
 };
-use crate::driver::{Entry, PageRequest};
+use crate::driver::{Entry, PAGE_BYTES_MAX, PageRequest, bytes_of};
 
-/// Records of one instance that are looked at, the last first.
+/// Records of one instance that are looked at, the last first; fewer where they are large.
 const HISTORY_MAX: usize = 10_000;
 
 /// Outside events whose consequences are followed, the last first. What earlier ones sent to a
@@ -49,9 +49,10 @@ pub(super) async fn of_instance(
     caller: Caller,
     Named(id): Named<String>,
     Asked(wanted): Asked<Wanted>,
-) -> Result<JsonAnswer<History>> {
+) -> Result<Response> {
+    let room = state.room(answers::PAGE).await?;
     let history = history(&state, &caller, &id, &wanted).await?;
-    Ok(JsonAnswer(History { history }))
+    Ok(room.answer(StatusCode::OK, &History { history })?)
 }
 
 /// The history of an instance under another name.
@@ -66,9 +67,10 @@ pub(super) async fn events(
     caller: Caller,
     Named(id): Named<String>,
     Asked(wanted): Asked<Wanted>,
-) -> Result<JsonAnswer<Events>> {
+) -> Result<Response> {
+    let room = state.room(answers::PAGE).await?;
     let events = history(&state, &caller, &id, &wanted).await?;
-    Ok(JsonAnswer(Events { events }))
+    Ok(room.answer(StatusCode::OK, &Events { events })?)
 }
 
 async fn history(state: &State, caller: &Caller, id: &str, wanted: &Wanted) -> Result<Vec<Event>> {
@@ -94,7 +96,8 @@ async fn records(state: &State, caller: &Caller, id: &InstanceId) -> Result<Vec<
     loop {
         let found = state.handle().history(&caller.tenant, id, page).await?;
         entries.extend(found.items);
-        if found.next.is_none() || entries.len() >= HISTORY_MAX {
+        let is_full = entries.len() >= HISTORY_MAX || bytes_of(&entries) >= PAGE_BYTES_MAX;
+        if found.next.is_none() || is_full {
             entries.reverse();
             return Ok(entries);
         }
@@ -154,13 +157,11 @@ fn sent<'e>(by: &'e Handled, happened: &[&'e EventId], is_followed: bool) -> Vec
 
 /// Whether only the records of others tell what became of all that a transition sent.
 fn is_open(handled: &Handled) -> bool {
-    let later = |timer: &Timer| match &timer.kind {
-        TimerKind::Send(outgoing) => {
-            !matches!(&outgoing.to, Target::Instance { id, .. } if *id == handled.after.id)
-        }
-        TimerKind::Timeout { .. } | TimerKind::Auto { .. } => false,
-    };
-    handled.deliveries.iter().any(is_selection) || handled.after.timers.iter().any(later)
+    let mut began = handled.waits.iter().flat_map(|waits| &waits.began);
+    let sends_later = began.any(|began| began.kind == WaitingKind::Send);
+    // Records of before this was said have all that waited.
+    let waited = !handled.after.sends().is_empty();
+    handled.deliveries.iter().any(is_selection) || sends_later || waited
 }
 
 fn is_selection(outgoing: &Outgoing) -> bool {
@@ -191,7 +192,8 @@ pub(super) async fn correlated(
     Shared(state): Shared<State>,
     caller: Caller,
     Named(id): Named<String>,
-) -> Result<JsonAnswer<Correlated>> {
+) -> Result<Response> {
+    let room = state.room(answers::PAGE).await?;
     let id = instances::known(&state, &caller, &id).await?.id;
     let roots = roots(&records(&state, &caller, &id).await?);
     let known = reached(&state, &caller, &roots).await?;
@@ -206,16 +208,24 @@ pub(super) async fn correlated(
         .cloned()
         .collect();
     let mut instances = Vec::new();
+    let mut bytes = 0;
     for other in &ids {
         let instance = state.handle().instance(&caller.tenant, other).await?;
         let now = state.handle().now();
-        instances.extend(instance.map(|instance| Instance::of(&instance, now)));
+        if let Some(instance) = instance {
+            bytes += instance.context.len();
+            if bytes > PAGE_BYTES_MAX {
+                break;
+            }
+            instances.push(Instance::of(&instance, now));
+        }
     }
-    Ok(JsonAnswer(Correlated {
+    let correlated = Correlated {
         instance_id: id.to_string(),
         instances,
         events: shown(&others, &known, &roots),
-    }))
+    };
+    Ok(room.answer(StatusCode::OK, &correlated)?)
 }
 
 /// The outside events behind records, the last of them.

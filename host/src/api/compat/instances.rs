@@ -4,23 +4,24 @@ use axum::{
     Json as JsonAnswer,
     extract::State as Shared,
     http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
 use xcomponent_core::{
-    effect::Reply,
+    effect::{HandledReply, Refused, Reply},
     id::{ComponentName, MachineName, StateName},
     input::{Create, Request, SendEvent},
     record::{Snapshot, Status},
 };
 
 use super::{
-    super::{State, body, caller::Caller, error::ApiError, events, traced::Trace},
+    super::{State, answers, body, caller::Caller, error::ApiError, events, traced},
     components::unknown_machine,
     failure::{Failure, Result},
     read::{Asked, Named, NewEvent, NewInstance, Sent},
     shape::{Handling, Instance},
 };
-use crate::driver::{InstanceFilter, PageRequest};
+use crate::driver::{InstanceFilter, PAGE_BYTES_MAX, PageRequest};
 
 /// Instances in one answer: these routes know no pages. The rest is to be had from `/v1`.
 const LIST_MAX: usize = 10_000;
@@ -30,9 +31,21 @@ const LIST_MAX: usize = 10_000;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Created {
     success: bool,
-    instance_id: String,
+    pub(super) instance_id: String,
     component_name: String,
     message: String,
+    /// Whether it was there before.
+    #[serde(skip)]
+    pub(super) replayed: bool,
+}
+
+impl IntoResponse for Created {
+    fn into_response(self) -> Response {
+        let replayed = self.replayed;
+        let mut response = JsonAnswer(self).into_response();
+        events::mark_replayed(&mut response, replayed);
+        response
+    }
 }
 
 /// Creates an instance of a component.
@@ -40,34 +53,29 @@ pub(super) async fn create_in_component(
     Shared(state): Shared<State>,
     caller: Caller,
     Named(component): Named<String>,
-    trace: Trace,
-    Sent(new): Sent<NewInstance>,
-) -> Result<JsonAnswer<Created>> {
+    headers: HeaderMap,
+    Sent(new, ..): Sent<NewInstance>,
+) -> Result<Response> {
     let machine = new.machine()?;
-    new_instance(
-        &state,
-        &caller,
-        ComponentName::new(component),
-        machine,
-        &new,
-        trace,
-    )
-    .await
+    let component = ComponentName::new(component);
+    let created = new_instance(&state, &caller, component, machine, &new, &headers).await?;
+    Ok(created.into_response())
 }
 
 /// Creates an instance of whichever component has the machine, if none is named.
 pub(super) async fn create(
     Shared(state): Shared<State>,
     caller: Caller,
-    trace: Trace,
-    Sent(new): Sent<NewInstance>,
-) -> Result<JsonAnswer<Created>> {
+    headers: HeaderMap,
+    Sent(new, ..): Sent<NewInstance>,
+) -> Result<Response> {
     let machine = new.machine()?;
     let component = match new.component() {
         Some(component) => component,
         None => owner(&state, &caller, &machine)?,
     };
-    new_instance(&state, &caller, component, machine, &new, trace).await
+    let created = new_instance(&state, &caller, component, machine, &new, &headers).await?;
+    Ok(created.into_response())
 }
 
 /// The one component that has a machine of that name.
@@ -91,18 +99,19 @@ fn owner(state: &State, caller: &Caller, machine: &MachineName) -> Result<Compon
     Ok(first.clone())
 }
 
-async fn new_instance(
+/// Creates an instance.
+pub(super) async fn new_instance(
     state: &State,
     caller: &Caller,
     component: ComponentName,
     machine: MachineName,
     new: &NewInstance,
-    Trace(trace_parent): Trace,
-) -> Result<JsonAnswer<Created>> {
+    headers: &HeaderMap,
+) -> Result<Created> {
     let context = new.context()?;
     let own = new.id()?;
-    let repeatable = own.is_some();
-    let id = state.creation_id(caller, &component, &machine, &context, own);
+    let key = new.key(headers)?;
+    let (id, repeatable) = state.creation_id(caller, &component, &machine, &context, own, key);
     let request = Request::Create(Create {
         component,
         machine,
@@ -110,21 +119,26 @@ async fn new_instance(
         id,
         repeatable,
         entry_point: false,
-        trace_parent,
+        trace_parent: traced::context(headers),
     });
     match state.handle().request(&caller.tenant, request).await {
-        Reply::Created { instance, existing } => Ok(JsonAnswer(Created {
+        Reply::Created { instance, existing } => Ok(Created {
             success: true,
             instance_id: instance.id.to_string(),
             component_name: instance.component().to_string(),
             message: match existing {
-                true => "the instance was there already".to_owned(),
+                true => "the instance already exists".to_owned(),
                 false => format!("created in {}", instance.state().name),
             },
-        })),
+            replayed: existing,
+        }),
         Reply::Refused(refused) => {
+            let is_about_key = refused == Refused::KeyReused;
             let error = ApiError::of_refused(refused, state.handle().now());
-            Err(Failure::about_what_was_sent(error))
+            Err(match is_about_key {
+                true => error.into(),
+                false => Failure::about_what_was_sent(error),
+            })
         }
         other => unreachable!("a creation is answered with an instance or refused: {other:?}"),
     }
@@ -141,10 +155,11 @@ pub(super) async fn read(
     Shared(state): Shared<State>,
     caller: Caller,
     Named(id): Named<String>,
-) -> Result<JsonAnswer<OneInstance>> {
+) -> Result<Response> {
+    let room = state.room(answers::ONE).await?;
     let snapshot = known(&state, &caller, &id).await?;
     let instance = Instance::of(&snapshot, state.handle().now());
-    Ok(JsonAnswer(OneInstance { instance }))
+    Ok(room.answer(StatusCode::OK, &OneInstance { instance })?)
 }
 
 /// An instance that must be there.
@@ -179,7 +194,7 @@ pub(super) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
     Asked(search): Asked<Search>,
-) -> Result<JsonAnswer<Instances>> {
+) -> Result<Response> {
     found(&state, &caller, &search).await
 }
 
@@ -189,7 +204,7 @@ pub(super) async fn list_of_component(
     caller: Caller,
     Named(component): Named<String>,
     Asked(search): Asked<Search>,
-) -> Result<JsonAnswer<Instances>> {
+) -> Result<Response> {
     let name = ComponentName::new(component.as_str());
     state.registry().expect(&caller.tenant, &name)?;
     let search = Search {
@@ -199,26 +214,33 @@ pub(super) async fn list_of_component(
     found(&state, &caller, &search).await
 }
 
-async fn found(state: &State, caller: &Caller, search: &Search) -> Result<JsonAnswer<Instances>> {
+async fn found(state: &State, caller: &Caller, search: &Search) -> Result<Response> {
     let filter = filter(search)?;
+    let room = state.room(answers::PAGE).await?;
     let wanted = search.limit.unwrap_or(LIST_MAX).min(LIST_MAX);
     let now = state.handle().now();
-    let mut instances = Vec::new();
+    let (mut instances, mut bytes) = (Vec::new(), 0);
     let mut page = PageRequest::first(wanted);
     loop {
         let found = state
             .handle()
             .instances(&caller.tenant, filter.clone(), page);
         let found = found.await?;
-        let room = wanted - instances.len();
-        let items = found.items.iter().take(room);
-        instances.extend(items.map(|snapshot| Instance::of(snapshot, now)));
-        let is_full = instances.len() == wanted;
-        if is_full || found.next.is_none() {
-            return Ok(JsonAnswer(Instances {
-                truncated: found.next.is_some() || found.items.len() > room,
+        let before = instances.len();
+        for snapshot in found.items.iter().take(wanted - before) {
+            bytes += snapshot.context.len();
+            if bytes > PAGE_BYTES_MAX && !instances.is_empty() {
+                break;
+            }
+            instances.push(Instance::of(snapshot, now));
+        }
+        let is_cut = instances.len() - before < found.items.len();
+        if is_cut || instances.len() == wanted || found.next.is_none() {
+            let listed = Instances {
+                truncated: is_cut || found.next.is_some(),
                 instances,
-            }));
+            };
+            return Ok(room.answer(StatusCode::OK, &listed)?);
         }
         page = PageRequest {
             after: found.next,
@@ -254,10 +276,11 @@ pub(super) async fn send(
     caller: Caller,
     Named(id): Named<String>,
     headers: HeaderMap,
-    Sent(event): Sent<NewEvent>,
-) -> Result<(StatusCode, JsonAnswer<Handling>)> {
+    Sent(event, ..): Sent<NewEvent>,
+) -> Result<Response> {
     let event = event.into_request(&id, None, &headers)?;
-    handled(&state, &caller, event).await
+    let (status, handled) = handled(&state, &caller, event).await?;
+    Ok(answered(status, &handled))
 }
 
 /// Sends an event to an instance of a component.
@@ -266,24 +289,32 @@ pub(super) async fn send_in_component(
     caller: Caller,
     Named((component, id)): Named<(String, String)>,
     headers: HeaderMap,
-    Sent(event): Sent<NewEvent>,
-) -> Result<(StatusCode, JsonAnswer<Handling>)> {
+    Sent(event, ..): Sent<NewEvent>,
+) -> Result<Response> {
     let component = ComponentName::new(component);
     state.registry().expect(&caller.tenant, &component)?;
     let event = event.into_request(&id, Some(component), &headers)?;
-    handled(&state, &caller, event).await
+    let (status, handled) = handled(&state, &caller, event).await?;
+    Ok(answered(status, &handled))
 }
 
-async fn handled(
+fn answered(status: StatusCode, handled: &HandledReply) -> Response {
+    let mut response = (status, JsonAnswer(Handling::of(handled))).into_response();
+    events::mark_replayed(&mut response, handled.replayed);
+    response
+}
+
+/// What became of an event that was not refused.
+pub(super) async fn handled(
     state: &State,
     caller: &Caller,
     event: SendEvent,
-) -> Result<(StatusCode, JsonAnswer<Handling>)> {
+) -> Result<(StatusCode, HandledReply)> {
     let request = Request::Send(event);
     match state.handle().request(&caller.tenant, request).await {
         Reply::Handled(handled) => {
             let status = events::settled_status(&handled)?;
-            Ok((status, JsonAnswer(Handling::of(&handled))))
+            Ok((status, handled))
         }
         Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now()).into()),
         other => unreachable!("an event is answered with what became of it: {other:?}"),

@@ -7,7 +7,7 @@ use axum::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 use xcomponent_core::{
-    id::{ComponentName, EventName, InstanceId, MachineName},
+    id::{ComponentName, EventId, EventName, InstanceId, MachineName},
     input::SendEvent,
     json::Json,
     time::Timestamp,
@@ -15,7 +15,7 @@ use xcomponent_core::{
 
 use super::{
     super::{
-        State,
+        State, arrival,
         body::{self, Body, Params},
         events, traced,
     },
@@ -23,14 +23,21 @@ use super::{
 };
 
 /// A JSON body.
-pub(super) struct Sent<T>(pub(super) T);
+pub(super) struct Sent<T>(
+    pub(super) T,
+    #[expect(
+        dead_code,
+        reason = "the room of the body, held until the request is handled"
+    )]
+    pub(super) arrival::Held,
+);
 
 impl<T: DeserializeOwned> FromRequest<State> for Sent<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &State) -> Result<Self> {
-        let Body(sent) = Body::from_request(request, state).await?;
-        Ok(Self(sent))
+        let Body(sent, room) = Body::from_request(request, state).await?;
+        Ok(Self(sent, room))
     }
 }
 
@@ -89,6 +96,11 @@ impl NewInstance {
     /// What it begins with.
     pub(super) fn context(&self) -> Result<Json> {
         body::object(self.context.as_deref(), "context").map_err(Failure::about_what_was_sent)
+    }
+
+    /// The key under which it is created once.
+    pub(super) fn key(&self, headers: &HeaderMap) -> Result<Option<EventId>> {
+        Ok(events::event_key(headers, self.id.as_deref())?)
     }
 
     /// The caller's own id for it.

@@ -1,18 +1,21 @@
 //! The shapes of answers: names in camelCase, times in milliseconds.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use xcomponent_core::{
     call::Deployment,
     definition::{Definition, Machine, StateKind},
     effect::HandledReply,
     id::EventId,
     json::Json,
-    record::{Handled, Snapshot, Timer},
+    record::{Handled, Snapshot},
     time::Timestamp,
 };
 
-use super::super::wire::{Raw, reason, timer_event};
+use super::super::{
+    mismatch::MismatchView,
+    wire::{Raw, pending, reason},
+};
 
 /// A component.
 #[derive(Serialize)]
@@ -27,6 +30,10 @@ pub(super) struct Component {
     entry_machine: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Value>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    layout: Value,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    description: Value,
     state_machines: Vec<Value>,
 }
 
@@ -43,6 +50,8 @@ impl Component {
             instance_count,
             entry_machine: entry,
             metadata: definition.metadata.as_ref().map(Json::value),
+            layout: definition.written()["layout"].clone(),
+            description: definition.written()["description"].clone(),
             state_machines: machines(definition),
         }
     }
@@ -86,17 +95,33 @@ fn states(written: &Value, checked: &Machine) -> Value {
     typed.collect()
 }
 
-/// A machine's transitions, one for each state that is left.
+/// Largest list of transitions, in bytes of JSON, that has one for each state that is left.
+const SINGLE_BYTES_MAX: usize = 4 << 20;
+
+/// A machine's transitions, one for each state that is left. If that were too much, each is there
+/// once, with `from` as it is written.
 pub(super) fn transitions(written: &Value, checked: &Machine) -> Vec<Value> {
     let written = written["transitions"].as_array().into_iter().flatten();
-    let all = written.zip(&checked.transitions);
-    let single = all.flat_map(|(written, checked_transition)| {
-        checked_transition.from.iter().map(|from| {
-            let mut transition = written.clone();
-            transition["from"] = checked.state(*from).name.as_str().into();
-            if transition["type"].is_null() {
-                transition["type"] = "regular".into();
-            }
+    let all = || written.clone().zip(&checked.transitions);
+    let sizes = all().map(|(written, checked_transition)| {
+        let n = checked.sources(checked_transition).count();
+        n.saturating_mul(written.to_string().len())
+    });
+    let are_single = sizes.fold(0, usize::saturating_add) <= SINGLE_BYTES_MAX;
+    let typed = |written: &Value| {
+        let mut transition = written.clone();
+        if transition["type"].is_null() {
+            transition["type"] = "regular".into();
+        }
+        transition
+    };
+    if !are_single {
+        return all().map(|(written, _)| typed(written)).collect();
+    }
+    let single = all().flat_map(|(written, checked_transition)| {
+        checked.sources(checked_transition).map(move |from| {
+            let mut transition = typed(written);
+            transition["from"] = checked.state(from).name.as_str().into();
             transition
         })
     });
@@ -149,10 +174,10 @@ impl Instance {
             Some(_) => Raw(Json::empty()),
             None => Raw(snapshot.context.clone()),
         };
-        let pending = |timer: &Timer| PendingTimeout {
-            event_type: timer_event(snapshot, timer).to_owned(),
-            due_at: timer.due.0,
-            remaining_ms: timer.due.since(now).0,
+        let pending_timeout = |(event, due): (&str, Timestamp)| PendingTimeout {
+            event_type: event.to_owned(),
+            due_at: due.0,
+            remaining_ms: due.since(now).0,
         };
         Self {
             instance_id: id.clone(),
@@ -169,7 +194,7 @@ impl Instance {
             updated_at: snapshot.updated.0,
             is_entry_point: snapshot.entry_point,
             parent_instance_id: snapshot.parent.as_ref().map(|parent| parent.id.to_string()),
-            pending_timeouts: snapshot.timers.iter().map(pending).collect(),
+            pending_timeouts: pending(snapshot).map(pending_timeout).collect(),
         }
     }
 }
@@ -188,6 +213,9 @@ pub(super) struct Handling {
     /// Why it was ignored.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// What the first transition that was tried failed at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mismatch: Option<Box<MismatchView>>,
     event_id: String,
     instance_id: String,
     component_name: String,
@@ -212,6 +240,7 @@ impl Handling {
             success: true,
             disposition: word,
             reason: reply.reason.as_deref().map(reason),
+            mismatch: MismatchView::of(reply.reason.as_deref()),
             event_id: reply.event.id.to_string(),
             instance_id: reply.after.id.to_string(),
             component_name: reply.after.component().to_string(),
@@ -232,7 +261,7 @@ pub(super) struct Event {
     instance_id: String,
     machine_name: String,
     component_name: String,
-    event: Value,
+    event: Happened,
     /// Null for a creation.
     state_before: Option<String>,
     state_after: String,
@@ -245,6 +274,15 @@ pub(super) struct Event {
     context: Raw,
     /// The public member afterwards, where the machine has one.
     public_member_snapshot: Option<Raw>,
+}
+
+/// The event of a record.
+#[derive(Serialize)]
+struct Happened {
+    #[serde(rename = "type")]
+    kind: String,
+    payload: Raw,
+    timestamp: u64,
 }
 
 impl Event {
@@ -260,11 +298,11 @@ impl Event {
             instance_id: after.id.to_string(),
             machine_name: machine.name.to_string(),
             component_name: after.component().to_string(),
-            event: json!({
-                "type": handled.event.name.as_str(),
-                "payload": handled.event.payload.value(),
-                "timestamp": handled.sent_at.unwrap_or(handled.event.at).0,
-            }),
+            event: Happened {
+                kind: handled.event.name.to_string(),
+                payload: Raw(handled.event.payload.clone()),
+                timestamp: handled.sent_at.unwrap_or(handled.event.at).0,
+            },
             state_before: handled.from.map(name),
             state_after: name(handled.to),
             persisted_at: at.0,

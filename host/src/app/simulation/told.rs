@@ -9,6 +9,8 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
+use crate::plain::Plain;
+
 /// Log lines that are shown to a person; the data has all.
 const LOGS_SHOWN: usize = 5;
 
@@ -180,7 +182,8 @@ fn why(handled: &Handled) -> Option<(String, String)> {
 pub(super) fn reason(reason: &Reason) -> (String, String) {
     let (code, message): (&str, String) = match reason {
         Reason::NoTransition => ("no_transition", "no transition for it here".to_owned()),
-        Reason::NothingMatched => ("nothing_matched", "no rules or guard passed".to_owned()),
+        Reason::NothingMatched(None) => ("nothing_matched", "no rules or guard passed".to_owned()),
+        Reason::NothingMatched(Some(mismatch)) => ("nothing_matched", mismatch.to_string()),
         Reason::NoLongerMatches => ("no_longer_matches", "no longer selected".to_owned()),
         Reason::NoAutoPassed => ("no_auto_passed", "no guard passed".to_owned()),
         Reason::Finished => ("instance_finished", "it has finished".to_owned()),
@@ -199,6 +202,7 @@ fn parked(why: &Parked) -> String {
         Parked::UnknownTarget(text)
         | Parked::CascadeBudget(text)
         | Parked::SchemaViolation(text)
+        | Parked::Refused(text)
         | Parked::Undeliverable(text) => text.to_string(),
         Parked::InstanceFinished => "the instance has finished".to_owned(),
         Parked::Overload => "too much was waiting".to_owned(),
@@ -228,24 +232,26 @@ impl fmt::Display for Told {
 
 impl fmt::Display for Happened {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let instance = self.instance.as_deref().unwrap_or("-");
-        let event = self.event.as_deref().unwrap_or("+");
+        // What a guest sends or names may have lines of its own.
+        let plain =
+            |text: &Option<String>, none| Plain(text.as_deref().unwrap_or(none)).to_string();
+        let (instance, event) = (plain(&self.instance, "-"), plain(&self.event, "+"));
         write!(f, "{:>12}  {instance:<16} {event:<22} ", Clock(self.at_ms))?;
         match (&self.from, &self.to) {
             (Some(from), Some(to)) if self.disposition == "transitioned" => {
-                write!(f, "{from} → {to}")?;
+                write!(f, "{} → {}", Plain(from), Plain(to))?;
             }
-            (_, Some(to)) => f.write_str(to)?,
+            (_, Some(to)) => Plain(to).fmt(f)?,
             (_, None) => f.write_str(&self.component)?,
         }
         if self.disposition != "transitioned" {
             write!(f, ": {}", self.disposition)?;
         }
         if let (Some(code), Some(message)) = (&self.code, &self.message) {
-            write!(f, ", {code} ({message})")?;
+            write!(f, ", {} ({})", Plain(code), Plain(message))?;
         }
         for line in self.logs.iter().take(LOGS_SHOWN) {
-            write!(f, "\n{:>12}  {line}", "│")?;
+            write!(f, "\n{:>12}  {}", "│", Plain(line))?;
         }
         match self.logs.len().saturating_sub(LOGS_SHOWN) {
             0 => Ok(()),
@@ -261,6 +267,7 @@ impl fmt::Display for Answered {
             asked,
             answer,
         } = self;
+        let answer = Plain(answer);
         write!(f, "{:>12}  {:<16} {asked:<22} {answer}", Clock(*at_ms), "←")
     }
 }
@@ -272,6 +279,7 @@ impl fmt::Display for Failure {
             expected,
             got,
         } = self;
+        let (expected, got) = (Plain(expected), Plain(got));
         write!(f, "line {line}: expected {expected}, got {got}")
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use percent_encoding::percent_decode_str;
 use rdkafka::ClientConfig;
 
-use crate::authorities::Authorities;
+use crate::{address::option_name, authorities::Authorities};
 
 /// Where a server listens of which nothing is said.
 const PORT: u16 = 9092;
@@ -66,8 +66,7 @@ impl Address {
             Some(("sasl", text)) => mechanism(text).map(|known| self.mechanism = known),
             Some(_) | None => None,
         };
-        // What stands there may be a secret in the wrong place.
-        let name = pair.split('=').next().unwrap_or_default();
+        let name = option_name(pair);
         known.ok_or_else(|| format!("option `{name}`: expected {OPTIONS}"))
     }
 

@@ -10,7 +10,7 @@ use async_nats::{
 use percent_encoding::percent_decode_str;
 use tokio::sync::OnceCell;
 
-use crate::authorities::Authorities;
+use crate::{address::option_name, authorities::Authorities};
 
 /// The servers at an address.
 pub(in crate::bus) struct Server {
@@ -39,7 +39,10 @@ impl Server {
                 .split_once('=')
                 .is_some_and(|(name, value)| set(name, value));
             if !known {
-                return Err(format!("`{pair}`: expected {options}"));
+                return Err(format!(
+                    "option `{}`: expected {options}",
+                    option_name(pair)
+                ));
             }
         }
         let address: ServerAddr = address.parse().map_err(|error| format!("{error}"))?;

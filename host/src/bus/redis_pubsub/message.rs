@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use xcomponent_core::{
     call::Event,
     definition::{MatchingRule, Operator},
@@ -13,7 +13,7 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::super::shipment::check;
+use super::{super::shipment::check, lenient};
 
 /// The channel on which cascades into a component come.
 pub(super) const CASCADES: &str = "xcomponent:";
@@ -52,14 +52,18 @@ pub(super) enum Message {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Cascade {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     source_component: String,
     target_component: String,
     target_machine: String,
     #[serde(default)]
     target_state: Option<String>,
     event: SaidEvent,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::or_default",
+        skip_serializing_if = "Vec::is_empty"
+    )]
     filters: Vec<Filter>,
 }
 
@@ -75,7 +79,7 @@ pub(super) struct Create {
     source_component: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     source_instance_id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::time")]
     timestamp: u64,
 }
 
@@ -86,13 +90,13 @@ pub(super) struct Cross {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target_machine: Option<String>,
     event: SaidEvent,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     matching_rules: Vec<Rule>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     source_component: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     source_instance_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::time")]
     timestamp: u64,
 }
 
@@ -112,7 +116,7 @@ pub(super) struct Broadcast {
     #[serde(default)]
     current_state: Option<String>,
     event: SaidEvent,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     filters: Vec<Filter>,
 }
 
@@ -122,33 +126,38 @@ struct SaidEvent {
     name: String,
     #[serde(default)]
     payload: Option<Box<RawValue>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::time")]
     timestamp: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Filter {
     property: String,
-    #[serde(default = "equal")]
+    #[serde(default = "equal", deserialize_with = "or_equal")]
     operator: String,
     #[serde(default)]
-    value: Option<Value>,
+    value: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Rule {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     event_property: String,
     instance_property: String,
-    #[serde(default = "equal")]
+    #[serde(default = "equal", deserialize_with = "or_equal")]
     operator: String,
     #[serde(default)]
-    value: Option<Value>,
+    value: Option<Box<RawValue>>,
 }
 
 fn equal() -> String {
     Operator::Equal.to_string()
+}
+
+fn or_equal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let operator = Option::deserialize(deserializer)?;
+    Ok(operator.unwrap_or_else(equal))
 }
 
 impl Message {
@@ -343,7 +352,7 @@ impl Filter {
         Self {
             property: condition.rule.instance_property.to_string(),
             operator: condition.rule.operator.to_string(),
-            value: condition.value.clone(),
+            value: condition.value.as_ref().map(raw),
         }
     }
 
@@ -359,13 +368,14 @@ impl Filter {
         let path = || Path::parse(&self.property);
         let path = || path().ok_or_else(|| format!("`{}` is no path", self.property));
         let operator = Operator::parse(&self.operator);
+        let value = self.value.as_ref().map(|value| Json::parse(value.get()));
         Ok(Condition {
             rule: MatchingRule {
                 event_property: path()?,
                 instance_property: path()?,
                 operator: operator.ok_or_else(|| format!("`{}` is no operator", self.operator))?,
             },
-            value: self.value,
+            value: value.transpose().map_err(|error| error.to_string())?,
         })
     }
 }
@@ -376,7 +386,7 @@ impl Rule {
             event_property: condition.rule.event_property.to_string(),
             instance_property: condition.rule.instance_property.to_string(),
             operator: condition.rule.operator.to_string(),
-            value: condition.value.clone(),
+            value: condition.value.as_ref().map(raw),
         }
     }
 }
@@ -384,4 +394,46 @@ impl Rule {
 fn raw(json: &Json) -> Box<RawValue> {
     let raw = RawValue::from_string(json.as_str().to_owned());
     raw.expect("checked when it was made")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_other_languages_are_read() {
+        for (channel, text) in [
+            (
+                COMMANDS[0],
+                r#"{"componentName":"A","instanceId":"a-1","event":{"type":"GO","payload":null,"timestamp":null}}"#,
+            ),
+            (
+                BROADCASTS[1],
+                r#"{"componentName":"A","machineName":"M","currentState":null,"filters":null,"event":{"type":"GO","timestamp":1700000000123.5}}"#,
+            ),
+            (
+                BROADCASTS[0],
+                r#"{"componentName":"A","machineName":"M","filters":[{"property":"a","operator":null,"value":1.5}],"event":{"event":"GO","timestamp":"2023-11-14T22:13:20Z"}}"#,
+            ),
+            (
+                CREATE,
+                r#"{"componentName":"A","machineName":null,"context":null,"sourceComponent":null,"timestamp":1.7e12}"#,
+            ),
+            (
+                CROSS,
+                r#"{"targetComponent":"A","targetMachine":"M","matchingRules":null,"sourceComponent":null,"sourceInstanceId":null,"event":{"type":"GO"},"timestamp":"now"}"#,
+            ),
+            (
+                "xcomponent:A",
+                r#"{"sourceComponent":null,"targetComponent":"A","targetMachine":"M","targetState":"*","filters":null,"event":{"type":"GO"}}"#,
+            ),
+        ] {
+            let message = Message::read(channel, text).unwrap_or_else(|error| {
+                panic!("{channel}: {error}");
+            });
+            let id = EventId::parse("e-1").expect("a legal id");
+            let outgoing = message.outgoing(id, Timestamp(1));
+            assert!(outgoing.is_ok(), "{channel}: {outgoing:?}");
+        }
+    }
 }

@@ -22,12 +22,15 @@ use super::{
     known::{Known, Standing},
     record::{ComponentRecord, HostRecord, Listed, Load, of_text, to_text},
 };
-use crate::bus::{
-    Directory, Transport,
-    broker::Place,
-    directory::Absent,
-    now,
-    peer::{Peer, Trust},
+use crate::{
+    address::Address,
+    bus::{
+        Directory, Transport,
+        broker::Place,
+        directory::Absent,
+        now,
+        peer::{Peer, Trust},
+    },
 };
 
 /// Wait before a catalog that is away is asked again.
@@ -459,7 +462,7 @@ impl<L: Local> Following<L> {
                 let known = self.peers.get(address).cloned();
                 let known = known.or_else(|| peers.remove(address));
                 let peer = known.or_else(|| {
-                    let peer = Peer::new(address, &self.trust);
+                    let peer = Peer::new(&Address::from(address), &self.trust);
                     Some(Arc::new(peer.ok()?))
                 })?;
                 self.peers.insert(address.to_owned(), Arc::clone(&peer));

@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use xcomponent_core::time;
 
-use super::{super::span, store::Url};
+use super::super::span;
 use crate::{
+    address::Address,
     authorities::Authorities,
     cache::Config,
     cli::{Failure, Result},
@@ -24,7 +25,7 @@ pub(super) struct Cache {
         env = "XCOMPONENT_CACHE",
         hide_env_values = true
     )]
-    cache: Option<Url>,
+    cache: Option<Address>,
     /// How long such a copy lives after it was written, as in `10m`.
     #[arg(long, value_name = "SPAN", value_parser = span::parse, default_value = "10m")]
     cache_ttl: time::Duration,
@@ -37,7 +38,7 @@ impl Cache {
             return Ok(None);
         };
         let config = Config {
-            address: address.text().to_owned(),
+            address: address.clone(),
             ttl: Duration::from_millis(self.cache_ttl.0.max(1)),
             authorities: authorities.clone(),
         };

@@ -1,12 +1,13 @@
 //! Other hosts, as far as the command line names them.
 
-use std::{fs, path::PathBuf, str::FromStr, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 use xcomponent_core::id::ComponentName;
 
 use crate::{
+    address::Address,
     app::{LinksConfig, RegistryConfig},
     authorities::Authorities,
     bus::peer::Trust,
@@ -23,7 +24,7 @@ pub(super) struct Links {
     /// A component that is on another host, and that host's address, as in
     /// `PaymentComponent=http://payment:3002`.
     #[arg(long, value_name = "COMPONENT=URL")]
-    peer: Vec<PeerAt>,
+    peer: Vec<Address>,
     /// A broker through which components on other hosts are reached that are not named with
     /// `--peer`: `redis+streams://HOST`, `nats://HOST`, `amqp://USER:PASSWORD@HOST`,
     /// `kafka://HOST`.
@@ -33,7 +34,7 @@ pub(super) struct Links {
         env = "XCOMPONENT_BROKER",
         hide_env_values = true
     )]
-    broker: Option<String>,
+    broker: Option<Address>,
     /// A registry in which hosts find each other and agree on who has which component:
     /// `redis://HOST`, `nats://HOST` or `postgres://USER:PASSWORD@HOST/DATABASE`. On a common
     /// PostgreSQL store a second host waits until the first is gone.
@@ -43,10 +44,10 @@ pub(super) struct Links {
         env = "XCOMPONENT_REGISTRY",
         hide_env_values = true
     )]
-    registry: Option<String>,
+    registry: Option<Address>,
     /// Where the other hosts of the registry reach this one; where it listens, if that is one place.
     #[arg(long, value_name = "URL", requires = "registry")]
-    advertise: Option<String>,
+    advertise: Option<Address>,
     /// How long a host may be silent before another may take its place.
     #[arg(
         long,
@@ -67,25 +68,17 @@ pub(super) struct Links {
     peer_key_file: Option<PathBuf>,
 }
 
-/// `COMPONENT=URL`.
-#[derive(Clone, Debug)]
-struct PeerAt {
-    component: ComponentName,
-    address: String,
-}
-
-impl FromStr for PeerAt {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('=').filter(|(name, _)| !name.is_empty());
-        let (component, address) =
-            parts.ok_or("expected COMPONENT=URL, as in `PaymentComponent=http://payment:3002`")?;
-        Ok(Self {
-            component: ComponentName::new(component),
-            address: address.to_owned(),
-        })
-    }
+/// Reads `COMPONENT=URL`. What is wrong is not shown: there may be a password in it.
+fn peer(text: &Address) -> Result<(ComponentName, Address)> {
+    let parts = text.exposed().split_once('=');
+    let parts = parts.filter(|(name, _)| !name.is_empty() && !name.contains("://"));
+    let (component, address) = parts.ok_or_else(|| {
+        Failure::Misuse(anyhow!(
+            "invalid value for `--peer`: expected COMPONENT=URL, as in \
+             `PaymentComponent=http://payment:3002`"
+        ))
+    })?;
+    Ok((ComponentName::new(component), Address::from(address)))
 }
 
 /// Reads a lease.
@@ -121,18 +114,22 @@ impl Links {
             Some(address) => Some(RegistryConfig {
                 address: address.clone(),
                 advertised: match &self.advertise {
-                    Some(advertised) => advertised.clone(),
+                    Some(advertised) if advertised.credentials().is_some() => {
+                        return Err(Failure::Misuse(anyhow!(
+                            "`--advertise` is shown to every host of the registry: give an \
+                             address without credentials"
+                        )));
+                    }
+                    Some(advertised) => advertised.exposed().to_owned(),
                     None => here()?,
                 },
                 lease: self.lease,
             }),
             None => None,
         };
-        let peers = self.peer.iter();
+        let peers: Result<Vec<_>> = self.peer.iter().map(peer).collect();
         Ok(LinksConfig {
-            peers: peers
-                .map(|peer| (peer.component.clone(), peer.address.clone()))
-                .collect(),
+            peers: peers?,
             broker: self.broker.clone(),
             external_api: self.external_api,
             publish_events: self.publish_events,

@@ -1,19 +1,16 @@
 //! Where a host keeps things, as far as the command line says it.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 
 use super::retain;
 use crate::{
+    address::Address,
     app::StoreConfig,
     cli::{Failure, Result},
-    store::retention::Retention,
+    store::{postgres::Target, retention::Retention},
 };
 
 /// Where components, instances and their history are kept.
@@ -29,7 +26,7 @@ pub(super) struct Store {
         env = "XCOMPONENT_STORE",
         hide_env_values = true
     )]
-    store: Option<Place>,
+    store: Option<Address>,
     /// A PostgreSQL server that follows the other, for the lists, histories and traces that people
     /// ask for: they may be a little behind then.
     #[arg(
@@ -38,7 +35,11 @@ pub(super) struct Store {
         env = "XCOMPONENT_STORE_REPLICA",
         hide_env_values = true
     )]
-    store_replica: Option<Url>,
+    store_replica: Option<Address>,
+    /// Takes the store as it is, although it is empty, older, or another than the one that the data
+    /// folder was used with. Without this, such a store is refused.
+    #[arg(long)]
+    pub(super) new: bool,
     /// Records of an instance after which its row in the database is written.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     pub(super) snapshot_interval: u64,
@@ -53,14 +54,23 @@ impl Store {
     pub(super) fn config(&self, data: &Path) -> Result<StoreConfig> {
         let config = match &self.store {
             None => StoreConfig::Sqlite(data.join("host.db")),
-            Some(Place::Memory) => StoreConfig::Memory,
-            Some(Place::Sqlite(path)) => StoreConfig::Sqlite(path.clone()),
-            Some(Place::Url(url)) => StoreConfig::Postgres {
-                primary: url.target("--store")?,
-                replica: match &self.store_replica {
-                    Some(url) => Some(url.target("--store-replica")?),
-                    None => None,
+            Some(place) => match place.exposed().split_once(':') {
+                None if place.exposed() == "memory" => StoreConfig::Memory,
+                Some(("sqlite", path)) if !path.is_empty() => StoreConfig::Sqlite(path.into()),
+                Some((_, rest)) if rest.starts_with("//") => StoreConfig::Postgres {
+                    primary: target(place, "--store")?,
+                    replica: match &self.store_replica {
+                        Some(url) => Some(target(url, "--store-replica")?),
+                        None => None,
+                    },
                 },
+                // What was given is not shown: there may be a password in it.
+                _ => {
+                    return Err(Failure::Misuse(anyhow!(
+                        "invalid value for `--store`: expected `memory`, `sqlite:PATH` or \
+                         `postgres://…`"
+                    )));
+                }
             },
         };
         if self.store_replica.is_some() && !matches!(config, StoreConfig::Postgres { .. }) {
@@ -72,54 +82,8 @@ impl Store {
     }
 }
 
-/// A kind of store, and where it is.
-#[derive(Clone, Debug)]
-enum Place {
-    Memory,
-    Sqlite(PathBuf),
-    Url(Url),
-}
-
-impl FromStr for Place {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        match text.split_once(':') {
-            None if text == "memory" => Ok(Self::Memory),
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            // Judged later: who judges here is shown with what was judged, and that may be secret.
-            Some((_, rest)) if rest.starts_with("//") => Ok(Self::Url(Url(text.to_owned()))),
-            _ => Err("expected `memory`, `sqlite:PATH` or `postgres://…`"),
-        }
-    }
-}
-
-/// A URL that may have a password in it, and is never shown.
-#[derive(Clone)]
-pub(super) struct Url(String);
-
-impl Url {
-    pub(super) fn text(&self) -> &str {
-        &self.0
-    }
-
-    fn target(&self, option: &str) -> Result<crate::store::postgres::Target> {
-        let target = self.0.parse();
-        let target = target.with_context(|| format!("`{option}` names no database"));
-        target.map_err(Failure::Misuse)
-    }
-}
-
-impl FromStr for Url {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        Ok(Self(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Url {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a URL")
-    }
+fn target(url: &Address, option: &str) -> Result<Target> {
+    let target = url.exposed().parse();
+    let target = target.with_context(|| format!("`{option}` names no database"));
+    target.map_err(Failure::Misuse)
 }

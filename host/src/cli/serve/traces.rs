@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::{authorities::Authorities, telemetry::Config};
+use crate::{address::Address, authorities::Authorities, telemetry::Config};
 
 /// Spans for a collector.
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ pub(super) struct Traces {
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
         hide_env_values = true
     )]
-    otlp_endpoint: Option<String>,
+    otlp_endpoint: Option<Address>,
     /// Which part of the requests without a `traceparent` is traced, in 0 to 1; those with one say
     /// themselves whether they are.
     #[arg(long, value_name = "PART", value_parser = part, default_value = "0")]
@@ -26,7 +26,8 @@ pub(super) struct Traces {
 impl Traces {
     /// What the host is told.
     pub(super) fn config(&self, authorities: &Authorities) -> Option<Config> {
-        let endpoint = self.otlp_endpoint.clone().filter(|text| !text.is_empty());
+        let endpoint = self.otlp_endpoint.clone();
+        let endpoint = endpoint.filter(|endpoint| !endpoint.exposed().is_empty());
         endpoint.map(|endpoint| Config {
             endpoint,
             sample: self.otlp_sample,

@@ -146,7 +146,10 @@ impl Lane {
             state.at_hand.clear();
             state.is_behind = true;
         } else if !state.is_behind {
-            state.at_hand.push_back(entry.clone());
+            state.at_hand.push_back(Entry {
+                position: entry.position,
+                record: entry.record.without_waiting(),
+            });
         }
         drop(state);
         self.news.notify_one();

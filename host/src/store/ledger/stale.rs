@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, hash_map::Entry};
 use xcomponent_core::record::{Body, Snapshot};
 
 use super::DueRow;
@@ -13,12 +13,14 @@ pub(in crate::store) struct Stale {
     newest: HashMap<i64, Newest, foldhash::fast::RandomState>,
     /// By the first record that the row misses.
     by_age: BTreeSet<(u64, i64)>,
+    /// Bytes of all contexts.
+    bytes: usize,
 }
 
 /// The newest state of an instance.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct Newest {
-    /// Its last record.
+    /// Its last record. What waits at the instance has rows that are never behind.
     body: Body,
     /// Where that is.
     pub(in crate::store) last: u64,
@@ -32,6 +34,11 @@ impl Newest {
         self.body
             .snapshot()
             .expect("only records about an instance are noted")
+    }
+
+    /// Bytes of its context.
+    pub(in crate::store) fn bytes(&self) -> usize {
+        self.snapshot().context.len()
     }
 }
 
@@ -60,6 +67,11 @@ impl Stale {
         self.newest.len()
     }
 
+    /// Bytes of all contexts.
+    pub(in crate::store) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Those whose rows are the furthest behind come first.
     pub(in crate::store) fn oldest(&self) -> impl Iterator<Item = (u64, i64)> {
         self.by_age.iter().copied()
@@ -67,12 +79,19 @@ impl Stale {
 
     /// Notes the last record of an instance; `first` is the first of those that are new.
     pub(in crate::store) fn note(&mut self, number: i64, first: u64, last: u64, body: Body) {
-        let newest = self.newest.entry(number).or_insert_with(|| Newest {
-            body: body.clone(),
-            last,
-            since: first,
-        });
-        (newest.body, newest.last) = (body, last);
+        let newest = match self.newest.entry(number) {
+            Entry::Occupied(known) => {
+                let newest = known.into_mut();
+                self.bytes -= newest.bytes();
+                (newest.body, newest.last) = (body, last);
+                newest
+            }
+            Entry::Vacant(new) => {
+                let since = first;
+                new.insert(Newest { body, last, since })
+            }
+        };
+        self.bytes += newest.bytes();
         self.by_age.insert((newest.since, number));
     }
 
@@ -80,6 +99,7 @@ impl Stale {
     pub(in crate::store) fn written(&mut self, number: i64) -> Option<Newest> {
         let newest = self.newest.remove(&number)?;
         self.by_age.remove(&(newest.since, number));
+        self.bytes -= newest.bytes();
         Some(newest)
     }
 }

@@ -6,10 +6,10 @@
 
 use std::{collections::BTreeMap, hash::BuildHasher};
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{HashMap, HashSet, HashTable};
 use xcomponent_core::{
-    id::{InstanceId, TenantId},
-    record::{Body, Record, Snapshot},
+    id::{EventId, InstanceId, TenantId},
+    record::{Body, Record, Snapshot, Waiting, WaitingKind},
 };
 
 use super::journal::Owner;
@@ -32,6 +32,8 @@ pub(super) struct Known {
     id: InstanceId,
     tenant: u32,
     latest: Latest,
+    /// What waits at it, which its records do not repeat.
+    waiting: Vec<Waiting>,
     /// Position of its first record.
     pub(super) created: u64,
     /// Position of its last record.
@@ -58,6 +60,30 @@ impl Known {
         }
     }
 
+    /// The same with what waits at it.
+    pub(super) fn whole(&self) -> Snapshot {
+        let snapshot = self.snapshot().clone();
+        match self.waiting.is_empty() {
+            true => snapshot,
+            false => snapshot.with_waiting(self.waiting.iter().cloned()),
+        }
+    }
+
+    /// Takes over what a record changes of what waits.
+    fn wait(&mut self, body: &Body) {
+        let began = body.began();
+        let names = body
+            .ended()
+            .chain(began.iter().map(|new| (new.kind, &new.id)));
+        let gone: HashSet<(WaitingKind, &EventId)> = names.collect();
+        if !gone.is_empty() {
+            self.waiting
+                .retain(|waiting| !gone.contains(&(waiting.kind(), &waiting.event().id)));
+        }
+        let new = began.iter().filter_map(|began| began.what.clone());
+        self.waiting.extend(new);
+    }
+
     /// Keeps the newest state without the record it stands in.
     pub(super) fn detach(&mut self) {
         if let Latest::Record(_) = &self.latest {
@@ -82,8 +108,9 @@ pub(super) struct Noted {
 }
 
 impl Instances {
-    /// Takes over the instance that a record is about; none if it is about none.
-    pub(super) fn note(&mut self, position: u64, record: &Record) -> Option<Noted> {
+    /// Takes over the instance that a record is about, as it is kept and as it was told; none if it
+    /// is about none.
+    pub(super) fn note(&mut self, position: u64, record: &Record, told: &Body) -> Option<Noted> {
         let snapshot = record.body.snapshot()?;
         let tenant = self.number(&record.tenant);
         let hash = self.hash(tenant, &snapshot.id);
@@ -94,19 +121,22 @@ impl Instances {
             let ended = over && !is_over(known.snapshot());
             let before = std::mem::replace(&mut known.last, position);
             known.latest = Latest::Record(record.body.clone());
+            known.wait(told);
             return Some(Noted {
                 owner: Owner(place),
                 before,
                 ended,
             });
         }
-        let known = Known {
+        let mut known = Known {
             id: snapshot.id.clone(),
             tenant,
             latest: Latest::Record(record.body.clone()),
+            waiting: Vec::new(),
             created: position,
             last: position,
         };
+        known.wait(told);
         let place = self.occupy(known);
         let (hasher, known) = (&self.hasher, &self.known);
         self.places.insert_unique(hash, place, |place| {

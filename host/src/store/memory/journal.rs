@@ -6,7 +6,9 @@
 
 use std::{collections::VecDeque, mem::size_of};
 
-use xcomponent_core::record::{Body, Handled, Outgoing, Record, Snapshot};
+use xcomponent_core::record::Record;
+
+use crate::store::weight::Weighed as _;
 
 /// The place of an instance in the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub(super) struct Journal {
     /// The highest position of a record that was dropped.
     dropped: u64,
 }
+
+/// What finding a record by its event's id takes.
+const KEY_BYTES: usize = 24;
 
 /// Slots below which emptiness does not matter.
 const SPARSE_SLOTS_MIN: usize = 4_096;
@@ -106,7 +111,7 @@ impl Journal {
                 bytes: 0,
             });
         }
-        let bytes = bytes_of(&record);
+        let bytes = u32::try_from(record.weight() + KEY_BYTES).unwrap_or(u32::MAX);
         self.bytes += size_of::<Slot>() + bytes as usize;
         self.kept += 1;
         self.slots.push_back(Slot {
@@ -147,32 +152,4 @@ impl Journal {
         }
         Some((position, slot))
     }
-}
-
-/// Roughly what a record occupies. Texts shared with others are counted each time.
-fn bytes_of(record: &Record) -> u32 {
-    let variable = match &record.body {
-        Body::Handled(handled) => size_of::<Handled>() + bytes_of_handled(handled),
-        Body::Departed(departed) => size_of::<Handled>() + departed.outgoing.event.payload.len(),
-        Body::Moved(snapshot) => size_of::<Snapshot>() + snapshot.context.len(),
-        Body::Selected(selected) => {
-            size_of_val(&*selected.instances) + selected.event.payload.len()
-        }
-        Body::Parked(letter) => size_of::<Handled>() + letter.event.payload.len(),
-        Body::Discarded { .. } => 0,
-        Body::Received(received) => bytes_of_sent(&received.deliveries),
-    };
-    u32::try_from(size_of::<Record>() + variable).unwrap_or(u32::MAX)
-}
-
-fn bytes_of_handled(handled: &Handled) -> usize {
-    let texts = handled.event.payload.len() + handled.after.context.len();
-    let logged = handled.logs.iter().map(|line| line.message.len());
-    texts + bytes_of_sent(&handled.deliveries) + logged.sum::<usize>()
-}
-
-fn bytes_of_sent(sent: &[Outgoing]) -> usize {
-    let each = sent.iter();
-    each.map(|sent| size_of::<Outgoing>() + sent.event.payload.len())
-        .sum()
 }

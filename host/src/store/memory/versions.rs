@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 use xcomponent_core::{
     definition::OnLive,
     id::{ComponentName, Digest, TenantId, Version},
+    time::Timestamp,
 };
 
 use crate::store::{Error, Result, query::ComponentVersion};
@@ -48,14 +49,15 @@ impl Versions {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
         let versions = self.having(tenant, component, version)?;
         let activation = versions
             .iter()
             .map(|known| known.activation)
             .max()
-            .unwrap_or(0)
-            + 1;
+            .map_or(1, |last| last + 1)
+            .max(at.0);
         for known in versions {
             known.active = known.version == *version;
             if known.active {

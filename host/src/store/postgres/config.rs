@@ -62,9 +62,10 @@ pub struct Target {
 /// A text that names no database. It may have a password in it, which is why it is not shown.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidTarget {
-    /// It is not the URL of a PostgreSQL database.
+    /// It is not the URL of a PostgreSQL database. What is wrong with it is not told, since that
+    /// may be a part of the password.
     #[error("expected `postgres://USER:PASSWORD@HOST:PORT/DATABASE?schema=NAME`")]
-    Url(#[source] tokio_postgres::Error),
+    Url,
     /// Its schema has another name than an ordinary one.
     #[error(
         "a schema's name begins with a letter and has lower-case letters, digits and `_`, at most \
@@ -112,7 +113,7 @@ impl FromStr for Target {
         }
         let (mode, tls) = Tls::read(mode, authorities).ok_or(InvalidTarget::SslMode)?;
         let url = format!("{base}?{}", others.join("&"));
-        let mut postgres: tokio_postgres::Config = url.parse().map_err(InvalidTarget::Url)?;
+        let mut postgres: tokio_postgres::Config = url.parse().map_err(|_| InvalidTarget::Url)?;
         if postgres.get_hosts().is_empty() && postgres.get_hostaddrs().is_empty() {
             return Err(InvalidTarget::NoHost);
         }

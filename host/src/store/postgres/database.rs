@@ -14,6 +14,7 @@ use super::{
     lease::{self, Busy, Taking, seal},
     row::NONE,
     session::Session,
+    waiting,
 };
 
 /// What leads from each schema to the next.
@@ -23,10 +24,14 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
 
 /// The schema since which there is a lease.
 const LEASED_SINCE: i64 = 5;
+
+/// The schema since which what waits has rows of its own.
+const WAITING_SINCE: i64 = 6;
 
 /// The oldest server that is spoken to, as `server_version_num` has it.
 const SERVER_VERSION_MIN: i32 = 150_000;
@@ -307,6 +312,14 @@ fn migrate(
         steps.push_str(&format!(
             "INSERT INTO migrations VALUES ({number}, now());\n"
         ));
+        if number == WAITING_SINCE && from > 0 {
+            let moved = session.batch(&std::mem::take(&mut steps));
+            if let Err(error) = moved.and_then(|()| waiting::move_out(session)) {
+                // What failed first matters.
+                let _ = session.roll_back();
+                return Err(error);
+            }
+        }
     }
     steps.push_str(last);
     let done = session.commit(&steps);

@@ -1,6 +1,6 @@
 //! Parked events.
 
-use tokio_postgres::types::ToSql;
+use tokio_postgres::{Row, types::ToSql};
 use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
     record::Record,
@@ -9,7 +9,7 @@ use xcomponent_core::{
 use super::{Postgres, row::values, session::Session};
 use crate::store::{
     Result,
-    query::{Found, Letter, LetterFilter, Page, PageRequest},
+    query::{Found, Letter, LetterFilter, Page, PageRequest, Slices},
     table::{
         Columns as _, LetterChanges, Wanted, letter_cells, place, read_letter, signed, unsigned,
     },
@@ -82,25 +82,36 @@ impl Postgres {
         page: PageRequest,
     ) -> Result<Page<Letter>> {
         let mut found = Found::new(page);
-        let below = page.after.map_or(i64::MAX, |cursor| signed(cursor.0));
-        let limit = i64::try_from(page.bounded()).unwrap_or(i64::MAX);
-        let (name, limit) = (tenant.as_str(), limit.saturating_add(1));
+        let mut below = page.after.map_or(i64::MAX, |cursor| signed(cursor.0));
+        let mut slices = Slices::up_to(page.bounded().saturating_add(1));
+        let name = tenant.as_str();
         let wanted = Wanted::of(filter);
         let question = format!(
             "SELECT position, letter_json {MATCHING} AND position < $6
              ORDER BY position DESC LIMIT $7"
         );
-        let mut values = matching(&name, &wanted);
-        values.extend([&below as &(dyn ToSql + Sync), &limit]);
-        for row in self.readers.rows(&question, &values)? {
-            let position = row.bits(0)?;
-            let letter = read_letter(&row, tenant);
-            let letter = self
-                .unreadable
-                .leave_out(letter, || format!("dead letter at {position}"));
-            found.take_or_pass(position, letter?);
+        loop {
+            let limit = i64::try_from(slices.rows()).unwrap_or(i64::MAX);
+            let mut values = matching(&name, &wanted);
+            values.extend([&below as &(dyn ToSql + Sync), &limit]);
+            let rows = self.readers.rows(&question, &values)?;
+            let is_last = rows.len() < slices.rows();
+            slices.note(rows.iter().map(Row::raw_size_bytes).sum());
+            for row in rows {
+                let position = row.bits(0)?;
+                below = signed(position);
+                let letter = read_letter(&row, tenant);
+                let letter = self
+                    .unreadable
+                    .leave_out(letter, || format!("dead letter at {position}"))?;
+                if !found.take_or_pass(position, letter) {
+                    return Ok(found.into_page());
+                }
+            }
+            if is_last {
+                return Ok(found.into_page());
+            }
         }
-        Ok(found.into_page())
     }
 
     /// How many parked events pass.

@@ -1,38 +1,58 @@
 //! Questions about instances and the journal.
 
-use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::sync::{PoisonError, RwLockReadGuard};
 
 use hashbrown::HashMap;
 use tokio_postgres::Row;
 use xcomponent_core::{
-    id::{EventId, InstanceId, TenantId},
+    id::{InstanceId, TenantId},
     input::Found as Asked,
     owed::Owed,
-    record::{Body, Handled, Record, Snapshot},
+    record::Snapshot,
+    time::Timestamp,
 };
 
-use super::{
-    Postgres,
-    retention::{EXTENT, extent},
-    row::NONE,
-    session::Values,
-};
+use super::{Postgres, row::NONE, session::Values, waiting::BYTES_AT_ONCE};
 use crate::store::{
-    Entry, Error, EventAt, Position, Result,
+    Entry, Error, Position, Result,
     ledger::{Recovered, Stale},
-    query::{
-        Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter,
-        Tail, is_shown,
-    },
+    query::{Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, Slices},
     table::{
-        self, BEFORE, Columns, ID, INSTANCE, NUMBER, POSITION, SELECT_EVENTS, SELECT_INSTANCES,
+        self, Columns, ID, INSTANCE, LAST_TIME, NUMBER, POSITION, SELECT_EVENTS, SELECT_INSTANCES,
         everything_through, read_instance, read_kind, read_taken_in, signed, unsigned,
     },
     unreadable::UnreadableInstance,
 };
 
 /// Rows that one question is answered with.
-const SLICE: usize = 1_024;
+pub(super) const SLICE: usize = 1_024;
+
+/// How many rows the next question of a start is answered with: as many as have about
+/// [`BYTES_AT_ONCE`], if they are as large as the last.
+struct Slice {
+    rows: usize,
+}
+
+impl Slice {
+    /// Little is known of the first rows.
+    fn first() -> Self {
+        Self { rows: 16 }
+    }
+
+    /// As a limit.
+    fn limit(&self) -> i64 {
+        i64::try_from(self.rows).unwrap_or(i64::MAX)
+    }
+
+    /// Whether these are all that are left; else the next may be more or fewer.
+    fn is_last(&mut self, rows: &[Row]) -> bool {
+        let is_last = rows.len() < self.rows;
+        let bytes: usize = rows.iter().map(Row::raw_size_bytes).sum();
+        let each = bytes / rows.len().max(1) + 1;
+        self.rows = (BYTES_AT_ONCE / each).clamp(1, SLICE);
+        is_last
+    }
+}
 
 impl Postgres {
     /// Reads the end of the journal as if it were written now: which instances are newer than
@@ -56,10 +76,12 @@ impl Postgres {
         let mut from = self.begin_at(last)?;
         let question = format!(
             "{SELECT_EVENTS} WHERE e.position >= $1 AND e.position <= $2
-             ORDER BY e.position LIMIT {SLICE}"
+             ORDER BY e.position LIMIT $3"
         );
+        let mut slice = Slice::first();
         loop {
-            let rows = self.readers.rows(&question, &[&from, &signed(last)])?;
+            let values: Values<'_> = &[&from, &signed(last), &slice.limit()];
+            let rows = self.readers.rows(&question, values)?;
             let found = rows.iter().map(|row| {
                 Ok(Recovered {
                     position: row.bits(POSITION)?,
@@ -78,7 +100,7 @@ impl Postgres {
                     .and_then(|number| written.get(&number).copied());
                 row.note(last, &self.unreadable, &mut writer.ledger, &mut stale)?;
             }
-            if rows.len() < SLICE {
+            if slice.is_last(&rows) {
                 break;
             }
         }
@@ -118,10 +140,17 @@ impl Postgres {
     }
 
     /// The position of the last record that a reader sees.
-    fn last_read(&self) -> Result<Position> {
+    pub(super) fn last_read(&self) -> Result<Position> {
         let row = self.readers.row("SELECT max(position) FROM events", NONE)?;
         let last: Option<i64> = row.and_then(|row| row.get(0));
         Ok(Position(last.map_or(0, unsigned)))
+    }
+
+    /// The latest time among the last records.
+    pub(super) fn time_of_last(&self) -> Result<Timestamp> {
+        let row = self.readers.row(LAST_TIME, NONE)?;
+        let last: Option<i64> = row.and_then(|row| row.get(0));
+        Ok(Timestamp(last.map_or(0, unsigned)))
     }
 
     /// Reads a row of `events`.
@@ -130,7 +159,7 @@ impl Postgres {
     }
 
     /// The same where others are read too: one that cannot be read is left out.
-    fn entry(&self, row: &Row) -> Result<Option<Entry>> {
+    pub(super) fn entry(&self, row: &Row) -> Result<Option<Entry>> {
         let position = row.bits(POSITION)?;
         self.unreadable
             .leave_out(self.event(row), || format!("record {position}"))
@@ -148,7 +177,7 @@ impl Postgres {
 
     /// Asks for rows of `instances`, and for what is newer than they are: nothing may be noted
     /// between the two.
-    fn instance_rows(
+    pub(super) fn instance_rows(
         &self,
         question: &str,
         values: Values<'_>,
@@ -172,7 +201,7 @@ impl Postgres {
 
     /// Asks the replica if there is one; of what it does not have (yet), or if it does not answer,
     /// the server that writes.
-    fn rows_for_people(&self, question: &str, values: Values<'_>) -> Result<Vec<Row>> {
+    pub(super) fn rows_for_people(&self, question: &str, values: Values<'_>) -> Result<Vec<Row>> {
         let answer = self
             .replica
             .as_ref()
@@ -189,6 +218,7 @@ impl Postgres {
     }
 
     /// An instance as it is: what is newer than its row, else the row. Or why it cannot be read.
+    /// What waits at it is kept apart.
     fn newest(&self, stale: &Stale, row: &Row) -> Result<Result<Snapshot, UnreadableInstance>> {
         let number = row.integer(NUMBER)?;
         let newest = self
@@ -214,11 +244,14 @@ impl Postgres {
              WHERE (i.status = 'active' OR i.entry_point OR i.timers_json IS NOT NULL
                     OR i.extra_json IS NOT NULL)
                AND i.instance > $1
-             ORDER BY i.instance LIMIT {SLICE}"
+             ORDER BY i.instance LIMIT $2"
         );
         let mut after = 0;
+        let mut slice = Slice::first();
         loop {
-            let (rows, stale) = self.instance_rows(&question, &[&after])?;
+            let values: Values<'_> = &[&after, &slice.limit()];
+            let (rows, stale) = self.instance_rows(&question, values)?;
+            let mut live = Vec::new();
             for row in &rows {
                 after = row.integer(NUMBER)?;
                 let id = row.text(ID).map(InstanceId::from_stored);
@@ -227,10 +260,13 @@ impl Postgres {
                 }
                 let snapshot = self.newest(&stale, row)?;
                 if let Some(snapshot) = snapshot.ok().filter(Snapshot::is_live) {
-                    take(snapshot);
+                    live.push((after, snapshot));
                 }
             }
-            if rows.len() < SLICE {
+            self.attach(live, |_, instance| {
+                instance.into_iter().for_each(&mut *take)
+            })?;
+            if slice.is_last(&rows) {
                 return Ok(());
             }
         }
@@ -250,15 +286,27 @@ impl Postgres {
             let ids: Vec<String> = some.iter().map(|(_, id)| id.to_string()).collect();
             let values: Values<'_> = &[&tenants, &ids];
             let (rows, stale) = self.instance_rows(&question, values)?;
+            let mut readable = Vec::new();
+            let mut tenants = HashMap::new();
             for row in &rows {
+                let (number, tenant) = (row.integer(NUMBER)?, TenantId::new(row.text(NUMBER + 1)?));
                 match self.newest(&stale, row)? {
-                    Ok(instance) => found.instances.push(instance),
-                    Err(unreadable) => {
-                        let tenant = TenantId::new(row.text(NUMBER + 1)?);
-                        found.unreadable.push((tenant, unreadable.id));
+                    Ok(instance) => {
+                        readable.push((number, instance));
+                        tenants.insert(number, tenant);
                     }
+                    Err(unreadable) => found.unreadable.push((tenant, unreadable.id)),
                 }
             }
+            self.attach(readable, |number, instance| match instance {
+                Ok(instance) => found.instances.push(instance),
+                Err(unreadable) => {
+                    let tenant = tenants.remove(&number);
+                    found
+                        .unreadable
+                        .extend(tenant.map(|tenant| (tenant, unreadable.id)));
+                }
+            })?;
         }
         Ok(found)
     }
@@ -276,23 +324,31 @@ impl Postgres {
             "{SELECT_INSTANCES}
              WHERE i.tenant = (SELECT tenant FROM tenants WHERE name = $1) AND i.instance < $2
                AND ($3::text IS NULL OR i.machine = $3)
-             ORDER BY i.instance DESC LIMIT {SLICE}"
+             ORDER BY i.instance DESC LIMIT $4"
         );
         let mut below = from.map_or(i64::MAX, |cursor| signed(cursor.0));
+        let mut slices = Slices::up_to(SLICE);
         loop {
-            let values: Values<'_> = &[&tenant.as_str(), &below, &machine];
+            let limit = count(slices.rows());
+            let values: Values<'_> = &[&tenant.as_str(), &below, &machine, &limit];
             let (rows, stale) = self.instance_rows_for_people(&question, values)?;
+            let mut passing = Vec::new();
             for row in &rows {
                 below = row.integer(NUMBER)?;
                 let instance = self.newest(&stale, row)?;
-                let passes = instance.as_ref().map_or(true, |known| filter.passes(known));
-                if passes && !visit(below, instance) {
+                if instance.as_ref().map_or(true, |known| filter.passes(known)) {
+                    passing.push((below, instance));
+                }
+            }
+            for (number, instance) in self.attach_names(passing)? {
+                if !visit(number, instance) {
                     return Ok(());
                 }
             }
-            if rows.len() < SLICE {
+            if rows.len() < slices.rows() {
                 return Ok(());
             }
+            slices.note(bytes_of(&rows));
         }
     }
 
@@ -322,10 +378,11 @@ impl Postgres {
         );
         let values: Values<'_> = &[&tenant.as_str(), &id.to_string()];
         let (rows, stale) = self.instance_rows(&question, values)?;
-        let found = rows
-            .first()
-            .map(|row| self.newest(&stale, row))
-            .transpose()?;
+        let mut found = Vec::new();
+        for row in &rows {
+            found.push((row.integer(NUMBER)?, self.newest(&stale, row)?));
+        }
+        let found = self.attach_names(found)?.pop().map(|(_, found)| found);
         let why = "it was not when it was read".into();
         let gone = UnreadableInstance {
             id: id.clone(),
@@ -400,144 +457,14 @@ impl Postgres {
         }
         Ok(())
     }
+}
 
-    /// A page of an instance's history.
-    pub(super) fn history_of(
-        &self,
-        tenant: &TenantId,
-        instance: &InstanceId,
-        page: PageRequest,
-    ) -> Result<Page<Entry>> {
-        let mut found = Found::new(page);
-        let Some((number, last)) = self.end_of_journal(tenant, instance)? else {
-            return Ok(found.into_page());
-        };
-        let mut next = Some(last);
-        if let Some(Cursor(after)) = page.after {
-            let question = "SELECT before FROM events WHERE position = $1 AND instance = $2";
-            let rows = self.rows_for_people(question, &[&signed(after), &number])?;
-            next = rows.first().and_then(|row| row.get(0));
-        }
-        // One question for the places and one for what is there: a planner that knows little of
-        // the table would join the two by reading all of it. The limit of one is for it, too.
-        let places = "WITH RECURSIVE back (position, before, depth) AS (
-               SELECT position, before, 0::bigint FROM events WHERE position = $1
-               UNION ALL
-               SELECT e.position, e.before, back.depth + 1
-               FROM back, LATERAL (SELECT position, before FROM events
-                                   WHERE position = back.before LIMIT 1) AS e
-               WHERE back.depth < $2)
-             SELECT position FROM back";
-        let question =
-            format!("{SELECT_EVENTS} WHERE e.position = ANY($1) ORDER BY e.position DESC");
-        let depth = i64::try_from(page.bounded()).unwrap_or(i64::MAX);
-        // Most pages are whole at once; those with other records in between are not.
-        while let Some(position) = next {
-            let places = self.rows_for_people(places, &[&position, &depth])?;
-            let places: Vec<i64> = places.iter().map(|row| row.get(0)).collect();
-            // The rest may have been removed.
-            next = None;
-            for row in self.rows_for_people(&question, &[&places])? {
-                let position = row.bits(POSITION)?;
-                let before = row.number(BEFORE)?;
-                next = before.filter(|before| unsigned(*before) < position);
-                let Some(entry) = self.entry(&row)? else {
-                    continue;
-                };
-                if is_shown(&entry.record.body) && !found.take(position, || entry) {
-                    return Ok(found.into_page());
-                }
-            }
-        }
-        Ok(found.into_page())
-    }
+/// Bytes that rows occupy.
+pub(super) fn bytes_of(rows: &[Row]) -> usize {
+    rows.iter().map(Row::raw_size_bytes).sum()
+}
 
-    /// An instance's number and the position of its last record.
-    fn end_of_journal(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<(i64, i64)>> {
-        let question = "SELECT i.instance, i.last FROM instances i JOIN tenants t USING (tenant)
-            WHERE t.name = $1 AND i.id = $2";
-        let values: Values<'_> = &[&tenant.as_str(), &id.to_string()];
-        let (rows, stale) = self.instance_rows(question, values)?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
-        };
-        let (number, last) = (row.integer(0)?, row.integer(1)?);
-        let newest = stale.get(number).map(|newest| signed(newest.last));
-        Ok(Some((number, newest.unwrap_or(last))))
-    }
-
-    /// A stretch of the log.
-    pub(super) fn stretch(
-        &self,
-        tenant: &TenantId,
-        filter: &RecordFilter,
-        after: Position,
-        limit: usize,
-    ) -> Result<Tail> {
-        let through = self.last_read()?.0.min(after.0 + SLICE as u64);
-        let question = format!(
-            "{SELECT_EVENTS} WHERE e.position > $1 AND e.position <= $2 AND t.name = $3
-             ORDER BY e.position"
-        );
-        let values: Values<'_> = &[&signed(after.0), &signed(through), &tenant.as_str()];
-        let rows = self.readers.rows(&question, values)?;
-        let entries = rows.iter().filter_map(|row| self.entry(row).transpose());
-        let tail = Tail::gather(entries, filter, (after, Position(through)), limit)?;
-        // What was removed by now may have been missing before.
-        extent(self.readers.row(EXTENT, NONE)?)?.reaches(after)?;
-        Ok(tail)
-    }
-
-    /// What became of an event.
-    pub(super) fn recall_one(
-        &self,
-        (tenant, instance, event): &EventAt,
-    ) -> Result<Option<Arc<Handled>>> {
-        let question = format!(
-            "{SELECT_EVENTS} WHERE t.name = $1 AND i.id = $2
-               AND (e.event_id = $3 OR e.event_id > $3 || '.r' AND e.event_id < $3 || '.s')
-             ORDER BY e.position DESC"
-        );
-        let (instance, id) = (instance.to_string(), event.to_string());
-        let values: Values<'_> = &[&tenant.as_str(), &instance, &id];
-        for row in self.readers.rows(&question, values)? {
-            if let Some(entry) = self.entry(&row)?
-                && let Body::Handled(handled) = entry.record.body
-                && (handled.event.id == *event || handled.settles.as_ref() == Some(event))
-            {
-                return Ok(Some(handled));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whom the selections of an event from outside chose, and what of it was parked.
-    pub(super) fn selections_of(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>> {
-        let question = format!(
-            "{SELECT_EVENTS} WHERE e.root = $1 AND t.name = $2 AND e.instance IS NULL
-             ORDER BY e.position"
-        );
-        let root = root.to_string();
-        let rows = self.readers.rows(&question, &[&root, &tenant.as_str()])?;
-        let entries = self.entries(&rows)?.into_iter();
-        Ok(entries.map(|entry| entry.record).collect())
-    }
-
-    /// What these events from outside led to.
-    pub(super) fn trace_of(
-        &self,
-        tenant: &TenantId,
-        roots: &[EventId],
-        limit: usize,
-    ) -> Result<Vec<Entry>> {
-        let roots: Vec<String> = roots.iter().map(ToString::to_string).collect();
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let question = format!(
-            "{SELECT_EVENTS} WHERE (e.root = ANY($1) OR e.event_id = ANY($1)) AND t.name = $2
-             ORDER BY e.position LIMIT $3"
-        );
-        let values: Values<'_> = &[&roots, &tenant.as_str(), &limit];
-        let rows = self.rows_for_people(&question, values)?;
-        self.entries(&rows)
-    }
+/// A number of rows, for a `LIMIT`.
+pub(super) fn count(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -11,7 +11,10 @@ use tokio_postgres::{
 use super::{lease::seal, session::Values};
 use crate::store::{
     Result,
-    table::{Cell, Column, Columns, EVENT_COLUMNS, Holds, INSTANCE_COLUMNS, STATE_COLUMNS},
+    table::{
+        Cell, Column, Columns, EVENT_COLUMNS, Holds, INSTANCE_COLUMNS, STATE_COLUMNS,
+        WAITING_COLUMNS,
+    },
 };
 
 /// The columns of `instances`, the number first.
@@ -33,13 +36,36 @@ pub(super) static WRITE_INSTANCES: LazyLock<String> = LazyLock::new(|| write_ins
 /// A whole batch in one statement: rows of `events`, rows of `instances`, how far the shards are
 /// (or null), both marks, and the epoch under which it is written. One statement happens completely
 /// or not at all, and takes one round trip.
-pub(super) static WRITE_BATCH: LazyLock<String> = LazyLock::new(|| {
+pub(super) static WRITE_BATCH: LazyLock<String> = LazyLock::new(|| write_batch(false));
+
+/// The same with names of what waits no more, and rows of what waits from now on.
+pub(super) static WRITE_BATCH_WAITING: LazyLock<String> = LazyLock::new(|| write_batch(true));
+
+/// Removes rows of `waiting`, from one array for each part of their names.
+pub(super) static REMOVE_WAITING: LazyLock<String> = LazyLock::new(|| remove_waiting(1));
+
+/// Adds rows to `waiting` or replaces them, from one array for each column.
+pub(super) static PUT_WAITING: LazyLock<String> = LazyLock::new(|| put_waiting(1));
+
+/// Parts of the name of something that waits.
+const N_NAME_PARTS: usize = 3;
+
+fn write_batch(has_waiting: bool) -> String {
     let after_events = EVENT_COLUMNS.len() + 1;
     let shards = after_events + N_INSTANCE_COLUMNS;
+    let waiting = match has_waiting {
+        true => format!(
+            "gone AS ({}), waits AS ({}),",
+            remove_waiting(shards + 5),
+            put_waiting(shards + 5 + N_NAME_PARTS)
+        ),
+        false => String::new(),
+    };
     format!(
         "WITH journal AS (INSERT INTO events ({events}) SELECT * FROM unnest({arrays})),
            behind AS ({instances}),
            shards AS ({taken_in}),
+           {waiting}
            lease AS ({seal})
          {marks}",
         events = names(&EVENT_COLUMNS),
@@ -49,7 +75,7 @@ pub(super) static WRITE_BATCH: LazyLock<String> = LazyLock::new(|| {
         marks = write_marks(shards + 2),
         seal = seal(&format!("${}::bigint", shards + 4)),
     )
-});
+}
 
 /// Notes how far the shards are: their partitions and `rows_json`, or nothing if that is null.
 pub(super) static WRITE_TAKEN_IN: LazyLock<String> = LazyLock::new(|| write_taken_in(1));
@@ -68,6 +94,29 @@ fn write_instances(first: usize) -> String {
          ON CONFLICT (instance) DO UPDATE SET {changes}",
         names = names(&INSTANCE_COLUMNS),
         arrays = arrays(&INSTANCE_COLUMNS, first + 1),
+        changes = changes.collect::<Vec<_>>().join(", "),
+    )
+}
+
+fn remove_waiting(first: usize) -> String {
+    let (second, third) = (first + 1, first + 2);
+    format!(
+        "DELETE FROM waiting w
+         USING unnest(${first}::bigint[], ${second}::text[], ${third}::text[])
+           AS gone (instance, kind, event_id)
+         WHERE w.instance = gone.instance AND w.kind = gone.kind AND w.event_id = gone.event_id"
+    )
+}
+
+fn put_waiting(first: usize) -> String {
+    let changes = WAITING_COLUMNS[N_NAME_PARTS..]
+        .iter()
+        .map(|Column { name, .. }| format!("{name} = excluded.{name}"));
+    format!(
+        "INSERT INTO waiting ({names}) SELECT * FROM unnest({arrays})
+         ON CONFLICT (instance, kind, event_id) DO UPDATE SET {changes}",
+        names = names(&WAITING_COLUMNS),
+        arrays = arrays(&WAITING_COLUMNS, first),
         changes = changes.collect::<Vec<_>>().join(", "),
     )
 }

@@ -73,6 +73,7 @@ pub(super) fn activate(
     component: &ComponentName,
     version: &Version,
     on_live: OnLive,
+    at: Timestamp,
 ) -> Result<()> {
     let number = number_of(session, tenant, component, version)?;
     session.execute(
@@ -82,12 +83,12 @@ pub(super) fn activate(
         &[&number],
     )?;
     session.execute(
-        "UPDATE versions v SET active = true, on_live = $2, activation = 1 +
+        "UPDATE versions v SET active = true, on_live = $2, activation = greatest($3, 1 +
            (SELECT max(other.activation) FROM versions other
             WHERE other.tenant = v.tenant AND other.component = v.component
-              AND NOT other.deleted)
+              AND NOT other.deleted))
          WHERE version = $1",
-        &[&number, &on_live.as_str()],
+        &[&number, &on_live.as_str(), &signed(at.0)],
     )?;
     Ok(())
 }

@@ -22,18 +22,19 @@ use super::{
     months::Months,
     retention::{Shortened, skipped},
     row::{
-        COPY_EVENTS, EVENT_TYPES, N_INSTANCE_COLUMNS, NONE, Table, WRITE_BATCH, WRITE_INSTANCES,
-        WRITE_MARKS, WRITE_TAKEN_IN,
+        COPY_EVENTS, EVENT_TYPES, N_INSTANCE_COLUMNS, NONE, Table, WRITE_BATCH,
+        WRITE_BATCH_WAITING, WRITE_INSTANCES, WRITE_MARKS, WRITE_TAKEN_IN,
     },
     session::{Session, is_certain},
+    waiting,
 };
 use crate::store::{
     Entry, Error, Position, Result,
     ledger::{Draft, DueRow, Key, Known, Ledger, Stale},
     retention::{Removable, Shorten, shorten},
     table::{
-        EVENT_COLUMNS, LetterChanges, Links, event_cells, instance_cells, signed, taken_in_text,
-        unsigned,
+        EVENT_COLUMNS, LetterChanges, Links, WaitingChanges, WaitingRow, event_cells,
+        instance_cells, signed, taken_in_text, unsigned,
     },
 };
 
@@ -67,6 +68,7 @@ struct Batch<'b> {
     entries: &'b [Entry],
     links: Vec<Links>,
     due: Vec<DueRow<'b>>,
+    waiting: WaitingChanges<'b>,
     covered: u64,
     settled_below: u64,
     /// How far the shards are, if that matters.
@@ -227,6 +229,7 @@ impl Writer {
         let matters = self.ledger.owed.has_selections() || entries.iter().any(selects);
         let batch = Batch {
             entries,
+            waiting: WaitingChanges::of(&links, entries),
             links,
             due,
             covered: draft.covered,
@@ -315,7 +318,10 @@ impl Writer {
             changes.settled.is_some() || changes.parked.is_some()
         });
         let crosses = crossing::concerns(batch.entries);
-        let is_small = batch.entries.len() <= ONE_STATEMENT_MAX && batch.due.len() <= ROWS_MAX;
+        let waiting: usize = batch.waiting.rows().map(WaitingRow::bytes).sum();
+        let is_small = batch.entries.len() <= ONE_STATEMENT_MAX
+            && batch.due.len() <= ROWS_MAX
+            && waiting <= waiting::BYTES_AT_ONCE;
         if is_small && !changes_letters && !crosses && batch.skipped == 0 {
             return self.write_at_once(batch);
         }
@@ -364,13 +370,19 @@ impl Writer {
         values.extend(marks.iter().map(|mark| mark as &(dyn ToSql + Sync)));
         let epoch = self.link.right.epoch();
         values.push(&epoch);
+        let gone = waiting::Gone::of(&batch.waiting);
+        let waits = waiting::table(batch.waiting.rows());
+        let mut statement: &str = &WRITE_BATCH;
+        if !batch.waiting.is_empty() {
+            statement = &WRITE_BATCH_WAITING;
+            values.extend(gone.arrays());
+            values.extend(waits.arrays());
+        }
         let session = self.link.open()?;
         // Until it is prepared nothing can have been changed.
-        session.prepare(&WRITE_BATCH)?;
+        session.prepare(statement)?;
         let begun = Instant::now();
-        session
-            .execute(&WRITE_BATCH, &values)
-            .map_err(Failure::of)?;
+        session.execute(statement, &values).map_err(Failure::of)?;
         self.link.right.renewed(begun);
         Ok(())
     }
@@ -385,6 +397,7 @@ impl Writer {
             letters::note(session, links.tenant, links.position, &entry.record)?;
         }
         crossing::note(session, &batch.links, batch.entries)?;
+        waiting::note(session, &batch.waiting)?;
         for some in batch.due.chunks(ROWS_MAX) {
             let instances = self.instances(some)?;
             let values: Vec<&(dyn ToSql + Sync)> = instances.arrays().collect();
@@ -430,6 +443,7 @@ impl Writer {
             entries: &[],
             links: Vec::new(),
             due: rows.filter_map(|number| behind.row(*number)).collect(),
+            waiting: WaitingChanges::default(),
             covered: overdue.covered,
             settled_below: self.ledger.owed.settled_below(),
             taken_in: None,

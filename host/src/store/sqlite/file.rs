@@ -1,17 +1,15 @@
 //! The database's file: who may use it, how it is opened, how an older one is brought up to date.
 
 use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    io,
-    os::unix::fs::DirBuilderExt,
+    fs::{File, OpenOptions},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::OpenError;
-use crate::store::Result;
+use super::{OpenError, waiting};
+use crate::{private, store::Result};
 
 /// `PRAGMA application_id`: what says that a database is one of this program ("xcmp").
 const APPLICATION_ID: i64 = 0x7863_6d70;
@@ -22,7 +20,12 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
+
+/// The schema since which what waits has rows of its own.
+const WAITING_SINCE: usize = 6;
 
 /// How long to wait for somebody else's transaction, such as that of a shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,31 +43,15 @@ pub(super) struct Lock(#[expect(dead_code, reason = "the lock ends when the file
 
 /// Takes the database for this process.
 pub(super) fn lock(path: &Path) -> Result<Lock, OpenError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |source: io::Error| OpenError::File { path, source }
-    };
-    if let Some(folder) = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
-        // What people's workflows hold is for nobody else on the machine.
-        let mut private = DirBuilder::new();
-        let made = private.recursive(true).mode(0o700).create(folder);
-        made.map_err(failed(folder))?;
-    }
+    private::folder(path.parent().unwrap_or_else(|| Path::new("")))?;
     let name = beside(path, ".lock");
     let mut options = OpenOptions::new();
-    let file = options
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&name)
-        .map_err(failed(&name))?;
+    let options = options.create(true).truncate(false).write(true);
+    let file = private::open(&name, options)?;
     match file.try_lock() {
         Ok(()) => Ok(Lock(file)),
         Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
-        Err(std::fs::TryLockError::Error(source)) => Err(failed(&name)(source)),
+        Err(std::fs::TryLockError::Error(source)) => Err(OpenError::File { path: name, source }),
     }
 }
 
@@ -148,13 +135,16 @@ fn set_up(connection: &Connection, is_new: bool) -> rusqlite::Result<()> {
 
 /// Leads from the schema that is there to the newest, all or nothing.
 fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
-    let steps = usize::try_from(found).map_or(&MIGRATIONS[..0], |found| &MIGRATIONS[found..]);
-    if steps.is_empty() {
+    let found = usize::try_from(found).unwrap_or(MIGRATIONS.len());
+    if found >= MIGRATIONS.len() {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
-    for step in steps {
+    for (step, number) in MIGRATIONS.iter().zip(1..).skip(found) {
         transaction.execute_batch(step)?;
+        if number == WAITING_SINCE {
+            waiting::move_out(&transaction)?;
+        }
     }
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", newest())?;

@@ -108,7 +108,9 @@ pub(super) fn list(
             let position: i64 = row.get(0)?;
             let letter = read_letter(row, tenant);
             let letter = unreadable.leave_out(letter, || format!("dead letter at {position}"))?;
-            found.take_or_pass(unsigned(position), letter);
+            if !found.take_or_pass(unsigned(position), letter) {
+                break;
+            }
         }
     }
     Ok(found.into_page())

@@ -8,19 +8,22 @@ use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
     owed::Owed,
     record::{Body, Handled, Record, Snapshot},
+    time::Timestamp,
 };
 
-use super::{Sqlite, crossing, owed, retention, versions::deployment, writer::tenant_number};
+use super::{
+    Sqlite, crossing, owed, retention, versions::deployment, waiting, writer::tenant_number,
+};
 use crate::store::{
     Entry, Error, EventAt, Position, Result,
     ledger::{Ledger, Recovered, Stale},
     query::{
         Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter,
-        Tail, is_shown,
+        Tail, gather_trace, is_shown,
     },
     table::{
-        self, BEFORE, Columns, ID, INSTANCE, NUMBER, POSITION, SELECT_EVENTS, SELECT_INSTANCES,
-        read_instance, read_kind, signed, unsigned,
+        self, BEFORE, Columns, ID, INSTANCE, LAST_TIME, NUMBER, POSITION, SELECT_EVENTS,
+        SELECT_INSTANCES, read_instance, read_kind, signed, unsigned,
     },
     unreadable::UnreadableInstance,
 };
@@ -34,6 +37,12 @@ pub(super) fn last_position(connection: &Connection) -> Result<Position> {
         .prepare_cached("SELECT max(position) FROM events")?
         .query_row([], |row| row.get(0))?;
     Ok(Position(last.map_or(0, unsigned)))
+}
+
+/// The latest time among the last records.
+pub(super) fn last_time(connection: &Connection) -> Result<Timestamp> {
+    let last: Option<i64> = connection.query_row(LAST_TIME, [], |row| row.get(0))?;
+    Ok(Timestamp(last.map_or(0, unsigned)))
 }
 
 impl Sqlite {
@@ -108,17 +117,32 @@ impl Sqlite {
             .leave_out(event, || format!("record {position}"))
     }
 
-    /// Rows of `events` as far as they can be read.
+    /// Rows of `events` as far as they can be read, one by one.
+    fn readable(
+        &self,
+        rows: &mut Rows<'_>,
+        connection: &Connection,
+    ) -> impl Iterator<Item = Result<Entry>> {
+        std::iter::from_fn(move || {
+            loop {
+                let row = match rows.next() {
+                    Ok(row) => row?,
+                    Err(error) => return Some(Err(error.into())),
+                };
+                if let Some(entry) = self.entry(row, connection).transpose() {
+                    return Some(entry);
+                }
+            }
+        })
+    }
+
+    /// All of them.
     pub(super) fn entries(
         &self,
         mut rows: Rows<'_>,
         connection: &Connection,
     ) -> Result<Vec<Entry>> {
-        let mut entries = Vec::new();
-        while let Some(row) = rows.next()? {
-            entries.extend(self.entry(row, connection)?);
-        }
-        Ok(entries)
+        self.readable(&mut rows, connection).collect()
     }
 
     /// A stretch of the log.
@@ -138,17 +162,7 @@ impl Sqlite {
         let mut statement = connection.prepare_cached(&question)?;
         let mut rows =
             statement.query(params![signed(after.0), signed(through), tenant.as_str()])?;
-        let entries = std::iter::from_fn(|| {
-            loop {
-                let row = match rows.next() {
-                    Ok(row) => row?,
-                    Err(error) => return Some(Err(error.into())),
-                };
-                if let Some(entry) = self.entry(row, connection).transpose() {
-                    return Some(entry);
-                }
-            }
-        });
+        let entries = self.readable(&mut rows, connection);
         let tail = Tail::gather(entries, filter, (after, Position(through)), limit)?;
         // What was removed by now may have been missing before.
         retention::extent(connection)?.reaches(after)?;
@@ -161,14 +175,15 @@ impl Sqlite {
         connection: &Connection,
         (tenant, instance, event): &EventAt,
     ) -> Result<Option<Arc<Handled>>> {
+        let (instance, id) = (instance.to_string(), event.to_string());
+        let [from, below] = event.replays();
         let question = format!(
             "{SELECT_EVENTS} WHERE t.name = ?1 AND i.id = ?2
-               AND (e.event_id = ?3 OR e.event_id > ?3 || '.r' AND e.event_id < ?3 || '.s')
+               AND (e.event_id = ?3 OR e.event_id > ?4 AND e.event_id < ?5)
              ORDER BY e.position DESC"
         );
         let mut statement = connection.prepare_cached(&question)?;
-        let mut rows =
-            statement.query([tenant.as_str(), &instance.to_string(), &event.to_string()])?;
+        let mut rows = statement.query([tenant.as_str(), &instance, &id, &from, &below])?;
         while let Some(row) = rows.next()? {
             if let Some(entry) = self.entry(row, connection)?
                 && let Body::Handled(handled) = entry.record.body
@@ -221,8 +236,8 @@ impl Sqlite {
             Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)),
         ];
         let mut statement = connection.prepare(&question)?;
-        let rows = statement.query(params_from_iter(texts().chain(texts()).chain(bounds)))?;
-        self.entries(rows, connection)
+        let mut rows = statement.query(params_from_iter(texts().chain(texts()).chain(bounds)))?;
+        gather_trace(self.readable(&mut rows, connection), limit)
     }
 
     /// The end of the log that a host that starts looks at. What says where that begins is looked at
@@ -245,20 +260,24 @@ impl Sqlite {
     }
 
     /// An instance as it is: what is newer than its row, else the row. Or why it cannot be read.
+    /// `attach` gives it what waits at it, which is kept apart.
     fn newest(
         &self,
         stale: &Stale,
         row: &Row<'_>,
         connection: &Connection,
+        attach: impl FnOnce(&Connection, i64, Snapshot) -> Result<Snapshot>,
     ) -> Result<Result<Snapshot, Arc<str>>> {
         let number = row.get(NUMBER)?;
-        self.unreadable
-            .instance(number, || match stale.get(number) {
-                Some(newest) => Ok(newest.snapshot().clone()),
+        self.unreadable.instance(number, || {
+            let newest = match stale.get(number) {
+                Some(newest) => newest.snapshot().clone(),
                 None => read_instance(row, |number| {
                     deployment(connection, &self.deployments, number)
-                }),
-            })
+                })?,
+            };
+            attach(connection, number, newest)
+        })
     }
 
     /// What goes on, or is an entry point.
@@ -281,7 +300,7 @@ impl Sqlite {
                 if id.is_ok_and(|id| !wanted(&id)) {
                     continue;
                 }
-                let snapshot = self.newest(&stale, row, connection)?;
+                let snapshot = self.newest(&stale, row, connection, waiting::attach)?;
                 if let Some(snapshot) = snapshot.ok().filter(Snapshot::is_live) {
                     take(snapshot);
                 }
@@ -304,7 +323,7 @@ impl Sqlite {
             let Some(row) = rows.next()? else {
                 return Ok(None);
             };
-            let newest = self.newest(&stale, row, connection)?;
+            let newest = self.newest(&stale, row, connection, waiting::attach)?;
             let id = id.clone();
             let unreadable = |why| Error::Unreadable(UnreadableInstance { id, why });
             newest.map(Some).map_err(unreadable)
@@ -339,7 +358,8 @@ impl Sqlite {
                 while let Some(row) = rows.next()? {
                     below = row.get(NUMBER)?;
                     seen += 1;
-                    let instance = self.newest(&stale, row, connection)?;
+                    let attach = waiting::attach_names;
+                    let instance = self.newest(&stale, row, connection, attach)?;
                     let instance = instance.map_err(|why| UnreadableInstance {
                         id: InstanceId::from_stored(row.text(ID).unwrap_or_default()),
                         why,

@@ -83,6 +83,7 @@ impl Writer {
         component: &ComponentName,
         version: &Version,
         on_live: OnLive,
+        at: Timestamp,
     ) -> Result<()> {
         self.change(|connection| {
             let number = number_of(connection, tenant, component, version)?;
@@ -93,12 +94,12 @@ impl Writer {
                 [number],
             )?;
             connection.execute(
-                "UPDATE versions SET active = 1, on_live = ?2, activation = 1 +
+                "UPDATE versions SET active = 1, on_live = ?2, activation = max(?3, 1 +
                    (SELECT max(other.activation) FROM versions other
                     WHERE other.tenant = versions.tenant AND other.component = versions.component
-                      AND other.deleted = 0)
+                      AND other.deleted = 0))
                  WHERE version = ?1",
-                params![number, on_live.as_str()],
+                params![number, on_live.as_str(), signed(at.0)],
             )?;
             Ok(())
         })

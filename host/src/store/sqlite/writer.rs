@@ -15,13 +15,14 @@ use super::{
     retention::{self, Shortened},
     room::Room,
     row::{self, INSERT_EVENT},
+    waiting,
 };
 use crate::store::{
     Entry, Error, Position, Result,
     crossing::Channel,
     ledger::{Draft, DueRow, Key, Known, Ledger, Stale},
     retention::{Removable, Shorten, shorten},
-    table::{Links, signed, unsigned},
+    table::{Links, WaitingChanges, signed, unsigned},
 };
 
 /// The connection that writes, and what it knows by heart.
@@ -121,6 +122,7 @@ impl Writer {
                 &entry.record,
             )?;
         }
+        waiting::note(&self.connection, &WaitingChanges::of(&links, entries))?;
         Ok(draft)
     }
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use xcomponent_core::{
     id::{EventId, InstanceId, StreamId},
-    record::{Discarded, Handled, Received, Selected},
+    record::{Began, Discarded, Handled, Received, Selected, WaitingKind, Waits},
+    time::Timestamp,
 };
 
 use super::{
     PortableCause, PortableEvent, PortableOutgoing, PortableSelector, Read, StoredFault,
-    StoredLetter, StoredLog, StoredReason,
+    StoredLetter, StoredLog, StoredReason, word,
 };
 
 /// The rest of an event that an instance looked at; most have nothing of it.
@@ -32,6 +33,68 @@ pub(in crate::store) struct StoredHandled {
     pub(in crate::store) settles: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(in crate::store) cancels: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::store) waits: Option<StoredWaits>,
+}
+
+/// What began and what stopped waiting.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::store) struct StoredWaits {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    began: Vec<StoredWait>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ended: Vec<StoredWait>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredWait {
+    kind: String,
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    due: Option<u64>,
+}
+
+impl StoredWaits {
+    fn of(waits: &Waits) -> Self {
+        let began = waits.began.iter().map(|began| StoredWait {
+            kind: began.kind.to_string(),
+            id: began.id.to_string(),
+            due: began.due.map(|due| due.0),
+        });
+        let ended = waits.ended.iter().map(|(kind, id)| StoredWait {
+            kind: kind.to_string(),
+            id: id.to_string(),
+            due: None,
+        });
+        Self {
+            began: began.collect(),
+            ended: ended.collect(),
+        }
+    }
+
+    pub(in crate::store) fn read(self) -> Read<Waits> {
+        let read = |wait: StoredWait| {
+            let kind = word(&wait.kind, WaitingKind::parse, "reason to wait")?;
+            let id = EventId::from_stored(&wait.id);
+            Ok((kind, id, wait.due.map(Timestamp)))
+        };
+        let began = self.began.into_iter().map(|wait| {
+            let (kind, id, due) = read(wait)?;
+            let what = None;
+            Ok(Began {
+                kind,
+                id,
+                due,
+                what,
+            })
+        });
+        let ended = self.ended.into_iter();
+        let ended = ended.map(|wait| read(wait).map(|(kind, id, _)| (kind, id)));
+        Ok(Waits {
+            began: began.collect::<Read<_>>()?,
+            ended: ended.collect::<Read<_>>()?,
+        })
+    }
 }
 
 impl StoredHandled {
@@ -44,7 +107,8 @@ impl StoredHandled {
             && handled.logs.is_empty()
             && handled.parked.is_none()
             && handled.settles.is_none()
-            && handled.cancels.is_empty();
+            && handled.cancels.is_empty()
+            && handled.waits.is_none();
         (!is_plain).then(|| Self {
             sent_at: handled.sent_at.map(|at| at.0),
             reason: handled.reason.as_deref().map(StoredReason::of),
@@ -58,6 +122,7 @@ impl StoredHandled {
             parked: handled.parked.as_deref().map(StoredLetter::of),
             settles: handled.settles.as_ref().map(ToString::to_string),
             cancels: handled.cancels.iter().map(ToString::to_string).collect(),
+            waits: handled.waits.as_deref().map(StoredWaits::of),
         })
     }
 }

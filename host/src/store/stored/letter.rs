@@ -36,6 +36,7 @@ impl StoredLetter {
             Parked::UnknownTarget(text)
             | Parked::CascadeBudget(text)
             | Parked::SchemaViolation(text)
+            | Parked::Refused(text)
             | Parked::Undeliverable(text) => (Some(text.to_string()), None),
             Parked::InstanceFinished
             | Parked::Overload
@@ -91,6 +92,7 @@ fn read_why(code: &str, text: Option<String>, fault: Option<StoredFault>) -> Rea
         Parked::UnknownTarget(text.as_str().into()),
         Parked::CascadeBudget(text.as_str().into()),
         Parked::SchemaViolation(text.as_str().into()),
+        Parked::Refused(text.as_str().into()),
         Parked::InstanceFinished,
         Parked::Overload,
         Parked::ComponentSuspended,

@@ -1,4 +1,4 @@
-//! What an instance waits for: deadlines, deferred events, a retry.
+//! What an instance waits for: deadlines, deferred events, delayed sends, a retry.
 
 use std::sync::Arc;
 
@@ -6,13 +6,14 @@ use serde::{Deserialize, Serialize};
 use xcomponent_core::{
     definition::TransitionIdx,
     id::EventId,
-    record::{Extra, Mail, Retry, Timer, TimerKind},
+    json::Json,
+    record::{Delayed, Extra, Mail, Retry, Timer, TimerKind, Waiting, WaitingKind},
     time::Timestamp,
 };
 
-use super::{PortableCause, PortableEvent, PortableOutgoing, Read};
+use super::{PortableCause, PortableEvent, PortableOutgoing, Read, of_text, to_text};
 
-/// A deadline.
+/// A deadline of a state. Before schema 6, delayed sends were among them.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::store) struct StoredTimer {
     due: u64,
@@ -41,7 +42,6 @@ impl StoredTimer {
                 transition: transition.0,
                 entry: *entry,
             },
-            TimerKind::Send(outgoing) => StoredKind::Send(Box::new(PortableOutgoing::of(outgoing))),
         };
         Self {
             due: timer.due.0,
@@ -51,7 +51,7 @@ impl StoredTimer {
         }
     }
 
-    pub(in crate::store) fn read(self) -> Read<Timer> {
+    pub(in crate::store) fn read(self) -> Read<StoredDeadline> {
         let kind = match self.kind {
             StoredKind::Timeout { transition, entry } => TimerKind::Timeout {
                 transition: TransitionIdx(transition),
@@ -61,27 +61,53 @@ impl StoredTimer {
                 transition: TransitionIdx(transition),
                 entry,
             },
-            StoredKind::Send(outgoing) => TimerKind::Send(Box::new(outgoing.read()?)),
+            StoredKind::Send(outgoing) => {
+                let due = Timestamp(self.due);
+                return Ok(StoredDeadline::Send(delayed(due, *outgoing)?));
+            }
         };
-        Ok(Timer {
+        Ok(StoredDeadline::Timer(Timer {
             due: Timestamp(self.due),
             kind,
             id: EventId::from_stored(&self.id),
             cause: self.cause.read(),
             fired: false,
-        })
+        }))
     }
 }
 
-/// What few instances have.
+/// What stands among an instance's deadlines.
+pub(in crate::store) enum StoredDeadline {
+    Timer(Timer),
+    /// Before schema 6.
+    Send(Delayed),
+}
+
+fn delayed(due: Timestamp, outgoing: PortableOutgoing) -> Read<Delayed> {
+    Ok(Delayed {
+        due,
+        outgoing: Arc::new(outgoing.read()?),
+        fired: false,
+    })
+}
+
+/// What few instances have. Before schema 6, what was deferred and what is tried again stood here.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::store) struct StoredExtra {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     deferred: Vec<StoredMail>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry: Option<StoredRetry>,
+    /// Bytes of what waits in rows of its own.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    waiting: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     held: Option<Arc<str>>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -103,33 +129,69 @@ struct StoredRetry {
 
 impl StoredExtra {
     pub(in crate::store) fn of(extra: &Extra) -> Self {
-        let retry = |retry: &Retry| StoredRetry {
-            mail: StoredMail::of(&retry.mail),
-            at: retry.at.0,
-            attempts: retry.attempts,
-            replays: retry.replays.as_ref().map(ToString::to_string),
-        };
         Self {
-            deferred: extra.deferred.iter().map(StoredMail::of).collect(),
-            retry: extra.retry.as_ref().map(retry),
+            deferred: Vec::new(),
+            retry: None,
+            waiting: extra.waiting,
             held: extra.held.clone(),
         }
     }
 
     pub(in crate::store) fn read(self) -> Read<Extra> {
-        let retry = |stored: StoredRetry| -> Read<Retry> {
-            Ok(Retry {
-                mail: stored.mail.read()?,
-                at: Timestamp(stored.at),
-                attempts: stored.attempts,
-                replays: stored.replays.as_deref().map(EventId::from_stored),
-            })
-        };
-        let deferred = self.deferred.into_iter().map(StoredMail::read);
+        let deferred = self.deferred.into_iter();
+        let deferred = deferred.map(|mail| Ok(Arc::new(mail.read()?)));
+        let retry = self.retry.map(StoredRetry::read).transpose()?;
         Ok(Extra {
             deferred: deferred.collect::<Read<_>>()?,
-            retry: self.retry.map(retry).transpose()?,
+            sends: Vec::new(),
+            retry: retry.map(Arc::new),
+            waiting: self.waiting,
             held: self.held,
+        })
+    }
+}
+
+/// Something that waits, without the payload of its event, which has a column.
+pub(in crate::store) fn waiting_text(waiting: &Waiting) -> String {
+    match waiting.clone().carrying(Json::empty()) {
+        Waiting::Deferred(mail) => to_text(&StoredMail::of(&mail)),
+        Waiting::Retry(retry) => to_text(&StoredRetry::of(&retry)),
+        Waiting::Send(delayed) => to_text(&PortableOutgoing::of(&delayed.outgoing)),
+    }
+}
+
+/// Reads the same.
+pub(in crate::store) fn read_waiting_text(
+    kind: WaitingKind,
+    due: Option<u64>,
+    text: &str,
+) -> Read<Waiting> {
+    Ok(match kind {
+        WaitingKind::Deferred => Waiting::Deferred(Arc::new(of_text::<StoredMail>(text)?.read()?)),
+        WaitingKind::Retry => Waiting::Retry(Arc::new(of_text::<StoredRetry>(text)?.read()?)),
+        WaitingKind::Send => {
+            let due = Timestamp(due.unwrap_or_default());
+            Waiting::Send(delayed(due, of_text(text)?)?)
+        }
+    })
+}
+
+impl StoredRetry {
+    fn of(retry: &Retry) -> Self {
+        Self {
+            mail: StoredMail::of(&retry.mail),
+            at: retry.at.0,
+            attempts: retry.attempts,
+            replays: retry.replays.as_ref().map(ToString::to_string),
+        }
+    }
+
+    fn read(self) -> Read<Retry> {
+        Ok(Retry {
+            mail: self.mail.read()?,
+            at: Timestamp(self.at),
+            attempts: self.attempts,
+            replays: self.replays.as_deref().map(EventId::from_stored),
         })
     }
 }

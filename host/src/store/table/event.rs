@@ -20,8 +20,8 @@ use crate::store::{
     query::Kind,
     stored::{
         Malformed, PortableCause, PortableOutgoing, Read, StoredDiscarded, StoredHandled,
-        StoredLetter, StoredLog, StoredReason, StoredReceived, StoredSelected, of_text, to_text,
-        word,
+        StoredLetter, StoredLog, StoredReason, StoredReceived, StoredSelected, StoredWaits,
+        of_text, to_text, word,
     },
 };
 
@@ -228,6 +228,7 @@ fn read_handled(
     };
     let deliveries = detail.deliveries.into_iter().map(PortableOutgoing::read);
     let logs = detail.logs.into_iter().map(StoredLog::read);
+    let waits = detail.waits.map(StoredWaits::read).transpose()?;
     let parked = detail
         .parked
         .map(|letter| letter.read(tenant))
@@ -241,6 +242,7 @@ fn read_handled(
         to: after.state,
         cause,
         deliveries: deliveries.collect::<Read<Vec<_>>>()?.into(),
+        waits: waits.map(Box::new),
         fault: detail
             .fault
             .map(|fault| fault.read())

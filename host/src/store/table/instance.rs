@@ -15,8 +15,8 @@ use crate::store::{
     Result,
     query::InstanceCount,
     stored::{
-        Malformed, PortableParent, Read, StoredExtra, StoredTimer, Unreadable, of_text, to_text,
-        word,
+        Malformed, PortableParent, Read, StoredDeadline, StoredExtra, StoredTimer, Unreadable,
+        of_text, to_text, word,
     },
 };
 
@@ -139,6 +139,7 @@ pub(in crate::store) fn read_instance(
     row: &impl Columns,
     deployment: impl FnOnce(i64) -> Result<Arc<Deployment>>,
 ) -> Result<Snapshot> {
+    let (timers, extra) = read_waits(row.optional_text(14)?, row.optional_text(15)?)?;
     let deployment = deployment(row.integer(1)?)?;
     let machine = machine_of(&deployment, row.text(2)?)?;
     Ok(Snapshot {
@@ -155,8 +156,8 @@ pub(in crate::store) fn read_instance(
         origin: row.bits(11)?,
         entry_point: row.flag(12)?,
         parent: read_parent(row.optional_text(13)?)?,
-        timers: read_timers(row.optional_text(14)?)?.into(),
-        extra: read_extra(row.optional_text(15)?)?,
+        timers: timers.into(),
+        extra: extra.map(Arc::new),
         deployment,
     })
 }
@@ -183,16 +184,23 @@ fn read_parent(stored: Option<&str>) -> Read<Option<Box<Parent>>> {
     Ok(parent.map(|parent| Box::new(parent.read())))
 }
 
-fn read_timers(stored: Option<&str>) -> Read<Vec<Timer>> {
-    let timers = stored.map(of_text::<Vec<StoredTimer>>).transpose()?;
-    let timers = timers.unwrap_or_default().into_iter();
-    timers.map(StoredTimer::read).collect()
-}
-
-fn read_extra(stored: Option<&str>) -> Read<Option<Box<Extra>>> {
-    let extra = stored.map(of_text::<StoredExtra>).transpose()?;
-    let extra = extra.map(StoredExtra::read).transpose()?;
-    Ok(extra.map(Box::new))
+/// Reads `timers_json` and `extra_json`. What was written before schema 6 has all that waits in
+/// them.
+pub(super) fn read_waits(
+    timers: Option<&str>,
+    extra: Option<&str>,
+) -> Read<(Vec<Timer>, Option<Extra>)> {
+    let stored = timers.map(of_text::<Vec<StoredTimer>>).transpose()?;
+    let extra = extra.map(of_text::<StoredExtra>).transpose()?;
+    let mut extra = extra.map(StoredExtra::read).transpose()?;
+    let mut timers = Vec::new();
+    for stored in stored.into_iter().flatten() {
+        match stored.read()? {
+            StoredDeadline::Timer(timer) => timers.push(timer),
+            StoredDeadline::Send(send) => extra.get_or_insert_default().sends.push(send),
+        }
+    }
+    Ok((timers, extra))
 }
 
 fn machine_of(deployment: &Deployment, name: &str) -> Result<MachineIdx, Unreadable> {

@@ -1,93 +1,68 @@
 //! One machine: its states, and the tables that the engine asks.
 
-use hashbrown::HashMap;
+use std::collections::BTreeMap;
+
+use hashbrown::{HashMap, HashSet};
 
 use crate::{
     definition::{
-        CascadingRule, EventIdx, Machine, Operator, ParentLink, State, StateIdx, StateKind,
-        TransitionIdx, TransitionKind,
-        check::{lint, transition},
+        CascadingRule, EventIdx, Machine, MachineIdx, OnFault, ParentLink, State, StateIdx,
+        StateKind,
+        check::{choices, lint, transition},
+        choices::Choices,
         diagnostic::Strictness,
-        parse::{Kind, Node},
-        read::{Fields, Named, Notes, nearest, wrong_type},
+        keys,
+        notes::Notes,
+        parse::{Kind, Node, Place},
+        read::{Fields, Named, wrong_type},
     },
     id::{ComponentName, EventName, MachineName, MethodName, StateName},
-    json::Path,
-    limits::MACHINE_PARTS_MAX,
+    limits::{MACHINE_PARTS_MAX, SENDS_PER_TRANSITION_MAX},
     schema::Schema,
     template::Template,
 };
 
 /// What machines know of each other while they are read.
 pub(super) struct Outline<'a> {
-    /// The names of all machines, in order.
-    pub(super) names: &'a [String],
+    /// The names of all machines.
+    pub(super) names: &'a BTreeMap<String, MachineIdx>,
     pub(super) strictness: Strictness,
     /// The component's own fields: its `onFault` is the default.
     pub(super) fault: &'a Fields<'a>,
 }
 
-const MACHINE_KEYS: &[&str] = &[
-    "name",
-    "initialState",
-    "states",
-    "transitions",
-    "publicMemberType",
-    "parentLink",
-    "contextSchema",
-    "onFault",
-    "metadata",
-    "description",
-    "layout",
-];
-const STATE_KEYS: &[&str] = &[
-    "name",
-    "type",
-    "onEntry",
-    "onExit",
-    "entryMethod",
-    "exitMethod",
-    "cascadingRules",
-    "defer",
-    "metadata",
-    "description",
-];
-const CASCADE_KEYS: &[&str] = &[
-    "targetComponent",
-    "targetMachine",
-    "targetState",
-    "event",
-    "matchingRules",
-    "payload",
-    "metadata",
-    "description",
-];
+/// Where a state is written.
+pub(super) struct Written {
+    /// Where it begins.
+    pub(super) place: Place,
+    /// Where in the document.
+    pub(super) path: String,
+}
 
-/// The names of all machines, each once.
+/// The names of all machines, each with the first that has it.
 pub(super) fn names(
     fields: &Fields<'_>,
     items: &[(String, &Node)],
     notes: &mut Notes,
-) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for (path, item) in items {
-        let Kind::Map(map) = &item.kind else { continue };
-        let name = map
-            .iter()
-            .find(|(key, _)| matches!(&key.kind, Kind::Text(text) if text == "name"));
+) -> BTreeMap<String, MachineIdx> {
+    let mut names = BTreeMap::new();
+    for (position, (path, item)) in items.iter().enumerate() {
         let mut quiet = Notes::default();
-        let Some(name) = name.and_then(|(_, node)| fields.name_in(node, path, &mut quiet)) else {
+        let name = item.get("name");
+        let Some(name) = name.and_then(|node| fields.name_in(node, path, &mut quiet)) else {
             continue;
         };
-        if names.contains(&name.text) {
+        if names.contains_key(&name.text) {
             notes.error(
                 "duplicate_name",
                 name.place,
                 &format!("{path}.name"),
                 format!("there are two machines `{}`", name.text),
             );
+            continue;
         }
-        names.push(name.text);
+        let idx = MachineIdx(u16::try_from(position).expect("machines are limited"));
+        names.insert(name.text, idx);
     }
     names
 }
@@ -100,13 +75,13 @@ pub(super) fn machine(
     outline: &Outline<'_>,
     notes: &mut Notes,
 ) -> Option<Machine> {
-    let fields = parent.item(node, path, MACHINE_KEYS, notes)?;
+    let fields = parent.item(node, path, &keys::MACHINE, notes)?;
     let name = fields.required_name("name", notes);
-    let states = states(&fields, notes);
-    let initial = state_named(&fields, "initialState", &states, true, notes);
+    let (states, written_states) = states(&fields, notes);
     let mut machine = Machine {
         name: MachineName::new(name.map(|name| name.text).unwrap_or_default()),
-        initial: initial.unwrap_or(StateIdx(0)),
+        initial: StateIdx(0),
+        state_positions: positions(&states, &written_states, notes),
         states,
         transitions: Vec::new(),
         events: Vec::new(),
@@ -115,13 +90,15 @@ pub(super) fn machine(
         schema: fields
             .get("contextSchema")
             .and_then(|node| Schema::read(node, &fields, notes)),
-        on_fault: crate::definition::OnFault::Keep,
+        on_fault: OnFault::Keep,
         description: fields.text("description", notes).map(Into::into),
         metadata: fields.json("metadata"),
-        candidates: HashMap::default(),
+        choices: Choices::default(),
         event_positions: HashMap::default(),
-        indexed: Vec::new(),
     };
+    if let Some(initial) = state_named(&fields, "initialState", &machine, notes) {
+        machine.initial = initial;
+    }
     if let Some(initial) = machine.states.get_mut(usize::from(machine.initial.0))
         && initial.kind == StateKind::Regular
     {
@@ -134,14 +111,19 @@ pub(super) fn machine(
     };
     machine.on_fault = transition::on_fault(fault, &machine, notes);
     let written = transition::transitions(&fields, &mut machine, outline, notes);
-    lint::machine(&fields, &machine, &written, outline.strictness, notes);
-    let order = transition::in_order(&machine, &written);
-    tabulate(&mut machine, &order);
-    lint::reachable(&fields, &machine, notes);
+    choices::tabulate(&fields, &mut machine, &written, notes);
+    lint::machine(
+        &machine,
+        &written,
+        &written_states,
+        outline.strictness,
+        notes,
+    );
     Some(machine)
 }
 
-fn states(fields: &Fields<'_>, notes: &mut Notes) -> Vec<State> {
+/// The states, and where each is written.
+fn states(fields: &Fields<'_>, notes: &mut Notes) -> (Vec<State>, Vec<Written>) {
     let items = fields.list("states", notes);
     if fields.get("states").is_none() {
         fields.missing("states", notes);
@@ -153,32 +135,45 @@ fn states(fields: &Fields<'_>, notes: &mut Notes) -> Vec<State> {
             &fields.path_of("states"),
             format!("at most {MACHINE_PARTS_MAX} states"),
         );
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
     let mut states: Vec<State> = Vec::new();
+    let mut written = Vec::new();
     for (path, item) in items {
-        let Some(state) = state(fields, item, &path, notes) else {
-            continue;
-        };
-        if states.iter().any(|other| other.name == state.name) {
-            notes.error(
-                "duplicate_name",
-                item.place,
-                &path,
-                format!("there are two states `{}`", state.name),
-            );
+        if let Some(state) = state(fields, item, &path, notes) {
+            let place = item.place;
+            written.push(Written { place, path });
+            states.push(state);
         }
-        states.push(state);
     }
-    states
+    (states, written)
+}
+
+/// The first state of each name.
+fn positions(
+    states: &[State],
+    written: &[Written],
+    notes: &mut Notes,
+) -> HashMap<StateName, StateIdx, foldhash::fast::FixedState> {
+    let mut positions = HashMap::default();
+    for (position, (state, written)) in states.iter().zip(written).enumerate() {
+        let idx = StateIdx(u16::try_from(position).expect("states are limited"));
+        if positions.contains_key(&state.name) {
+            let message = format!("there are two states `{}`", state.name);
+            notes.error("duplicate_name", written.place, &written.path, message);
+        } else {
+            positions.insert(state.name.clone(), idx);
+        }
+    }
+    positions
 }
 
 fn state(parent: &Fields<'_>, node: &Node, path: &str, notes: &mut Notes) -> Option<State> {
-    if let Kind::Text(_) = node.kind {
+    if !matches!(node.kind, Kind::Map(_)) {
         let name = parent.name_in(node, path, notes)?;
         return Some(bare(name.text));
     }
-    let fields = parent.item(node, path, STATE_KEYS, notes)?;
+    let fields = parent.item(node, path, &keys::STATE, notes)?;
     let name = fields.required_name("name", notes)?;
     let kind = match fields.name("type", notes) {
         None => StateKind::Regular,
@@ -200,7 +195,15 @@ fn state(parent: &Fields<'_>, node: &Node, path: &str, notes: &mut Notes) -> Opt
         },
     };
     let mut method = |new: &str, old: &str| {
-        let name = if fields.get(new).is_some() { new } else { old };
+        let name = match (fields.get(new), fields.get(old)) {
+            (None, _) => old,
+            (Some(_), None) => new,
+            (Some(_), Some(_)) => {
+                let why = format!("it is the old name of `{new}`, which is written too");
+                notes.no_effect(old, fields.key_place(old), &fields.path_of(old), &why);
+                new
+            }
+        };
         fields
             .name(name, notes)
             .map(|name| MethodName::new(name.text))
@@ -209,25 +212,20 @@ fn state(parent: &Fields<'_>, node: &Node, path: &str, notes: &mut Notes) -> Opt
         method("onEntry", "entryMethod"),
         method("onExit", "exitMethod"),
     );
-    let defer = fields
+    let defer: Vec<EventName> = fields
         .list("defer", notes)
         .iter()
         .filter_map(|(path, item)| fields.name_in(item, path, notes))
-        .collect::<Vec<_>>();
-    let cascades = fields
-        .list("cascadingRules", notes)
-        .iter()
-        .filter_map(|(path, item)| cascade(&fields, item, path, notes))
+        .map(|name| EventName::new(name.text))
         .collect();
+    let cascades = cascades(&fields, notes);
     Some(State {
         kind,
         on_entry,
         on_exit,
         cascades,
-        defer: defer
-            .into_iter()
-            .map(|name| EventName::new(name.text))
-            .collect(),
+        deferred: defer.iter().cloned().collect(),
+        defer,
         description: fields.text("description", notes).map(Into::into),
         metadata: fields.json("metadata"),
         ..bare(name.text)
@@ -242,11 +240,29 @@ fn bare(name: String) -> State {
         on_exit: None,
         cascades: Vec::new(),
         defer: Vec::new(),
+        deferred: HashSet::default(),
         autos: Vec::new(),
         timeouts: Vec::new(),
         description: None,
         metadata: None,
     }
+}
+
+/// What entering a state sends to other machines.
+fn cascades(fields: &Fields<'_>, notes: &mut Notes) -> Vec<CascadingRule> {
+    let cascades = fields.list("cascadingRules", notes);
+    if cascades.len() > SENDS_PER_TRANSITION_MAX {
+        let (place, path) = (
+            fields.place_of("cascadingRules"),
+            fields.path_of("cascadingRules"),
+        );
+        let message = format!("at most {SENDS_PER_TRANSITION_MAX} cascading rules");
+        notes.error("too_many", place, &path, message);
+    }
+    cascades
+        .iter()
+        .filter_map(|(path, item)| cascade(fields, item, path, notes))
+        .collect()
 }
 
 fn cascade(
@@ -255,7 +271,7 @@ fn cascade(
     path: &str,
     notes: &mut Notes,
 ) -> Option<CascadingRule> {
-    let fields = parent.item(node, path, CASCADE_KEYS, notes)?;
+    let fields = parent.item(node, path, &keys::CASCADE, notes)?;
     let machine = fields.required_name("targetMachine", notes);
     let event = fields.required_name("event", notes);
     let state = fields
@@ -276,52 +292,46 @@ fn cascade(
 }
 
 fn parent_link(fields: &Fields<'_>, notes: &mut Notes) -> Option<ParentLink> {
-    let link = fields.fields("parentLink", &["enabled", "onStateChange"], notes)?;
-    let enabled = link.boolean("enabled", notes).unwrap_or(true);
-    let event = link.name("onStateChange", notes).filter(|_| enabled)?;
+    let link = fields.fields("parentLink", &keys::PARENT_LINK, notes)?;
+    let enabled = link.boolean("enabled", notes);
+    let event = link.name("onStateChange", notes);
+    if event.is_none() && enabled == Some(true) {
+        let why = "`onStateChange` names the event that the parent gets";
+        let (place, path) = (link.key_place("enabled"), link.path_of("enabled"));
+        notes.no_effect("enabled", place, &path, why);
+    }
+    let event = event.filter(|_| enabled.unwrap_or(true))?;
     Some(ParentLink {
         on_state_change: EventName::new(event.text),
     })
 }
 
-/// A state that a field names.
+/// The state that a required field names.
 pub(super) fn state_named(
     fields: &Fields<'_>,
     field: &str,
-    states: &[State],
-    required: bool,
+    machine: &Machine,
     notes: &mut Notes,
 ) -> Option<StateIdx> {
-    let name = if required {
-        fields.required_name(field, notes)?
-    } else {
-        fields.name(field, notes)?
-    };
-    find_state(&name, &fields.path_of(field), states, notes)
+    let name = fields.required_name(field, notes)?;
+    find_state(&name, &fields.path_of(field), machine, notes)
 }
 
 /// The state of a name.
 pub(super) fn find_state(
     name: &Named,
     path: &str,
-    states: &[State],
+    machine: &Machine,
     notes: &mut Notes,
 ) -> Option<StateIdx> {
-    if let Some(position) = states
-        .iter()
-        .position(|state| state.name.as_str() == name.text)
-    {
-        return u16::try_from(position).ok().map(StateIdx);
+    let found = machine.find_state(&name.text);
+    if found.is_none() {
+        let known = machine.states.iter().map(|state| state.name.as_str());
+        let help = notes.suggest(&name.text, known);
+        let message = format!("there is no state `{}`", name.text);
+        notes.error("unknown_state", name.place, path, message).help = help;
     }
-    let known: Vec<&str> = states.iter().map(|state| state.name.as_str()).collect();
-    let finding = notes.error(
-        "unknown_state",
-        name.place,
-        path,
-        format!("there is no state `{}`", name.text),
-    );
-    finding.help = nearest(&name.text, &known).map(|near| format!("did you mean `{near}`?"));
-    None
+    found
 }
 
 /// The position of an event's name, entered if it is new.
@@ -334,54 +344,6 @@ pub(super) fn event_idx(machine: &mut Machine, name: &str) -> EventIdx {
     machine.events.push(name.clone());
     machine.event_positions.insert(name, idx);
     idx
-}
-
-/// The tables by state and event, and the properties to index.
-fn tabulate(machine: &mut Machine, order: &[TransitionIdx]) {
-    let any_state: Vec<StateIdx> = (0..machine.states.len())
-        .filter_map(|position| u16::try_from(position).ok().map(StateIdx))
-        .collect();
-    for explicit in [true, false] {
-        for idx in order {
-            let transition = &machine.transitions[usize::from(idx.0)];
-            if transition.from_any == explicit {
-                continue;
-            }
-            for state in any_state
-                .iter()
-                .filter(|state| transition.from.contains(state))
-            {
-                machine
-                    .candidates
-                    .entry((*state, transition.event))
-                    .or_default()
-                    .push(*idx);
-            }
-        }
-    }
-    for (position, transition) in machine.transitions.iter().enumerate() {
-        let idx = TransitionIdx(u16::try_from(position).expect("transitions are limited"));
-        for state in &transition.from {
-            let state = &mut machine.states[usize::from(state.0)];
-            match transition.kind {
-                TransitionKind::Auto { .. } => state.autos.push(idx),
-                TransitionKind::Timeout { .. } => state.timeouts.push(idx),
-                TransitionKind::Regular
-                | TransitionKind::Internal
-                | TransitionKind::InterMachine { .. }
-                | TransitionKind::CreateAcross { .. }
-                | TransitionKind::SendAcross { .. } => {}
-            }
-        }
-        let equal = transition
-            .rules
-            .iter()
-            .filter(|rule| rule.operator == Operator::Equal);
-        let paths: Vec<&Path> = equal.map(|rule| &rule.instance_property).collect();
-        machine.indexed.extend(paths.into_iter().cloned());
-    }
-    machine.indexed.sort();
-    machine.indexed.dedup();
 }
 
 /// A list of names, or one.

@@ -2,11 +2,13 @@
 
 use crate::{
     definition::{
-        Machine, MachineIdx, Mapping, MatchingRule, NotifyParent, OnFault, Operator, StateIdx,
-        StateKind, Transition, TransitionIdx, TransitionKind,
+        Machine, Mapping, MatchingRule, NotifyParent, OnFault, Operator, Sources, StateIdx,
+        StateKind, Transition, TransitionKind,
         check::machine::{Outline, event_idx, find_state, names_or_one, state_named},
+        keys,
+        notes::Notes,
         parse::{Kind, Node, Place},
-        read::{Fields, Notes, nearest, wrong_type},
+        read::{Fields, wrong_type},
     },
     id::{ComponentName, EventName, MachineName, MethodName},
     json::Path,
@@ -20,31 +22,9 @@ pub(super) struct Written {
     pub(super) place: Place,
     /// Where in the document.
     pub(super) path: String,
-    /// As written; none = document order.
-    pub(super) priority: Option<i64>,
+    /// As written, else zero; the lowest is tried first.
+    pub(super) priority: i64,
 }
-
-const TRANSITION_KEYS: &[&str] = &[
-    "from",
-    "to",
-    "event",
-    "type",
-    "guard",
-    "guards",
-    "matchingRules",
-    "triggeredMethod",
-    "timeoutMs",
-    "resetOnTransition",
-    "targetMachine",
-    "targetComponent",
-    "targetEvent",
-    "contextMapping",
-    "notifyParent",
-    "mergePayload",
-    "priority",
-    "metadata",
-    "description",
-];
 
 /// Reads all transitions into the machine.
 pub(super) fn transitions(
@@ -66,7 +46,7 @@ pub(super) fn transitions(
     }
     let mut written = Vec::new();
     for (path, item) in items {
-        let Some(fields) = fields.item(item, &path, TRANSITION_KEYS, notes) else {
+        let Some(fields) = fields.item(item, &path, &keys::TRANSITION, notes) else {
             continue;
         };
         if let Some(transition) = transition(&fields, machine, outline, notes) {
@@ -74,32 +54,11 @@ pub(super) fn transitions(
             written.push(Written {
                 place: item.place,
                 path,
-                priority: fields.integer("priority", notes),
+                priority: fields.integer("priority", notes).unwrap_or(0),
             });
         }
     }
     written
-}
-
-/// All transitions in the order in which they are tried: by priority, then those with rules or a
-/// guard, then as written.
-pub(super) fn in_order(machine: &Machine, written: &[Written]) -> Vec<TransitionIdx> {
-    let mut order: Vec<usize> = (0..machine.transitions.len()).collect();
-    let conditional = |position: &usize| {
-        let transition = &machine.transitions[*position];
-        transition.guard.is_some() || !transition.rules.is_empty()
-    };
-    order.sort_by_key(|position| {
-        (
-            written[*position].priority.unwrap_or(0),
-            !conditional(position),
-            *position,
-        )
-    });
-    order
-        .into_iter()
-        .filter_map(|position| u16::try_from(position).ok().map(TransitionIdx))
-        .collect()
 }
 
 fn transition(
@@ -108,14 +67,14 @@ fn transition(
     outline: &Outline<'_>,
     notes: &mut Notes,
 ) -> Option<Transition> {
-    let (from, from_any) = sources(fields, machine, notes);
-    let to = state_named(fields, "to", &machine.states, true, notes);
+    let from = sources(fields, machine, notes);
+    let to = state_named(fields, "to", machine, notes);
     let event = fields.required_name("event", notes);
     let rules = matching_rules(fields, notes);
     let has_rules = !rules.is_empty();
     let (kind, rules) = kind(fields, outline, rules, notes)?;
     if let (TransitionKind::Internal, Some(to)) = (&kind, to)
-        && from.iter().any(|from| *from != to)
+        && !machine.is_only_source(&from, to)
     {
         let finding = notes.error(
             "internal_moves",
@@ -130,7 +89,6 @@ fn transition(
     let notify = notify_parent(fields, notes);
     Some(Transition {
         from,
-        from_any,
         to: to?,
         event: event_idx(machine, &event?.text),
         kind,
@@ -146,29 +104,22 @@ fn transition(
     })
 }
 
-fn sources(fields: &Fields<'_>, machine: &Machine, notes: &mut Notes) -> (Vec<StateIdx>, bool) {
+fn sources(fields: &Fields<'_>, machine: &Machine, notes: &mut Notes) -> Sources {
     if fields.get("from").is_none() {
         fields.missing("from", notes);
     }
     let names = names_or_one(fields, "from", notes);
     if names.iter().any(|name| name.text == "*") {
-        let open = |(position, state): (usize, &crate::definition::State)| {
-            let idx = StateIdx(u16::try_from(position).ok()?);
-            (!state.kind.is_terminal()).then_some(idx)
-        };
-        return (
-            machine.states.iter().enumerate().filter_map(open).collect(),
-            true,
-        );
+        return Sources::Any;
     }
     let path = fields.path_of("from");
     let mut from: Vec<StateIdx> = names
         .iter()
-        .filter_map(|name| find_state(name, &path, &machine.states, notes))
+        .filter_map(|name| find_state(name, &path, machine, notes))
         .collect();
     from.sort_unstable();
     from.dedup();
-    (from, false)
+    Sources::States(from)
 }
 
 /// What makes it fire and what else it does; correlation rules move from `rules` into it.
@@ -180,43 +131,28 @@ fn kind(
 ) -> Option<(TransitionKind, Vec<MatchingRule>)> {
     let name = fields.name("type", notes);
     let text = name.as_ref().map_or("regular", |name| name.text.as_str());
-    let after = fields.millis("timeoutMs", notes);
     Some(match text {
         "regular" | "triggerable" => (TransitionKind::Regular, rules),
         "internal" => (TransitionKind::Internal, rules),
-        "auto" => (
-            TransitionKind::Auto {
-                after: after.unwrap_or(Duration::ZERO),
-            },
-            rules,
-        ),
-        "timeout" => (timeout(fields, after, notes), rules),
+        "auto" => {
+            let after = fields.millis("timeoutMs", notes).unwrap_or(Duration::ZERO);
+            (TransitionKind::Auto { after }, rules)
+        }
+        "timeout" => (timeout(fields, notes), rules),
         "inter_machine" => (inter_machine(fields, outline, notes)?, rules),
         "cross_component" => across(fields, rules, notes)?,
         other => {
-            let known = [
-                "regular",
-                "triggerable",
-                "internal",
-                "auto",
-                "timeout",
-                "inter_machine",
-                "cross_component",
-            ];
-            let place = fields.place_of("type");
-            let finding = notes.error(
-                "unknown_value",
-                place,
-                &fields.path_of("type"),
-                format!("unknown transition type `{other}`"),
-            );
-            finding.help = nearest(other, &known).map(|near| format!("did you mean `{near}`?"));
+            let help = notes.suggest(other, keys::TRANSITION.types.iter().copied());
+            let (place, path) = (fields.place_of("type"), fields.path_of("type"));
+            let message = format!("unknown transition type `{other}`");
+            notes.error("unknown_value", place, &path, message).help = help;
             return None;
         }
     })
 }
 
-fn timeout(fields: &Fields<'_>, after: Option<Duration>, notes: &mut Notes) -> TransitionKind {
+fn timeout(fields: &Fields<'_>, notes: &mut Notes) -> TransitionKind {
+    let after = fields.millis("timeoutMs", notes);
     let after = after.filter(|after| *after > Duration::ZERO);
     if after.is_none() {
         let message = "a `timeout` transition needs `timeoutMs`, more than 0";
@@ -240,20 +176,17 @@ fn inter_machine(
     notes: &mut Notes,
 ) -> Option<TransitionKind> {
     let target = fields.required_name("targetMachine", notes)?;
-    let Some(position) = outline.names.iter().position(|name| *name == target.text) else {
-        let known: Vec<&str> = outline.names.iter().map(String::as_str).collect();
+    let Some(machine) = outline.names.get(&target.text).copied() else {
+        let help = notes.suggest(&target.text, outline.names.keys().map(String::as_str));
         let message = format!("there is no machine `{}` in this component", target.text);
-        let finding = notes.error(
-            "unknown_machine",
-            target.place,
-            &fields.path_of("targetMachine"),
-            message,
-        );
-        finding.help = nearest(&target.text, &known).map(|near| format!("did you mean `{near}`?"));
+        let path = fields.path_of("targetMachine");
+        notes
+            .error("unknown_machine", target.place, &path, message)
+            .help = help;
         return None;
     };
     Some(TransitionKind::InterMachine {
-        machine: MachineIdx(u16::try_from(position).ok()?),
+        machine,
         mapping: mapping(fields, notes),
     })
 }
@@ -308,7 +241,7 @@ fn guard(fields: &Fields<'_>, notes: &mut Notes) -> Option<MethodName> {
     let path = fields.path_of("guard");
     let name = match &node.kind {
         Kind::Map(_) => {
-            let inner = fields.fields("guard", &["method", "expression"], notes)?;
+            let inner = fields.fields("guard", &keys::GUARD, notes)?;
             if inner.get("expression").is_some() {
                 unsupported(inner.place_of("expression"), &path, notes);
                 return None;
@@ -339,16 +272,9 @@ fn unsupported(place: Place, path: &str, notes: &mut Notes) {
 
 /// Reads `matchingRules`.
 pub(super) fn matching_rules(fields: &Fields<'_>, notes: &mut Notes) -> Vec<MatchingRule> {
-    let known = [
-        "eventProperty",
-        "instanceProperty",
-        "operator",
-        "value",
-        "description",
-    ];
     let mut rules = Vec::new();
     for (path, item) in fields.list("matchingRules", notes) {
-        let Some(rule) = fields.item(item, &path, &known, notes) else {
+        let Some(rule) = fields.item(item, &path, &keys::RULE, notes) else {
             continue;
         };
         let operator = operator(&rule, notes);
@@ -397,7 +323,7 @@ fn mapping(fields: &Fields<'_>, notes: &mut Notes) -> Option<Mapping> {
     };
     let mut pairs = Vec::new();
     for (key, value) in entries {
-        let target = fields.name_in(key, &path, notes);
+        let target = fields.legal_name(&key.text, key.place, &path, notes);
         let Some(source) = fields.name_in(value, &path, notes) else {
             continue;
         };
@@ -418,11 +344,7 @@ fn mapping(fields: &Fields<'_>, notes: &mut Notes) -> Option<Mapping> {
 }
 
 fn notify_parent(fields: &Fields<'_>, notes: &mut Notes) -> Option<NotifyParent> {
-    let notify = fields.fields(
-        "notifyParent",
-        &["event", "includeState", "includeContext"],
-        notes,
-    )?;
+    let notify = fields.fields("notifyParent", &keys::NOTIFY_PARENT, notes)?;
     let event = notify.required_name("event", notes)?;
     Some(NotifyParent {
         event: EventName::new(event.text),
@@ -457,11 +379,16 @@ pub(super) fn on_fault(fields: &Fields<'_>, machine: &Machine, notes: &mut Notes
 }
 
 fn on_fault_map(fields: &Fields<'_>, node: &Node, machine: &Machine, notes: &mut Notes) -> OnFault {
-    let Some(fault) = fields.fields("onFault", &["retry", "state", "keep"], notes) else {
+    let Some(fault) = fields.fields("onFault", &keys::ON_FAULT, notes) else {
         return OnFault::Keep;
     };
     if fault.get("state").is_some() {
-        let Some(state) = state_named(&fault, "state", &machine.states, true, notes) else {
+        if fault.get("retry").is_some() {
+            let (place, path) = (fault.key_place("retry"), fault.path_of("retry"));
+            let why = "an instance that moves to an error state does not try again";
+            notes.no_effect("retry", place, &path, why);
+        }
+        let Some(state) = state_named(&fault, "state", machine, notes) else {
             return OnFault::Keep;
         };
         if machine.state(state).kind != StateKind::Error {
@@ -474,7 +401,7 @@ fn on_fault_map(fields: &Fields<'_>, node: &Node, machine: &Machine, notes: &mut
         }
         return OnFault::Goto(state);
     }
-    let Some(retry) = fault.fields("retry", &["max", "backoffMs"], notes) else {
+    let Some(retry) = fault.fields("retry", &keys::RETRY, notes) else {
         notes.error(
             "unknown_value",
             node.place,

@@ -3,12 +3,13 @@
 //! of a box with their captions above, ways back in the lower half with their captions below.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, VecDeque},
     fmt::Write,
 };
 
-use super::{Highlight, caption, edges};
-use crate::definition::{Machine, State, StateKind};
+use super::{Highlight, caption, edges, left_out};
+use crate::definition::{Machine, State, StateIdx, StateKind};
 
 /// Pixels of a character: texts are as wide as a monospaced font has them.
 const CHARACTER: usize = 7;
@@ -55,6 +56,10 @@ pub fn svg(machine: &Machine, highlight: Highlight) -> String {
         let is_current = highlight.is_some_and(|current| usize::from(current.0) == position);
         draw_state(&mut body, state, layout.places[position], is_current);
     }
+    if let Some(left_out) = left_out(machine) {
+        let (x, y) = (layout.width / 2, layout.height + MARGIN / 2);
+        let _ = writeln!(body, r#"<text x="{x}" y="{y}">{left_out}</text>"#);
+    }
     let (width, height) = (layout.width, layout.height + MARGIN);
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" font-family="ui-monospace, monospace" font-size="11">
@@ -86,12 +91,8 @@ impl Layout {
         }
         let columns = columns(machine);
         let n_columns = columns.iter().max().map_or(0, |last| last + 1);
-        let widths: Vec<usize> = (0..n_columns)
-            .map(|column| widest_state(machine, &columns, column))
-            .collect();
-        let gaps: Vec<usize> = (0..n_columns)
-            .map(|column| widest_caption(&ways, &columns, column))
-            .collect();
+        let widths = widest_states(machine, &columns, n_columns);
+        let gaps = widest_captions(&ways, &columns, n_columns);
         let mut left = vec![MARGIN + 30];
         for column in 0..n_columns {
             left.push(left[column] + widths[column] + gaps[column]);
@@ -123,14 +124,18 @@ impl Layout {
 fn columns(machine: &Machine) -> Vec<usize> {
     let mut columns: Vec<Option<usize>> = vec![None; machine.states.len()];
     columns[usize::from(machine.initial.0)] = Some(0);
+    let mut leads_to: Vec<Vec<StateIdx>> = vec![Vec::new(); machine.states.len()];
+    for (from, transition) in edges(machine) {
+        leads_to[usize::from(from.0)].push(transition.to);
+    }
     let mut queue = VecDeque::from([machine.initial]);
     while let Some(state) = queue.pop_front() {
         let next = columns[usize::from(state.0)].map_or(0, |column| column + 1);
-        for (_, transition) in edges(machine).filter(|(from, _)| *from == state) {
-            let column = &mut columns[usize::from(transition.to.0)];
+        for to in leads_to[usize::from(state.0)].drain(..) {
+            let column = &mut columns[usize::from(to.0)];
             if column.is_none() {
                 *column = Some(next);
-                queue.push_back(transition.to);
+                queue.push_back(to);
             }
         }
     }
@@ -141,31 +146,35 @@ fn columns(machine: &Machine) -> Vec<usize> {
         .collect()
 }
 
-fn widest_state(machine: &Machine, columns: &[usize], column: usize) -> usize {
-    let inside = machine.states.iter().zip(columns);
-    let widths = inside
-        .filter(|(_, of_state)| **of_state == column)
-        .map(|(state, _)| width(state.name.as_str()) + 24);
-    widths.max().unwrap_or_default().max(STATE_WIDTH_MIN)
+/// The room that the states of each column need.
+fn widest_states(machine: &Machine, columns: &[usize], n_columns: usize) -> Vec<usize> {
+    let mut widest = vec![STATE_WIDTH_MIN; n_columns];
+    for (state, column) in machine.states.iter().zip(columns) {
+        let room = &mut widest[*column];
+        *room = (*room).max(width(state.name.as_str()) + 24);
+    }
+    widest
 }
 
-/// The room that captions need between a column and the next.
-fn widest_caption(
+/// The room that captions need between each column and the next.
+fn widest_captions(
     ways: &BTreeMap<(usize, usize), Vec<String>>,
     columns: &[usize],
-    column: usize,
-) -> usize {
-    let room = |((from, to), captions): (&(usize, usize), &Vec<String>)| {
-        let widest = captions.iter().map(|text| width(text) + 24).max()?;
-        match (columns[*from], columns[*to]) {
-            (from, to) if from == column && to > column => Some(widest),
-            (from, to) if from == column + 1 && to <= column => Some(widest),
-            (from, to) if from == column && to == column => Some(widest + 2 * BULGE),
-            _ => None,
-        }
-    };
-    let widest = ways.iter().filter_map(room).max();
-    widest.unwrap_or_default().max(COLUMN_GAP_MIN)
+    n_columns: usize,
+) -> Vec<usize> {
+    let mut widest = vec![COLUMN_GAP_MIN; n_columns];
+    for ((from, to), captions) in ways {
+        let (from, to) = (columns[*from], columns[*to]);
+        let text = captions.iter().map(|text| width(text) + 24).max();
+        let text = text.unwrap_or_default();
+        let (column, room) = match from.cmp(&to) {
+            Ordering::Less => (from, text),
+            Ordering::Equal => (from, text + 2 * BULGE),
+            Ordering::Greater => (from - 1, text),
+        };
+        widest[column] = widest[column].max(room);
+    }
+    widest
 }
 
 fn width(text: &str) -> usize {

@@ -10,6 +10,7 @@ use crate::{
     id::{ComponentName, MachineName, TenantId},
     instance::select::hash_raw,
     json::{Json, Path},
+    limits::INDEXED_MAX,
 };
 
 /// What a pool is called.
@@ -82,10 +83,11 @@ impl Pool {
         Some([hash, UNKNOWN].map(|key| index.slots.get(&key)))
     }
 
-    /// Keeps an index of `path` from now on; false if it does already. Members must be entered by
-    /// the caller; passive ones are under [`UNKNOWN`].
+    /// Keeps an index of `path` from now on; false if it does already, or if it keeps
+    /// [`INDEXED_MAX`]. Members must be entered by the caller; passive ones are under [`UNKNOWN`].
     pub(super) fn require_index(&mut self, path: &Path) -> bool {
-        if self.index.iter().any(|index| index.path == *path) {
+        let known = self.index.iter().any(|index| index.path == *path);
+        if known || self.index.len() == INDEXED_MAX {
             return false;
         }
         let mut slots: HashMap<u64, Bucket, FixedState> = HashMap::default();

@@ -1,7 +1,10 @@
 //! What a transition does: state, timers, and everything that it sends.
 
 use serde_json::{Value, json};
-use xcomponent_core::record::{Handled, Outgoing, SelectBy, Target};
+use xcomponent_core::{
+    json::Json,
+    record::{Handled, Outgoing, SelectBy, Target},
+};
 
 use super::{
     super::{Instance, Timer, Wait, canonical, value::merge},
@@ -311,7 +314,9 @@ fn line(outgoing: &Outgoing) -> String {
                         let rule = &condition.rule;
                         format!(
                             "{} {} {:?}",
-                            rule.instance_property, rule.operator, condition.value
+                            rule.instance_property,
+                            rule.operator,
+                            condition.value.as_ref().map(Json::value)
                         )
                     };
                     conditions.iter().map(one).collect::<Vec<_>>().join(" and ")

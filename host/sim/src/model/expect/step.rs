@@ -21,6 +21,8 @@ pub(super) struct Step<'a> {
     pub(super) payload: Value,
     /// From 1.
     pub(super) attempt: u32,
+    /// Whether the host made the payload.
+    pub(super) host_made: bool,
     /// The machine, in the version that the record names.
     pub(super) machine: &'a Machine,
 }
@@ -32,8 +34,10 @@ pub(super) enum Decision {
     Take(Box<Taken>),
     /// Nothing applied.
     Ignored,
-    /// Somebody said no.
+    /// It was not to be looked at.
     Rejected,
+    /// A method said no.
+    Refused,
     /// It waits.
     Deferred,
     /// A method panicked.
@@ -102,7 +106,7 @@ impl Step<'_> {
                 match guest::answer(self.question(true, guard, &before.context, 0)) {
                     Answer::Guard(true) => {}
                     Answer::Guard(false) => continue,
-                    Answer::Refused => return Decision::Rejected,
+                    Answer::Refused => return Decision::Refused,
                     Answer::Panicked | Answer::Action { .. } => return Decision::Fault,
                 }
             }
@@ -135,7 +139,7 @@ impl Step<'_> {
         self.act(&mut taken, exit.filter(|_| !internal))?;
         self.act(&mut taken, transition.method)?;
         let has_rules = !transition.rules.is_empty() || matches!(transition.kind, Kind::Send(..));
-        if !has_rules {
+        if !has_rules && !self.host_made {
             taken.context = merge(&taken.context, &self.payload);
         }
         self.act(&mut taken, entry.filter(|_| !internal))?;
@@ -158,7 +162,7 @@ impl Step<'_> {
                 taken.context = context.unwrap_or_else(|| taken.context.clone());
                 Ok(())
             }
-            Answer::Refused => Err(Decision::Rejected),
+            Answer::Refused => Err(Decision::Refused),
             Answer::Panicked | Answer::Guard(_) => Err(Decision::Fault),
         }
     }

@@ -1,0 +1,2 @@
+-- The lease that PostgreSQL has since schema 5 is of no use to a file: from here on both kinds of
+-- databases count alike.
