@@ -135,6 +135,11 @@ pub enum TakeInError {
     /// It may be later: there is too much to do, or nothing can be made durable.
     #[error("{0}")]
     Busy(String),
+    /// As many streams are remembered as may be, and this is another one.
+    #[error(
+        "this host knows as many streams of other hosts as it remembers, and takes in no new one"
+    )]
+    TooManyStreams,
     /// Its component is not here.
     #[error("there is no component `{0}` here")]
     NotHere(String),

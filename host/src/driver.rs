@@ -79,6 +79,7 @@ pub use crate::store::{
         PAGE_BYTES_MAX, Page, PageRequest, RecordFilter, STRETCH_BYTES_MAX, Where, bytes_of,
         is_cut,
     },
+    unreadable::UnreadableInstance,
 };
 use crate::{
     memory::{Memory, Purpose},

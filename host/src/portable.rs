@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use xcomponent_core::{
     call::Event,
     id::{EventId, EventName},
-    json::Json,
+    json::{Json, JsonError},
     time::Timestamp,
 };
 
@@ -25,6 +25,9 @@ pub(crate) enum Malformed {
     /// It is not the JSON that is expected.
     #[error("it is not the JSON that is expected")]
     Json(#[from] serde_json::Error),
+    /// JSON inside it is not what this program writes.
+    #[error("what is kept as JSON in it is none")]
+    Inner(#[from] JsonError),
     /// A text that stands for one of a few things stands for none.
     #[error("`{0}` is no {1}")]
     Word(String, &'static str),
@@ -63,8 +66,9 @@ impl PortableJson {
         Self(raw.expect("checked when it was made"))
     }
 
-    pub(crate) fn read(self) -> Json {
-        Json::from_trusted(self.0.get())
+    pub(crate) fn read(self) -> Read<Json> {
+        let text: Box<str> = self.0.into();
+        Ok(Json::of_stored(text)?)
     }
 }
 
@@ -87,12 +91,12 @@ impl PortableEvent {
         }
     }
 
-    pub(crate) fn read(self) -> Event {
-        Event {
+    pub(crate) fn read(self) -> Read<Event> {
+        Ok(Event {
             id: EventId::from_stored(&self.id),
             name: EventName::new(&self.name),
-            payload: self.payload.read(),
+            payload: self.payload.read()?,
             at: Timestamp(self.at),
-        }
+        })
     }
 }

@@ -12,6 +12,7 @@ pub mod memory;
 pub mod postgres;
 pub mod retention;
 pub mod sqlite;
+pub mod unreadable;
 
 mod deployments;
 mod ledger;
@@ -24,6 +25,7 @@ use std::{fmt, sync::Arc};
 use xcomponent_core::{
     definition::OnLive,
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
+    input::Found,
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
     time::Timestamp,
@@ -35,6 +37,7 @@ use query::{
     RecordFilter, Tail,
 };
 use retention::Removable;
+use unreadable::UnreadableInstance;
 
 /// A place in the log, from 1; 0 is before the first. Places grow, but some stay empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +77,9 @@ pub enum Error {
     /// What it has cannot be read: somebody else wrote it, or the disk lied.
     #[error("what the store has cannot be read")]
     Damaged(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It has the instance, and what it has of it cannot be read.
+    #[error("what the store has of `{}` cannot be read: {}", .0.id, .0.why)]
+    Unreadable(UnreadableInstance),
     /// Its files were removed, replaced, cut off or damaged while this host had them open. Nothing
     /// that is acknowledged from now on would be kept, so this process uses the store no more.
     #[error(
@@ -112,6 +118,7 @@ impl Error {
             Self::Unavailable(_) | Self::Unknown(_) | Self::TakenOver | Self::Lost(_) => true,
             Self::Unstorable(_)
             | Self::Damaged(_)
+            | Self::Unreadable(_)
             | Self::VersionExists { .. }
             | Self::UnknownVersion { .. }
             | Self::Gone { .. } => false,
@@ -250,7 +257,8 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Gives away, one by one, what may belong in memory: instances that go on, and entry points,
-    /// each with what waits at it. There may be more of them than fit.
+    /// each with what waits at it. There may be more of them than fit. Those that cannot be read are left
+    /// out.
     ///
     /// # Errors
     ///
@@ -266,7 +274,23 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     ///
     /// If the store cannot be asked.
-    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>>;
+    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Found>;
+
+    /// Instances that cannot be read, the last created first.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    fn unreadable(
+        &self,
+        _tenant: &TenantId,
+        _page: PageRequest,
+    ) -> Result<Page<UnreadableInstance>> {
+        Ok(Page {
+            items: Vec::new(),
+            next: None,
+        })
+    }
 
     /// What became of these events: of each the last record, or that of the replay which settled it.
     ///

@@ -274,6 +274,7 @@ impl From<driver::Error> for Error {
             | driver::Error::TakenOver
             | driver::Error::Lost(_)
             | driver::Error::Damaged(_)
+            | driver::Error::Unreadable(_)
             | driver::Error::Gone { .. }) => Self::Store(other),
         }
     }

@@ -333,6 +333,10 @@ pub enum Refused {
         /// When it is asked again.
         until: Timestamp,
     },
+    /// What the store has of the instance cannot be read: it is suspended until that can be.
+    RecordUnreadable(InstanceId),
+    /// As many streams of other hosts are remembered as may be.
+    TooManyStreams,
     /// The component's breaker is open.
     ComponentSuspended {
         /// When it is asked again.

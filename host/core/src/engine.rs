@@ -37,6 +37,7 @@ mod survey;
 mod tally;
 mod timers;
 mod unread;
+mod unreadable;
 mod unstorable;
 mod versions;
 mod waiting;
@@ -60,6 +61,7 @@ use self::{
     survey::Survey,
     tally::Counting,
     timers::Timers,
+    unreadable::Unreadable,
     unstorable::LeftAlone,
     versions::Components,
 };
@@ -139,6 +141,8 @@ pub struct Engine {
     last_lease: u64,
     breakers: Breakers,
     left_alone: LeftAlone,
+    /// Instances whose records the store cannot read.
+    unreadable: Unreadable,
     budget: Budget,
     /// Which components are on other hosts.
     elsewhere: Arc<Elsewhere>,
@@ -223,6 +227,7 @@ impl Engine {
             last_lease: 0,
             breakers: Breakers::default(),
             left_alone: LeftAlone::default(),
+            unreadable: Unreadable::default(),
             budget: Budget::default(),
             elsewhere: Arc::default(),
             streams: Streams::default(),
@@ -294,7 +299,7 @@ impl Engine {
                 position,
                 unstorable,
             } => self.truncated(after, position, unstorable),
-            Input::Reloaded { asked, instances } => self.reloaded(asked, instances),
+            Input::Reloaded { asked, found } => self.reloaded(asked, found),
         }
     }
 

@@ -4,10 +4,18 @@
 //! that another thread counts too. Ids ([`InstanceId`], [`EventId`]) are kept as 16 bytes where
 //! they are UUIDs (those made by the host) and as shared text otherwise, so that the common case
 //! allocates nothing. An id has exactly one representation; equality and hash follow it.
+//!
+//! An event that another one caused has an id that is made of the other's: `<cause>.<n>` and the
+//! like. However long a chain of causes is, such an id is at most
+//! [`MADE_ID_BYTES_MAX`] long. It says nothing about order; positions do.
+
+mod made;
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
 use smol_str::SmolStr;
+
+pub use self::made::MADE_ID_BYTES_MAX;
 
 use crate::time::Timestamp;
 
@@ -155,21 +163,22 @@ impl Repr {
         }
     }
 
-    /// The text with a mark and something more behind it: an id that follows from this one. Each
-    /// cascade makes some, and formatting would take longer than all the rest of it.
+    /// The text with a mark and something more behind it: an id that follows from this one.
     fn marked(&self, mark: &str, more: &str) -> Self {
-        let text = [self.text(&mut [0; 36]), mark, more].concat();
-        Self::Text(text.into())
+        Self::Text(made::derived(self.text(&mut [0; 36]), mark, more).into())
     }
 }
 
-/// An id that is not `[A-Za-z0-9._~-]{1,128}`.
+/// An id that nobody may choose.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("an id has 1 to {ID_BYTES_MAX} characters of A-Z a-z 0-9 . _ ~ -")]
+#[error(
+    "an id has 1 to {ID_BYTES_MAX} characters of A-Z a-z 0-9 . _ ~ -, and an event's has no `~` in \
+     front of 32 hexadecimal digits: the host shortens long ids to such"
+)]
 pub struct InvalidId;
 
 macro_rules! id {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $is_reserved:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Repr);
@@ -184,10 +193,10 @@ macro_rules! id {
             ///
             /// # Errors
             ///
-            /// If it is not `[A-Za-z0-9._~-]{1,128}`.
+            /// If it is not `[A-Za-z0-9._~-]{1,128}`, or an event's that looks like one that the
+            /// host has shortened.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
-                let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
-                if text.is_empty() || text.len() > ID_BYTES_MAX || !text.bytes().all(legal) {
+                if text.len() > ID_BYTES_MAX || !is_legal(text) || $is_reserved(text) {
                     return Err(InvalidId);
                 }
                 Ok(Self(Repr::parse(text)))
@@ -211,12 +220,18 @@ macro_rules! id {
 id!(
     /// An instance's id, unique within its tenant: a UUIDv8 whose first 16 bits decide the
     /// partition, or the caller's own, which hashes to one.
-    InstanceId
+    InstanceId, |_: &str| false
 );
 id!(
     /// An event's id: the caller's own, the host's, or `<id of the cause>.<n>`.
-    EventId
+    EventId, made::is_shortened
 );
+
+/// Whether every byte of a text may stand in an id.
+fn is_legal(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte);
+    !text.is_empty() && text.bytes().all(legal)
+}
 
 impl EventId {
     /// An id made by the host: a UUIDv8 with the time in milliseconds in front, so that an index
@@ -226,8 +241,7 @@ impl EventId {
         Self::from_uuid(uuid_v8(bits, None))
     }
 
-    /// The id of the `n`th effect of this event. Longer than a caller's id may be, since chains
-    /// are bounded by depth.
+    /// The id of the `n`th effect of this event.
     #[must_use]
     pub fn derive(&self, n: u32) -> Self {
         Self(self.0.marked(".", &n.to_string()))
@@ -247,6 +261,11 @@ impl EventId {
         Self(self.0.marked(".t", &n.to_string()))
     }
 
+    /// Texts that the ids of all its replays lie between.
+    pub fn replays(&self) -> [String; 2] {
+        ["r", "s"].map(|end| Self(self.0.marked(".", end)).to_string())
+    }
+
     /// The id under which the `n`th replay of this event runs.
     #[must_use]
     pub fn replay(&self, n: u32) -> Self {
@@ -256,6 +275,31 @@ impl EventId {
     /// An id read back from where this program wrote it: any text.
     pub fn from_stored(text: &str) -> Self {
         Self(Repr::parse(text))
+    }
+
+    /// An id that another host says an event has. One of a host that did not shorten its ids is
+    /// shortened here, to the same whenever it comes.
+    ///
+    /// # Errors
+    ///
+    /// If it is empty or has other characters than `[A-Za-z0-9._~-]`.
+    pub fn received(text: &str) -> Result<Self, InvalidId> {
+        if !is_legal(text) {
+            return Err(InvalidId);
+        }
+        Ok(Self::from_stored(text).bounded())
+    }
+
+    /// The id as this version makes it: what a version that did not shorten ids made from a cause
+    /// is what this one makes from that cause. So both are known to be the same delivery.
+    #[must_use]
+    pub fn bounded(&self) -> Self {
+        match &self.0 {
+            Repr::Text(text) if text.len() > MADE_ID_BYTES_MAX => {
+                Self(Repr::Text(made::bounded(text).into()))
+            }
+            Repr::Uuid(..) | Repr::Text(_) => self.clone(),
+        }
     }
 }
 
@@ -449,6 +493,56 @@ mod tests {
         for bad in ["", "a b", "ä", "a/b", &"x".repeat(129)] {
             assert_eq!(InstanceId::parse(bad), Err(InvalidId));
         }
+    }
+
+    #[test]
+    fn an_id_stays_short_however_long_the_chain_is() {
+        let root = EventId::parse(&"r".repeat(ID_BYTES_MAX)).unwrap();
+        let mut seen = std::collections::HashSet::new();
+        let (mut tick, mut send) = (root.clone(), root);
+        for _ in 0..5_000 {
+            (tick, send) = (tick.timer(1), send.derive(u32::MAX));
+            for id in [&tick, &send, &send.replay(1), &send.at(&instance("i"))] {
+                assert!(id.to_string().len() <= MADE_ID_BYTES_MAX, "{id}");
+                assert!(seen.insert(id.clone()), "{id} was made twice");
+            }
+        }
+        assert!(tick.to_string().starts_with("rrrrrrrr"), "{tick}");
+    }
+
+    #[test]
+    fn nobody_can_choose_an_id_that_the_host_shortened() {
+        let mut id = EventId::parse("tick").unwrap();
+        while !made::is_shortened(&id.to_string()) {
+            id = id.timer(1);
+        }
+        assert_eq!(EventId::parse(&id.to_string()), Err(InvalidId));
+        assert_eq!(EventId::received(&id.to_string()), Ok(id));
+    }
+
+    #[test]
+    fn what_an_older_version_made_is_known_by_its_shorter_id() {
+        let long = EventId::from_stored(&format!("tick{}", ".t1".repeat(30_000)));
+        let of_old = |ending: &str| EventId::from_stored(&format!("{long}{ending}")).bounded();
+        assert_eq!(of_old(".7"), long.derive(7));
+        assert_eq!(of_old(".t2"), long.timer(2));
+        assert_eq!(of_old(".r3"), long.replay(3));
+        let chosen = EventId::from_stored(&format!("{long}~{}", "0f".repeat(8)));
+        assert!(chosen.bounded().to_string().ends_with("~0f0f0f0f0f0f0f0f"));
+        assert_eq!(of_old(".7").bounded(), of_old(".7"));
+    }
+
+    #[test]
+    fn another_host_may_not_send_any_text_as_an_id() {
+        for bad in ["", "a\0b", "a b"] {
+            assert_eq!(EventId::received(bad), Err(InvalidId));
+        }
+        let long = EventId::received(&"x".repeat(1 << 20)).unwrap();
+        assert!(long.to_string().len() <= MADE_ID_BYTES_MAX);
+    }
+
+    fn instance(id: &str) -> InstanceId {
+        InstanceId::parse(id).unwrap()
     }
 
     #[test]

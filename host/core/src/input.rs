@@ -141,10 +141,10 @@ pub enum Input {
     },
     /// The answer to `Effect::Reload`: instances as the store has them; those not named are gone.
     Reloaded {
-        /// The tenant and ids that were asked for.
+        /// Those that were asked for.
         asked: Vec<(TenantId, InstanceId)>,
-        /// What the store has.
-        instances: Vec<Snapshot>,
+        /// What of them there is.
+        found: Found,
     },
 }
 
@@ -164,6 +164,15 @@ pub struct Elsewhere {
     pub named: HashSet<(TenantId, ComponentName), FixedState>,
     /// And every other that is not here.
     pub all: bool,
+}
+
+/// Instances as the store has them.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Those that can be read.
+    pub instances: Vec<Snapshot>,
+    /// Those that are there and cannot be read.
+    pub unreadable: Vec<(TenantId, InstanceId)>,
 }
 
 /// Names a waiting caller.

@@ -23,6 +23,9 @@ use crate::{
     limits::{JSON_BYTES_MAX, JSON_DEPTH_MAX, PATH_BYTES_MAX},
 };
 
+/// Deepest nesting of what a store has. The parser of values goes one level deeper than this.
+const STORED_DEPTH_MAX: usize = 126;
+
 /// JSON text (RFC 8259) that has been checked: at most [`JSON_BYTES_MAX`] bytes and
 /// [`JSON_DEPTH_MAX`] levels, no U+0000, no lone surrogate, no member twice, every number within a
 /// double.
@@ -58,6 +61,19 @@ impl Json {
     pub fn parse(text: &str) -> Result<Self, JsonError> {
         check(text)?;
         Ok(Self(text.into()))
+    }
+
+    /// Looks at a text that is read back from where this program wrote it, and where somebody else
+    /// or the disk may have changed it. What it nests may be deeper than what callers may send, since
+    /// a payload may hold a whole context, but no reader's stack overflows.
+    ///
+    /// # Errors
+    ///
+    /// If it is not JSON, or nested too deep.
+    pub fn of_stored(text: impl Into<Arc<str>>) -> Result<Self, JsonError> {
+        let text = text.into();
+        read(&text, STORED_DEPTH_MAX)?;
+        Ok(Self(text))
     }
 
     /// The text of a value that was built here.
@@ -332,8 +348,13 @@ fn check(text: &str) -> Result<(), JsonError> {
     if text.len() > JSON_BYTES_MAX {
         return Err(JsonError::TooLarge { bytes: text.len() });
     }
+    read(text, JSON_DEPTH_MAX)
+}
+
+/// Reads a whole text to see whether it is JSON.
+fn read(text: &str, max: usize) -> Result<(), JsonError> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let result = Checked { depth: 0 }
+    let result = Checked { depth: 0, max }
         .deserialize(&mut json)
         .and_then(|()| json.end());
     result.map_err(|error| JsonError::Malformed(error.to_string()))
@@ -351,17 +372,18 @@ fn check_text<E: de::Error>(text: &str) -> Result<(), E> {
 #[derive(Clone, Copy)]
 struct Checked {
     depth: usize,
+    max: usize,
 }
 
 impl Checked {
     fn deeper<E: de::Error>(self) -> Result<Self, E> {
-        if self.depth == JSON_DEPTH_MAX {
-            return Err(E::custom(format_args!(
-                "nested deeper than {JSON_DEPTH_MAX} levels"
-            )));
+        let Self { depth, max } = self;
+        if depth == max {
+            return Err(E::custom(format_args!("nested deeper than {max} levels")));
         }
         Ok(Self {
-            depth: self.depth + 1,
+            depth: depth + 1,
+            max,
         })
     }
 }

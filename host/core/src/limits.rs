@@ -67,6 +67,22 @@ pub const SHOWN_VALUE_BYTES_MAX: usize = 256;
 /// Depth of a chain of causes; an event from outside has depth 0.
 pub const CASCADE_DEPTH_MAX: u16 = 64;
 
+/// Steps of a chain of causes that are kept, the nearest ones: one more than a chain may be deep,
+/// so that a dead letter shows the step that was too many. A chain that comes from another host or
+/// out of a store may be longer.
+pub const CHAIN_LINKS_MAX: usize = CASCADE_DEPTH_MAX as usize + 1;
+
+/// Longest name of a stream of another host, in bytes: the name of its log, and of a component.
+pub const STREAM_BYTES_MAX: usize = 256;
+
+/// Streams of other hosts whose progress is remembered, for each shard. They are remembered for
+/// ever, since what a sender repeats is known by its number, however late it comes; so that strangers
+/// cannot fill the memory, beyond this no new stream begins.
+pub const STREAMS_MAX: usize = 65_536;
+
+/// Events that are held at an instance whose record cannot be read. More become dead letters.
+pub const HELD_MAX: usize = 1_000;
+
 /// Work that one event from outside may cause; divided among the deliveries of each transition.
 pub const CASCADE_CREDITS: u32 = 10_000;
 

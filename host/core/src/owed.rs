@@ -164,8 +164,13 @@ pub struct Unselected {
     pub chosen: Vec<InstanceId>,
 }
 
-/// An event at an instance.
+/// An event at an instance, by its [bounded](EventId::bounded) id: what was chosen by a version that
+/// did not shorten ids is handled under the id which that version gave it, or under this one's.
 type Address = (TenantId, InstanceId, EventId);
+
+fn address(tenant: &TenantId, id: &InstanceId, event: &EventId) -> Address {
+    (tenant.clone(), id.clone(), event.bounded())
+}
 
 /// What a log still owes.
 #[derive(Clone, Debug)]
@@ -283,15 +288,14 @@ impl Owed {
         let mut selections = Vec::new();
         let mut replaced = Vec::new();
         let tenant = &record.tenant;
-        let mut owe = |id: &InstanceId, event: EventId| {
+        let mut owe = |id: &InstanceId, event: &EventId| {
             letters += 1;
-            let address = (tenant.clone(), id.clone(), event);
-            replaced.extend(self.letters.insert(address, position));
+            replaced.extend(self.letters.insert(address(tenant, id, event), position));
         };
         for outgoing in sent_by(&record.body) {
             match &outgoing.to {
                 Target::Instance { id, .. } | Target::Create { id, .. } => {
-                    owe(id, outgoing.event.id.clone());
+                    owe(id, &outgoing.event.id);
                 }
                 Target::Selection(_) => selections.push(Selection {
                     event: outgoing.event.id.clone(),
@@ -302,7 +306,7 @@ impl Owed {
         }
         if let Body::Selected(selected) = &record.body {
             for id in &selected.instances {
-                owe(id, selected.event.id.at(id));
+                owe(id, &selected.event.id.at(id));
             }
             let key = (tenant.clone(), selected.event.id.clone());
             if let Some(sender) = self.selections.get(&key).copied()
@@ -396,7 +400,7 @@ impl Owed {
             for outgoing in sent_by(&record.body) {
                 match &outgoing.to {
                     Target::Instance { id, .. } | Target::Create { id, .. } => {
-                        if self.is_open(*position, tenant, id, outgoing.event.id.clone()) {
+                        if self.is_open(*position, tenant, id, &outgoing.event.id) {
                             debts.push(owe(Undelivered::Sent(Box::new(outgoing.clone()))));
                         }
                     }
@@ -427,7 +431,7 @@ impl Owed {
         };
         let tenant = &record.tenant;
         for id in &selected.instances {
-            if self.is_open(position, tenant, id, selected.event.id.at(id)) {
+            if self.is_open(position, tenant, id, &selected.event.id.at(id)) {
                 debts.push(Debt {
                     tenant: tenant.clone(),
                     what: Undelivered::Chosen(Arc::clone(selected), id.clone()),
@@ -437,9 +441,8 @@ impl Owed {
     }
 
     /// Whether nobody has recorded what a record sent to an instance.
-    fn is_open(&self, position: u64, tenant: &TenantId, id: &InstanceId, event: EventId) -> bool {
-        let address = (tenant.clone(), id.clone(), event);
-        self.letters.get(&address) == Some(&position)
+    fn is_open(&self, position: u64, tenant: &TenantId, id: &InstanceId, event: &EventId) -> bool {
+        self.letters.get(&address(tenant, id, event)) == Some(&position)
     }
 
     fn unselected(&self, position: u64, open: &Open, outgoing: &Outgoing) -> Option<Unselected> {
@@ -487,8 +490,7 @@ impl Owed {
 
     /// An instance has recorded an event, or never will.
     fn received(&mut self, tenant: &TenantId, id: &InstanceId, event: &EventId) {
-        let address = (tenant.clone(), id.clone(), event.clone());
-        if let Some(position) = self.letters.remove(&address) {
+        if let Some(position) = self.letters.remove(&address(tenant, id, event)) {
             self.settled(position);
         }
     }

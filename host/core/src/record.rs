@@ -28,7 +28,7 @@ use crate::{
         ComponentName, EventId, EventName, InstanceId, MachineName, StateName, StreamId, TenantId,
     },
     json::Json,
-    limits::CASCADE_CREDITS,
+    limits::{CASCADE_CREDITS, CHAIN_LINKS_MAX},
     schema::Violation,
     text::stable_text,
     time::Timestamp,
@@ -404,6 +404,32 @@ pub struct Link {
     pub before: Option<Arc<Self>>,
 }
 
+impl Link {
+    /// A chain of these steps, the nearest first. Only the nearest [`CHAIN_LINKS_MAX`] are kept.
+    pub fn chain(
+        nearest_first: impl IntoIterator<Item = (InstanceId, EventName)>,
+    ) -> Option<Arc<Self>> {
+        let kept: Vec<_> = nearest_first.into_iter().take(CHAIN_LINKS_MAX).collect();
+        kept.into_iter().rfold(None, |before, (instance, event)| {
+            Some(Arc::new(Self {
+                instance,
+                event,
+                before,
+            }))
+        })
+    }
+}
+
+impl Drop for Link {
+    /// Link by link: a call for each would need a stack as long as the chain.
+    fn drop(&mut self) {
+        let mut before = self.before.take();
+        while let Some(mut link) = before.and_then(Arc::into_inner) {
+            before = link.before.take();
+        }
+    }
+}
+
 /// A shard chose the instances that an event goes to; written before it delivers.
 #[derive(Clone, Debug)]
 pub struct Selected {
@@ -478,6 +504,9 @@ pub enum Parked {
     SingletonExists,
     /// The store refused what it led to, for what was in it.
     Unstorable,
+    /// What the store has of its instance cannot be read, and as many events as may be are held
+    /// there.
+    RecordUnreadable,
     /// No transport takes it to the host that its component is on.
     Undeliverable(Arc<str>),
 }
@@ -523,6 +552,7 @@ impl Parked {
             Self::Refused(_) => "refused",
             Self::SingletonExists => "singleton_exists",
             Self::Unstorable => "unstorable",
+            Self::RecordUnreadable => "record_unreadable",
             Self::Undeliverable(_) => "undeliverable",
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use xcomponent_core::{
     effect::Reply,
+    id::MADE_ID_BYTES_MAX,
     record::{Body, Disposition, Record, Target},
     time::Timestamp,
 };
@@ -66,6 +67,10 @@ pub fn answer(log: &Log, tenant: &str, reply: &Reply) -> Result<(), String> {
 ///
 /// The first thing that was.
 pub fn at_rest(model: &Model, now: Timestamp, known: usize) -> Result<(), String> {
+    let mut ids = model.fates.keys().map(|(_, _, event)| event);
+    if let Some(long) = ids.find(|id| id.len() > MADE_ID_BYTES_MAX) {
+        return Err(format!("the id {long} is too long"));
+    }
     if let Some(forgotten) = model.forgotten().first() {
         return Err(forgotten.clone());
     }

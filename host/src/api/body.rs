@@ -21,8 +21,9 @@ use super::{
 /// Largest body of an ordinary request: one payload at its limit, and what stands around it.
 pub(super) const BODY_BYTES_MAX: usize = JSON_BYTES_MAX + (64 << 10);
 
-/// Longest id of an event that is looked up: each step of a chain of causes adds some bytes.
-const DERIVED_ID_BYTES_MAX: usize = 4 << 10;
+/// Longest id of an event that is looked up: versions before this one did not shorten those that
+/// they made. A longer one does not fit into a URL.
+const DERIVED_ID_BYTES_MAX: usize = 32 << 10;
 
 /// What some programs put in front of a JSON text, although none is needed there.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";

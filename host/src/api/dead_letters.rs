@@ -105,6 +105,10 @@ pub(super) fn reason(why: &Parked) -> FaultView {
         Parked::Unstorable => {
             "the store refused the record of what it led to, for what was in it".to_owned()
         }
+        Parked::RecordUnreadable => {
+            "what the store has of the instance cannot be read, and no more is held for it"
+                .to_owned()
+        }
     };
     FaultView::plain(why.code(), message)
 }

@@ -21,7 +21,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use xcomponent_core::{
-    call::Fault, definition::Finding, effect::Refused, schema::Violation, time::Timestamp,
+    call::Fault, definition::Finding, effect::Refused, id::InstanceId, schema::Violation,
+    time::Timestamp,
 };
 
 use super::{compat, wire};
@@ -311,6 +312,9 @@ impl From<driver::Error> for ApiError {
             driver::Error::Gone { .. } => {
                 Self::new(StatusCode::GONE, "position_gone", error.to_string())
             }
+            driver::Error::Unreadable(unreadable) => {
+                Self::of_unreadable(&unreadable.id, Some(&unreadable.why))
+            }
             driver::Error::Unavailable(_)
             | driver::Error::Unknown(_)
             | driver::Error::Unstorable(_)
@@ -389,6 +393,7 @@ impl From<tenancy::Error> for ApiError {
 
 impl ApiError {
     /// A request that the engines refuse; `now` tells how long to wait for what is suspended.
+    #[expect(clippy::too_many_lines, reason = "a table: one entry for each refusal")]
     pub(super) fn of_refused(refused: Refused, now: Timestamp) -> Self {
         let wait = |until: Timestamp| until.since(now).0.div_ceil(1_000);
         match refused {
@@ -434,6 +439,13 @@ impl ApiError {
                 "the instance faulted too often in a row and is left alone for a while",
             )
             .retry_after(wait(until)),
+            Refused::RecordUnreadable(id) => Self::of_unreadable(&id, None),
+            Refused::TooManyStreams => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_streams",
+                "this host takes in no new stream of another host",
+            )
+            .retry_after(60),
             Refused::ComponentSuspended { until } => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "component_suspended",
@@ -456,6 +468,18 @@ impl ApiError {
             )
             .retry_after(1),
         }
+    }
+
+    /// What the store has of an instance cannot be read.
+    fn of_unreadable(id: &InstanceId, why: Option<&str>) -> Self {
+        let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
+        Self::conflict(
+            "record_unreadable",
+            format!(
+                "what the store has of `{id}` cannot be read{why}: it is suspended, and what other \
+                 instances send to it is held"
+            ),
+        )
     }
 
     /// A method faulted.

@@ -24,6 +24,7 @@ use super::{
     record::HistoryRecord,
     wire::List,
 };
+use crate::driver::{Entry, PageRequest};
 
 /// What happened to an instance, the last first.
 #[utoipa::path(
@@ -46,15 +47,40 @@ pub(super) async fn history(
     // Asked first, so that what the shard knows is in the store when the history is read.
     state.expect_instance(&caller, &id).await?;
     let found = state.handle().history(&caller.tenant, &id, page).await?;
+    // The record before the last of the page says whether that one moved the instance.
+    let before = match found.next {
+        Some(after) => {
+            let one = PageRequest {
+                after: Some(after),
+                limit: 1,
+            };
+            let before = state.handle().history(&caller.tenant, &id, one).await?;
+            let version = |entry: &Entry| Some(version_of(entry.record.body.snapshot()?));
+            before.items.first().and_then(version)
+        }
+        None => None,
+    };
     let (seal, tenant) = (state.seal(), &caller.tenant);
     let list = state.page_of(&caller, found, |entry| {
         HistoryRecord::of(seal, tenant, &entry)
     });
+    let mut items: Vec<HistoryRecord> = list.items.into_iter().flatten().collect();
+    let mut before = before;
+    for record in items.iter_mut().rev() {
+        if let Some(before) = &before {
+            record.follow(before);
+        }
+        before = Some(record.version().to_owned());
+    }
     let list = List {
-        items: list.items.into_iter().flatten().collect(),
+        items,
         next_cursor: list.next_cursor,
     };
     room.answer(StatusCode::OK, &list)
+}
+
+fn version_of(snapshot: &Snapshot) -> String {
+    snapshot.deployment.definition.version.to_string()
 }
 
 /// What can happen to an instance.

@@ -190,7 +190,7 @@ pub(super) struct Search {
     machine: Option<String>,
     /// In this state.
     state: Option<String>,
-    /// `active`, `completed` or `error`.
+    /// `active`, `completed` or `error`; or `unreadable`: then all those, whatever else is asked.
     status: Option<String>,
     /// On this version.
     version: Option<String>,
@@ -219,12 +219,25 @@ pub(super) struct InstanceCount {
     instances: u64,
 }
 
+/// An instance that is suspended since what the store has of it cannot be read.
+#[derive(Debug, serde::Serialize, ToSchema)]
+pub(super) struct UnreadableInstance {
+    /// Its id; empty where that cannot be read either.
+    id: String,
+    /// `unreadable`.
+    status: &'static str,
+    /// What is wrong with it.
+    why: String,
+}
+
 /// What a search answers.
 #[derive(Debug, serde::Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum Found {
     /// Instances, the last created first.
     Instances(List<Instance>),
+    /// With `status=unreadable`: those that cannot be read.
+    Unreadable(List<UnreadableInstance>),
     /// With `count=true`: how many there are of each kind.
     Counts(List<InstanceCount>),
 }
@@ -249,6 +262,17 @@ pub(super) async fn list(
     Params(pairs): Params<Vec<(String, String)>>,
     Params(page): Params<PageParams>,
 ) -> Result<Response> {
+    if search.status.as_deref() == Some("unreadable") {
+        let page = state.page_request(&caller, &page)?;
+        let room = state.room(answers::PAGE).await?;
+        let found = state.handle().unreadable(&caller.tenant, page).await?;
+        let list = state.page_of(&caller, found, |found| UnreadableInstance {
+            id: found.id.to_string(),
+            status: "unreadable",
+            why: found.why.to_string(),
+        });
+        return room.answer(StatusCode::OK, &Found::Unreadable(list));
+    }
     let conditions = pairs.iter().filter(|(name, _)| name == "where");
     let conditions = conditions.map(|(_, text)| condition(text));
     let filter = filter(&search, conditions.collect::<Result<_>>()?)?;
@@ -290,7 +314,9 @@ fn filter(search: &Search, conditions: Vec<Where>) -> Result<InstanceFilter> {
         Some(other) => {
             return Err(ApiError::bad_request(
                 "invalid_query",
-                format!("`status` is `active`, `completed` or `error`, not `{other}`"),
+                format!(
+                    "`status` is `active`, `completed`, `error` or `unreadable`, not `{other}`"
+                ),
             ));
         }
     };

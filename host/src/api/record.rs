@@ -6,7 +6,8 @@ use xcomponent_core::{
     call::{Event, Fault, LogLine, Refusal},
     definition::StateIdx,
     id::TenantId,
-    record::{Body, Cause, Departed, Reason, Selected, Snapshot},
+    json::Json,
+    record::{Body, Cause, Departed, Disposition, Reason, Selected, Snapshot},
 };
 
 use super::{
@@ -36,9 +37,12 @@ pub(super) struct HistoryRecord {
     component: String,
     /// The version it ran on.
     version: String,
+    /// The version that the instance was on before, where this record moved it to another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moved_from: Option<String>,
     /// Its machine.
     machine: String,
-    /// The event.
+    /// The event; `$moved` where the instance was moved by request.
     event: EventView,
     /// What became of it.
     #[schema(value_type = words::Disposition)]
@@ -133,8 +137,10 @@ pub(super) struct LogView {
 impl HistoryRecord {
     /// The wire form of a record about an instance; none for others.
     pub(super) fn of(seal: &Seal, tenant: &TenantId, entry: &Entry) -> Option<Self> {
-        let Body::Handled(handled) = &entry.record.body else {
-            return None;
+        let handled = match &entry.record.body {
+            Body::Handled(handled) => handled,
+            Body::Moved(after) => return Some(Self::of_move(seal, tenant, entry, after)),
+            _ => return None,
         };
         let after = &handled.after;
         let cause = &handled.cause;
@@ -150,6 +156,7 @@ impl HistoryRecord {
             instance_id: after.id.to_string(),
             component: after.component().to_string(),
             version: after.deployment.definition.version.to_string(),
+            moved_from: None,
             machine: after.machine().name.to_string(),
             event: EventView::of(&handled.event),
             disposition: handled.disposition.as_str(),
@@ -172,6 +179,60 @@ impl HistoryRecord {
             attempts: handled.attempts,
             at: Time(entry.record.at),
         })
+    }
+}
+
+impl HistoryRecord {
+    /// An instance was moved to another version by request, without an event of its own.
+    fn of_move(seal: &Seal, tenant: &TenantId, entry: &Entry, after: &Snapshot) -> Self {
+        let state = state_name(after, after.state);
+        let version = after.deployment.definition.version.to_string();
+        let id = format!("{}:{}@{version}", after.id, after.seq);
+        Self {
+            kind: Kind::of(&entry.record).as_str(),
+            position: seal.position(tenant, entry.position),
+            seq: after.seq,
+            instance_id: after.id.to_string(),
+            component: after.component().to_string(),
+            version,
+            moved_from: None,
+            machine: after.machine().name.to_string(),
+            event: EventView {
+                id: id.clone(),
+                name: "$moved".to_owned(),
+                payload: Raw(Json::empty()),
+                timestamp: Time(entry.record.at),
+            },
+            disposition: Disposition::Transitioned.as_str(),
+            reason: None,
+            mismatch: None,
+            refusal: None,
+            from: Some(state.clone()),
+            to: state,
+            context_after: Raw(after.context.clone()),
+            caused_by: None,
+            caused_by_instance: None,
+            root: id.clone(),
+            id,
+            fault: None,
+            dead_letter_id: None,
+            logs: Vec::new(),
+            fuel: 0,
+            attempts: 0,
+            at: Time(entry.record.at),
+        }
+    }
+
+    /// Notes which version the instance was on before, as the record before this one has it.
+    pub(super) fn follow(&mut self, before: &str) {
+        if self.version != before {
+            self.moved_from = Some(before.to_owned());
+        }
+    }
+
+    /// The version that it ran on.
+    pub(super) fn version(&self) -> &str {
+        &self.version
     }
 }
 

@@ -58,6 +58,9 @@ fn refused(error: TakeInError) -> ApiError {
         TakeInError::Busy(_) => {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(1)
         }
+        TakeInError::TooManyStreams => {
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", detail).retry_after(60)
+        }
         TakeInError::NotHere(_) => ApiError::not_found("unknown_component", detail),
         TakeInError::Gap { through } => ApiError::conflict("gap", detail).with("through", through),
     }

@@ -19,7 +19,7 @@ use super::{
     body::{self, Params},
     caller::Caller,
     dead_letters::reason,
-    error::{Problem, Result},
+    error::{ApiError, Problem, Result},
     openapi::words,
     record::{FaultView, state_name},
     wire::{self, Time},
@@ -148,7 +148,8 @@ pub(super) async fn of_event(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response> {
-    let id = body::event_id(&id)?;
+    let unknown = || ApiError::bad_request("invalid_id", "no event has such an id".to_owned());
+    let id = body::derived_event_id(&id).ok_or_else(unknown)?;
     let room = state.room(answers::PAGE).await?;
     let entries = state.handle().trace(&caller.tenant, &id).await?;
     let trace = EventTrace {

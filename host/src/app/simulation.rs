@@ -476,6 +476,11 @@ fn refused(why: &Refused) -> (String, String) {
             "component_suspended",
             "the component faults too often".to_owned(),
         ),
+        Refused::RecordUnreadable(id) => (
+            "record_unreadable",
+            format!("what is kept of `{id}` cannot be read"),
+        ),
+        Refused::TooManyStreams => ("too_many_streams", "no new stream is taken in".to_owned()),
         Refused::Gap { through } => ("gap", format!("what follows parcel {through} is missing")),
         Refused::TooManyMatched(n) => ("too_many_matched", format!("{n} would be reached")),
         Refused::NotCommitted => ("not_committed", "it could not be made durable".to_owned()),

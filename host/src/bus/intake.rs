@@ -123,9 +123,11 @@ impl<A> Intake<A> {
                     let held = self.waiting.pop_front().map(|held| (until, held));
                     self.held.extend(held);
                 }
-                Err(TakeInError::Busy(why)) => {
-                    if self.failures == 0 {
-                        tracing::debug!("taking in waits: {why}");
+                Err(why @ (TakeInError::Busy(_) | TakeInError::TooManyStreams)) => {
+                    match &why {
+                        _ if self.failures > 0 => {}
+                        TakeInError::TooManyStreams => tracing::error!("taking in waits: {why}"),
+                        _ => tracing::debug!("taking in waits: {why}"),
                     }
                     let wait = AGAIN_AFTER[0] * 2_u32.saturating_pow(self.failures.min(16));
                     self.failures += 1;

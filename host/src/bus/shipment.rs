@@ -2,15 +2,16 @@
 //!
 //! Hosts of different versions speak to each other in it. It grows by optional members only.
 
+mod check;
+
 use serde::{Deserialize, Serialize};
 use xcomponent_core::{
-    id::{ComponentName, InstanceId, StreamId, TenantId},
+    id::{ComponentName, StreamId, TenantId},
     input::{Parcel, Receive},
-    json::Json,
-    limits::NAME_BYTES_MAX,
-    record::{Outgoing, Target},
+    record::Outgoing,
 };
 
+pub(super) use self::check::check;
 use crate::portable::{PortableOutgoing, Read, of_text, to_text};
 
 /// Parcels of one stream, oldest first.
@@ -101,54 +102,11 @@ impl Shipment {
     ///
     /// # Errors
     ///
-    /// If the text is none, or its parcels are not in order.
+    /// If the text is none, its parcels are not in order, or something in it is not as it may be.
     pub fn of_json(text: &str) -> Result<Self, NoShipment> {
-        let shipment = read(text).map_err(|error| NoShipment(Box::new(error)))?;
-        let numbers = shipment.receive.parcels.iter().map(|parcel| parcel.number);
-        if shipment.receive.parcels.is_empty() || !numbers.is_sorted_by(|one, next| one < next) {
-            return Err(NoShipment("its parcels are not in order".into()));
-        }
-        let parcels = shipment.receive.parcels.iter();
-        let mut deliveries = parcels.flat_map(|parcel| &parcel.deliveries);
-        deliveries.try_for_each(|outgoing| {
-            let wrong = if *outgoing.to.component() == shipment.component {
-                check(outgoing).err()
-            } else {
-                Some("it is for two components".to_owned())
-            };
-            wrong.map_or(Ok(()), |wrong| Err(NoShipment(wrong.into())))
-        })?;
+        let mut shipment = read(text).map_err(|error| NoShipment(Box::new(error)))?;
+        check::check_all(&mut shipment).map_err(|wrong| NoShipment(wrong.into()))?;
         Ok(shipment)
-    }
-}
-
-/// Looks at what another host says as at what a caller says: it may be neither.
-pub(super) fn check(outgoing: &Outgoing) -> Result<(), String> {
-    let Outgoing { to, event, .. } = outgoing;
-    let payload = Json::parse(event.payload.as_str()).map_err(|error| error.to_string())?;
-    if !payload.is_object() {
-        return Err("a payload must be a JSON object".to_owned());
-    }
-    let (machine, state, id) = match to {
-        Target::Instance { id, .. } => (None, None, Some(id)),
-        Target::Create { machine, id, .. } => (machine.as_ref(), None, Some(id)),
-        Target::Selection(selector) => (selector.machine.as_ref(), selector.state.as_ref(), None),
-    };
-    let names = [
-        Some(to.component().as_str()),
-        Some(event.name.as_str()),
-        machine.map(|machine| machine.as_str()),
-        state.map(|state| state.as_str()),
-    ];
-    let is_name = |name: &str| {
-        !name.is_empty() && name.len() <= NAME_BYTES_MAX && !name.chars().any(char::is_control)
-    };
-    if let Some(name) = names.into_iter().flatten().find(|name| !is_name(name)) {
-        return Err(format!("{name:?} is no name"));
-    }
-    match id.map(|id| InstanceId::parse(&id.to_string())) {
-        Some(Err(error)) => Err(error.to_string()),
-        Some(Ok(_)) | None => Ok(()),
     }
 }
 

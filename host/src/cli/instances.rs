@@ -25,8 +25,9 @@ pub(super) struct Instances {
     /// In this state.
     #[arg(long)]
     state: Option<String>,
-    /// `active`, `completed` or `error`.
-    #[arg(long, value_parser = ["active", "completed", "error"])]
+    /// `active`, `completed` or `error`; or `unreadable`: those that are suspended since what the
+    /// store has of them cannot be read.
+    #[arg(long, value_parser = ["active", "completed", "error", "unreadable"])]
     status: Option<String>,
     /// On this version.
     #[arg(long)]
@@ -100,6 +101,10 @@ fn machine(item: &Value) -> String {
 }
 
 fn row(instance: &Value) -> [String; 5] {
+    if text(instance, "status") == "unreadable" {
+        let [id, status, why] = ["id", "status", "why"].map(|name| text(instance, name));
+        return [id, status, why, String::new(), String::new()];
+    }
     [
         text(instance, "id"),
         machine(instance),

@@ -21,6 +21,7 @@ use crate::store::{
         ComponentVersion, InstanceCount, InstanceFilter, Letter, LetterFilter, Page, PageRequest,
         TRACE_MAX,
     },
+    unreadable::UnreadableInstance,
 };
 
 /// How long somebody waits for an answer of the store. Only one that hangs takes so long.
@@ -52,6 +53,20 @@ impl Handle {
         let tenant = tenant.clone();
         self.ask(move |store| store.instances(&tenant, &filter, page))
             .await
+    }
+
+    /// Instances that cannot be read, the last created first.
+    ///
+    /// # Errors
+    ///
+    /// If the store cannot be asked.
+    pub async fn unreadable(
+        &self,
+        tenant: &TenantId,
+        page: PageRequest,
+    ) -> Result<Page<UnreadableInstance>> {
+        let tenant = tenant.clone();
+        self.ask(move |store| store.unreadable(&tenant, page)).await
     }
 
     /// How many instances there are of each kind, finished ones included.

@@ -17,9 +17,9 @@ const CALLERS_WAIT: Duration = Duration::from_secs(3);
 pub(super) async fn read_until_answered<Q: Send + Sync + 'static, A: Send + 'static>(
     shared: &Arc<Shared>,
     asked: Vec<Q>,
-    question: fn(&dyn Store, &[Q]) -> Result<Vec<A>>,
+    question: fn(&dyn Store, &[Q]) -> Result<A>,
     refuse: impl FnOnce(&[Q]),
-) -> (Vec<Q>, Vec<A>) {
+) -> (Vec<Q>, A) {
     let asked = Arc::new(asked);
     let mut refuse = Some(refuse);
     let mut wait = BACKOFF[0];

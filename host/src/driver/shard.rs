@@ -340,11 +340,9 @@ impl<G: Guests> Shard<G> {
     /// Asks the store: here if it has everything in memory, else off the shard until it answers.
     fn reload(&mut self, asked: Vec<(TenantId, InstanceId)>, now: Timestamp) {
         if self.shared.store.is_immediate()
-            && let Ok(instances) = self.shared.store.reload(&asked)
+            && let Ok(found) = self.shared.store.reload(&asked)
         {
-            return self
-                .engine
-                .handle(Input::Reloaded { asked, instances }, now);
+            return self.engine.handle(Input::Reloaded { asked, found }, now);
         }
         self.reloads += 1;
         let (shared, number) = (Arc::clone(&self.shared), self.number);
@@ -357,10 +355,10 @@ impl<G: Guests> Shard<G> {
                 };
                 shared.posts[number].inbox.put(Message::Unread(unread));
             };
-            let (asked, instances) =
+            let (asked, found) =
                 read_until_answered(&shared, asked, |store, asked| store.reload(asked), refuse)
                     .await;
-            let answer = Input::Reloaded { asked, instances };
+            let answer = Input::Reloaded { asked, found };
             shared.posts[number].inbox.put(Message::Read(vec![answer]));
         });
     }

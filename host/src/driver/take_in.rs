@@ -49,6 +49,7 @@ fn answered(reply: Reply) -> Result<u64, TakeInError> {
     match reply {
         Reply::Received { through } => Ok(through),
         Reply::Refused(Refused::Gap { through }) => Err(TakeInError::Gap { through }),
+        Reply::Refused(Refused::TooManyStreams) => Err(TakeInError::TooManyStreams),
         Reply::Refused(Refused::Busy(why)) => Err(TakeInError::Busy(why.to_string())),
         Reply::Refused(_) => Err(TakeInError::Busy("it could not be made durable".to_owned())),
         other => unreachable!("a shipment is answered with how far it is: {other:?}"),

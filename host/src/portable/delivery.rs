@@ -1,12 +1,16 @@
 //! What is sent, where to, and why it exists.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use xcomponent_core::{
     definition::{MatchingRule, Operator},
     id::{ComponentName, EventId, EventName, InstanceId, MachineName, StateName},
     json::Path,
+    limits::{CASCADE_CREDITS, CHAIN_LINKS_MAX},
     record::{Cause, Condition, Link, Outgoing, Parent, SelectBy, Selector, Target},
 };
 
@@ -20,8 +24,12 @@ pub(crate) struct PortableCause {
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<String>,
     root: String,
-    /// The nearest step first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The nearest step first. Of a chain that is longer than one may be, only the nearest.
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "nearest"
+    )]
     chain: Vec<PortableLink>,
     depth: u16,
     credits: u32,
@@ -57,24 +65,50 @@ impl PortableCause {
     }
 
     pub(crate) fn read(self) -> Cause {
-        let chain = self.chain.into_iter().rev().fold(None, |before, link| {
-            Some(Arc::new(Link {
-                instance: InstanceId::from_stored(&link.instance),
-                event: EventName::new(&link.event),
-                before,
-            }))
+        let steps = u16::try_from(self.chain.len()).unwrap_or(u16::MAX);
+        let links = self.chain.into_iter().map(|link| {
+            let instance = InstanceId::from_stored(&link.instance);
+            (instance, EventName::new(&link.event))
         });
+        let chain = Link::chain(links);
         Cause {
             event: self.event.as_deref().map(EventId::from_stored),
             instance: self.instance.as_deref().map(InstanceId::from_stored),
             root: EventId::from_stored(&self.root),
             chain,
-            depth: self.depth,
-            credits: self.credits,
+            // Whoever says less would let a chain grow for ever.
+            depth: self.depth.max(steps),
+            credits: self.credits.min(CASCADE_CREDITS),
             spread: self.spread,
             trace_parent: self.trace_parent,
         }
     }
+}
+
+/// Reads the steps of a chain that are kept, and skips the rest without keeping any of it.
+fn nearest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PortableLink>, D::Error> {
+    struct Nearest;
+
+    impl<'de> Visitor<'de> for Nearest {
+        type Value = Vec<PortableLink>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the steps of a chain of causes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut steps: A) -> Result<Self::Value, A::Error> {
+            let mut kept = Vec::new();
+            while kept.len() < CHAIN_LINKS_MAX
+                && let Some(step) = steps.next_element()?
+            {
+                kept.push(step);
+            }
+            while steps.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(kept)
+        }
+    }
+
+    deserializer.deserialize_seq(Nearest)
 }
 
 /// What a transition sends.
@@ -103,7 +137,7 @@ impl PortableOutgoing {
         Ok(Outgoing {
             n: self.n,
             to: self.to.read()?,
-            event: self.event.read(),
+            event: self.event.read()?,
             cause: self.cause.read(),
             elsewhere: self.elsewhere,
         })
@@ -276,7 +310,7 @@ impl PortableCondition {
                 instance_property: path(&self.instance_property)?,
                 operator: word(&self.operator, Operator::parse, "operator")?,
             },
-            value: self.value.map(PortableJson::read),
+            value: self.value.map(PortableJson::read).transpose()?,
         })
     }
 }

@@ -15,6 +15,9 @@ use xcomponent_core::{
 
 use super::Position;
 
+/// Longest name of a log, in characters. It is made of 32.
+pub(super) const LOG_NAME_MAX: usize = 64;
+
 /// What goes to one component on another host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Channel {

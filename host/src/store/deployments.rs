@@ -14,6 +14,8 @@ use super::{Result, stored::Unreadable};
 /// What a row of `versions` says of one.
 pub(super) struct StoredVersion {
     pub(super) tenant: String,
+    pub(super) component: String,
+    pub(super) label: String,
     pub(super) definition: String,
     pub(super) digest: [u8; 32],
 }
@@ -39,9 +41,13 @@ impl Deployments {
         let row = read(number)?.ok_or(Unreadable::Version(number))?;
         // It was judged when it was uploaded.
         let checked = check(&row.definition, Strictness::Lenient);
+        let definition = checked.definition.filter(|definition| {
+            // Under another name it would not be found when something of it is to be written.
+            definition.name.as_str() == row.component && definition.version.as_str() == row.label
+        });
         let deployment = Arc::new(Deployment {
             tenant: TenantId::new(row.tenant),
-            definition: checked.definition.ok_or(Unreadable::Version(number))?,
+            definition: definition.ok_or(Unreadable::Version(number))?,
             artifact: Digest(row.digest),
         });
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@
 //! over what is then true. A batch that was not committed is forgotten with [`Ledger::forget`],
 //! together with everything that may have been of it.
 
+mod recovered;
 mod stale;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use xcomponent_core::{
 };
 
 use self::stale::Newest;
-pub(super) use self::stale::Stale;
+pub(super) use self::{recovered::Recovered, stale::Stale};
 use super::{Entry, retention::Reach};
 
 /// Instances whose rows may be behind.
@@ -54,6 +55,9 @@ pub(super) struct Ledger {
     /// The number of the next instance.
     next: i64,
     pub(super) owed: Owed,
+    /// The first record that an instance's row may miss whose journal cannot be read: that must stay
+    /// to be seen by the next host that starts.
+    unread: Option<u64>,
     /// The last record that was committed.
     pub(super) last: u64,
 }
@@ -131,6 +135,7 @@ impl Ledger {
             tips: HashMap::default(),
             next: 1,
             owed: Owed::nothing(),
+            unread: None,
             last: 0,
         }
     }
@@ -140,6 +145,17 @@ impl Ledger {
         (self.last, self.next) = (last, number + 1);
         self.owed.ends_at(last);
         self.owed.keep_no_large_ones();
+    }
+
+    /// Notes that an instance cannot be read from this record on.
+    pub(super) fn cannot_read(&mut self, position: u64) {
+        self.unread = Some(self.unread.map_or(position, |unread| unread.min(position)));
+    }
+
+    /// Up to where no row misses anything, as far as every journal can be read.
+    fn covered(&self, covered: u64) -> u64 {
+        self.unread
+            .map_or(covered, |unread| covered.min(unread.saturating_sub(1)))
     }
 
     /// How many positions a batch leaves out.
@@ -297,7 +313,7 @@ impl Ledger {
         if let Some((since, _)) = oldest.find(behind) {
             covered = covered.min(since - 1);
         }
-        draft.covered = covered;
+        draft.covered = self.covered(covered);
         rows
     }
 
@@ -342,7 +358,7 @@ impl Ledger {
         let next = stale.oldest().nth(TIDY_MAX);
         (!numbers.is_empty()).then_some(Overdue {
             numbers,
-            covered: next.map_or(self.last, |(since, _)| since - 1),
+            covered: self.covered(next.map_or(self.last, |(since, _)| since - 1)),
             more: next.is_some(),
         })
     }

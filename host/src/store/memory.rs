@@ -23,6 +23,7 @@ use hashbrown::{HashMap, HashSet};
 use xcomponent_core::{
     definition::OnLive,
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
+    input::Found as Asked,
     owed::{Owed, TakenIn},
     record::{Body, Handled, Record, Snapshot},
     time::Timestamp,
@@ -41,7 +42,7 @@ use super::{
     crossing::{Channel, Outlet},
     query::{
         ComponentVersion, Cursor, Found, InstanceCount, InstanceFilter, Letter, LetterFilter, Page,
-        PageRequest, RecordFilter, Room, STRETCH_BYTES_MAX, TRACE_BYTES_MAX, Tail,
+        PageRequest, RecordFilter, Room, STRETCH_BYTES_MAX, TRACE_BYTES_MAX, Tail, is_shown,
     },
     retention::{Removable, shorten},
     weight::Weighed,
@@ -314,12 +315,15 @@ impl Store for Memory {
         Ok(())
     }
 
-    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
+    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Asked> {
         let kept = self.kept();
         let found = asked
             .iter()
             .filter_map(|(tenant, id)| kept.instances.find(tenant, id));
-        Ok(found.map(Known::whole).collect())
+        Ok(Asked {
+            instances: found.map(Known::whole).collect(),
+            unreadable: Vec::new(),
+        })
     }
 
     fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
@@ -401,8 +405,8 @@ impl Store for Memory {
             .map_or(0, |known| known.last);
         while let Some(slot) = kept.journal.slot(position) {
             let Some(record) = &slot.record else { break };
-            let wanted = page.after.is_none_or(|after| position < after.0)
-                && matches!(record.body, Body::Handled(_));
+            let wanted =
+                page.after.is_none_or(|after| position < after.0) && is_shown(&record.body);
             if wanted && !found.take(position, || entry(position, record)) {
                 break;
             }

@@ -13,6 +13,7 @@ mod config;
 mod connect;
 mod crossing;
 mod database;
+mod journal;
 mod lease;
 mod letters;
 mod link;
@@ -32,9 +33,11 @@ use std::{
     time::Duration,
 };
 
+use tokio_postgres::types::{WasNull, WrongType};
 use xcomponent_core::{
     definition::OnLive,
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
+    input::Found,
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
     time::Timestamp,
@@ -56,6 +59,7 @@ use super::{
         RecordFilter, Tail,
     },
     retention::Removable,
+    unreadable::{UnreadableInstance, Unreadables},
 };
 
 /// Why a database was not opened. It is as it was before. Databases are named without passwords.
@@ -138,6 +142,7 @@ pub struct Postgres {
     writer: Mutex<Writer>,
     stale: RwLock<Stale>,
     deployments: Deployments,
+    unreadable: Unreadables,
 }
 
 impl Postgres {
@@ -162,6 +167,7 @@ impl Postgres {
             writer: Mutex::new(writer),
             stale: RwLock::default(),
             deployments: Deployments::default(),
+            unreadable: Unreadables::default(),
         };
         store.recover().map_err(|source| OpenError::Journal {
             database: config.primary.to_string(),
@@ -186,9 +192,20 @@ impl From<tokio_postgres::Error> for Error {
             Some("22" | "23" | "54") => Self::Unstorable(Box::new(error)),
             // A page or an index that is not what was written.
             Some("XX") if matches!(code, Some("XX001" | "XX002")) => Self::Damaged(Box::new(error)),
+            // The server did not say that: a column holds something else than it always does.
+            None if is_about_a_value(&error) => Self::Damaged(Box::new(error)),
             _ => Self::Unavailable(Some(Box::new(error))),
         }
     }
+}
+
+/// Whether a value was not of the kind that was asked for, or empty.
+fn is_about_a_value(error: &tokio_postgres::Error) -> bool {
+    use std::error::Error as _;
+    let source = error.source();
+    source.is_some_and(|source| {
+        source.is::<WasNull>() || source.is::<WrongType>() || source.is::<std::str::Utf8Error>()
+    })
 }
 
 impl Store for Postgres {
@@ -261,8 +278,12 @@ impl Store for Postgres {
         self.load_live(wanted, take)
     }
 
-    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
+    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Found> {
         self.find(asked)
+    }
+
+    fn unreadable(&self, tenant: &TenantId, page: PageRequest) -> Result<Page<UnreadableInstance>> {
+        self.list_unreadable(tenant, page)
     }
 
     fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
@@ -274,7 +295,11 @@ impl Store for Postgres {
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
-        Ok(self.find(&[(tenant.clone(), id.clone())])?.pop())
+        let mut found = self.find(&[(tenant.clone(), id.clone())])?;
+        if !found.unreadable.is_empty() {
+            return Err(Error::Unreadable(self.why_unreadable(tenant, id)?));
+        }
+        Ok(found.instances.pop())
     }
 
     fn instances(

@@ -1,5 +1,7 @@
 //! What can be asked of a store, and the shapes of its answers.
 
+mod slices;
+
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use xcomponent_core::{
@@ -11,6 +13,8 @@ use xcomponent_core::{
 };
 
 use super::{Entry, Position, Result, weight::Weighed};
+
+pub(super) use self::slices::Slices;
 
 /// Items on one page at most.
 pub const PAGE_MAX: usize = 1_000;
@@ -66,6 +70,11 @@ impl PageRequest {
     }
 }
 
+/// Whether a record is part of its instance's history.
+pub(super) fn is_shown(body: &Body) -> bool {
+    matches!(body, Body::Handled(_) | Body::Moved(_))
+}
+
 /// One page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -78,6 +87,8 @@ pub struct Page<T> {
 /// A page while it is filled.
 pub(super) struct Found<T> {
     items: Vec<T>,
+    /// How many were taken, those among them that cannot be read.
+    seen: usize,
     last: u64,
     limit: usize,
     /// What the items occupy.
@@ -90,6 +101,7 @@ impl<T: Weighed> Found<T> {
     pub(super) fn new(page: PageRequest) -> Self {
         Self {
             items: Vec::new(),
+            seen: 0,
             last: 0,
             limit: page.bounded(),
             bytes: 0,
@@ -99,16 +111,22 @@ impl<T: Weighed> Found<T> {
 
     /// Takes one more item; false if the page is full without it, in items or in bytes.
     pub(super) fn take(&mut self, position: u64, item: impl FnOnce() -> T) -> bool {
-        self.more |= self.items.len() == self.limit;
+        self.more |= self.seen == self.limit;
         if self.more {
             return false;
         }
-        let item = item();
-        self.bytes += item.weight();
-        self.more = self.bytes > PAGE_BYTES_MAX && !self.items.is_empty();
+        self.take_or_pass(position, Some(item()))
+    }
+
+    /// The same for something that may not be readable: then it has a place and nothing in it.
+    pub(super) fn take_or_pass(&mut self, position: u64, item: Option<T>) -> bool {
+        self.bytes += item.as_ref().map_or(0, Weighed::weight);
+        let is_too_large = self.bytes > PAGE_BYTES_MAX && !self.items.is_empty();
+        self.more |= self.seen == self.limit || is_too_large;
         if !self.more {
             self.last = position;
-            self.items.push(item);
+            self.seen += 1;
+            self.items.extend(item);
         }
         !self.more
     }
@@ -172,41 +190,6 @@ pub(super) fn gather_trace(
         }
     }
     Ok(trace)
-}
-
-/// How many rows are asked for at once where a database sends all of them before the first can be
-/// looked at: few to begin with, more while they are small.
-#[derive(Clone, Copy)]
-pub(super) struct Slices {
-    rows: usize,
-    max: usize,
-}
-
-impl Slices {
-    /// Rows that are asked for before anything is known of them.
-    const FIRST: usize = 16;
-
-    /// Slices of at most so many rows.
-    pub(super) fn up_to(max: usize) -> Self {
-        Self {
-            rows: Self::FIRST.min(max),
-            max,
-        }
-    }
-
-    /// Rows of the next slice.
-    pub(super) fn rows(self) -> usize {
-        self.rows
-    }
-
-    /// Takes note of how large a slice was.
-    pub(super) fn note(&mut self, bytes: usize) {
-        self.rows = match bytes {
-            0..STRETCH_BYTES_MAX => (self.rows * 4).min(self.max),
-            STRETCH_BYTES_MAX..PAGE_BYTES_MAX => self.rows,
-            _ => (self.rows / 4).max(1),
-        };
-    }
 }
 
 /// Which instances; what is absent does not matter.

@@ -70,7 +70,7 @@ impl Reach {
 }
 
 /// How much of a log there is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Extent {
     /// The highest position of a removed record.
     pub(super) complete_after: u64,

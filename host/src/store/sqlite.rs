@@ -35,6 +35,7 @@ use rusqlite::Connection;
 use xcomponent_core::{
     definition::OnLive,
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
+    input::Found,
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
     time::Timestamp,
@@ -57,6 +58,7 @@ use super::{
         RecordFilter, Tail,
     },
     retention::Removable,
+    unreadable::{UnreadableInstance, Unreadables},
 };
 use crate::private;
 
@@ -135,6 +137,7 @@ pub struct Sqlite {
     writer: Mutex<Writer>,
     stale: RwLock<Stale>,
     deployments: Deployments,
+    unreadable: Unreadables,
     /// The last position that this process committed.
     last: AtomicU64,
     /// After every connection: see there.
@@ -161,6 +164,7 @@ impl Sqlite {
             writer: Mutex::new(writer),
             stale: RwLock::default(),
             deployments: Deployments::default(),
+            unreadable: Unreadables::default(),
             last: AtomicU64::new(0),
             files,
             _lock: lock,
@@ -257,12 +261,27 @@ impl From<rusqlite::Error> for Error {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Lost(format!("the database is damaged ({error})").into())
             }
+            None if is_about_a_value(&error) => Self::Damaged(Box::new(error)),
             Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => {
                 Self::Unstorable(Box::new(error))
             }
             _ => Self::Unavailable(Some(Box::new(error))),
         }
     }
+}
+
+/// Whether a column holds something else than it always does.
+fn is_about_a_value(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
+    matches!(
+        error,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | Utf8Error(..)
+    )
 }
 
 impl Store for Sqlite {
@@ -327,9 +346,7 @@ impl Store for Sqlite {
     }
 
     fn outbox(&self, channel: &Channel, after: Position, limit: usize) -> Result<Vec<Entry>> {
-        self.ask(|connection| {
-            crossing::outbox(connection, &self.deployments, channel, after, limit)
-        })
+        self.ask(|connection| self.waiting(connection, channel, after, limit))
     }
 
     fn relayed(&self, channel: &Channel, after: Position, through: Position) -> Result<()> {
@@ -352,24 +369,32 @@ impl Store for Sqlite {
         self.load_live(wanted, take)
     }
 
-    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
-        let mut found = Vec::with_capacity(asked.len());
+    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Found> {
+        let mut found = Found::default();
         for (tenant, id) in asked {
-            found.extend(self.find(tenant, id)?);
+            match self.find(tenant, id) {
+                Ok(instance) => found.instances.extend(instance),
+                Err(Error::Unreadable(_)) => found.unreadable.push((tenant.clone(), id.clone())),
+                Err(error) => return Err(error),
+            }
         }
         Ok(found)
+    }
+
+    fn unreadable(&self, tenant: &TenantId, page: PageRequest) -> Result<Page<UnreadableInstance>> {
+        self.list_unreadable(tenant, page)
     }
 
     fn recall(&self, asked: &[EventAt]) -> Result<Vec<Option<Arc<Handled>>>> {
         self.ask(|connection| {
             let recalled = asked.iter();
-            let recalled = recalled.map(|at| read::recall(connection, &self.deployments, at));
+            let recalled = recalled.map(|at| self.recall_one(connection, at));
             recalled.collect()
         })
     }
 
     fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>> {
-        self.ask(|connection| read::selections(connection, &self.deployments, tenant, root))
+        self.ask(|connection| self.selections_of(connection, tenant, root))
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
@@ -409,13 +434,11 @@ impl Store for Sqlite {
         after: Position,
         limit: usize,
     ) -> Result<Tail> {
-        self.ask(|connection| {
-            read::records(connection, &self.deployments, tenant, filter, after, limit)
-        })
+        self.ask(|connection| self.stretch(connection, tenant, filter, after, limit))
     }
 
     fn trace(&self, tenant: &TenantId, roots: &[EventId], limit: usize) -> Result<Vec<Entry>> {
-        self.ask(|connection| read::trace(connection, &self.deployments, tenant, roots, limit))
+        self.ask(|connection| self.trace_of(connection, tenant, roots, limit))
     }
 
     fn dead_letter(
@@ -424,7 +447,7 @@ impl Store for Sqlite {
         id: &EventId,
         instance: Option<&InstanceId>,
     ) -> Result<Option<Letter>> {
-        self.ask(|connection| letters::find(connection, tenant, id, instance))
+        self.ask(|connection| letters::find(connection, &self.unreadable, tenant, id, instance))
     }
 
     fn dead_letters(
@@ -433,7 +456,7 @@ impl Store for Sqlite {
         filter: &LetterFilter,
         page: PageRequest,
     ) -> Result<Page<Letter>> {
-        self.ask(|connection| letters::list(connection, tenant, filter, page))
+        self.ask(|connection| letters::list(connection, &self.unreadable, tenant, filter, page))
     }
 
     fn dead_letter_count(&self, tenant: &TenantId, filter: &LetterFilter) -> Result<u64> {
@@ -469,7 +492,7 @@ impl Store for Sqlite {
         tenant: &TenantId,
         component: Option<&ComponentName>,
     ) -> Result<Vec<ComponentVersion>> {
-        self.ask(|connection| versions::list(connection, tenant, component))
+        self.ask(|connection| versions::list(connection, &self.unreadable, tenant, component))
     }
 
     fn artifact(&self, digest: Digest) -> Result<Option<Arc<[u8]>>> {

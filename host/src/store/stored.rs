@@ -41,8 +41,11 @@ pub(super) enum Unreadable {
     /// A column that is never empty is.
     #[error("column {0} of a row is empty")]
     Empty(usize),
+    /// A number that is never below zero is.
+    #[error("column {0} of a row is {1}, which it cannot be")]
+    Number(usize, i64),
     /// A version that was never saved.
-    #[error("there is no version number {0}")]
+    #[error("there is no version number {0}, or its row is not what was written")]
     Version(i64),
 }
 

@@ -12,18 +12,22 @@ mod waiting;
 use std::borrow::Cow;
 
 pub(super) use self::{
-    event::{EVENT_COLUMNS, Found, Links, SELECT_EVENTS, event_cells, read_event},
+    event::{
+        BEFORE, EVENT_COLUMNS, INSTANCE, Links, POSITION, SELECT_EVENTS, event_cells, read_event,
+    },
     instance::{
         ID, INSTANCE_COLUMNS, NUMBER, SELECT_INSTANCES, STATE_COLUMNS, instance_cells,
         read_instance, read_kind, state_cells,
     },
     letter::{LetterChanges, Wanted, letter_cells, place, read_letter},
-    taken_in::{read_taken_in, taken_in_text},
+    taken_in::{everything_through, read_taken_in, taken_in_text},
     waiting::{
         Gathered, OLD_ROWS, OldRow, SELECT_NAMES, SELECT_WAITING, WAITING_COLUMNS, WaitingChanges,
         WaitingRow,
     },
 };
+use xcomponent_core::time::Timestamp;
+
 use super::{Result, stored::Unreadable};
 
 /// A column: its name, and what stands in it where it is not empty.
@@ -123,6 +127,17 @@ pub(super) trait Columns {
     /// The same, of 64 bits without a sign.
     fn bits(&self, column: usize) -> Result<u64> {
         self.integer(column).map(unsigned)
+    }
+
+    /// A number that counts something.
+    fn count(&self, column: usize) -> Result<u64> {
+        let count = self.integer(column)?;
+        Ok(u64::try_from(count).map_err(|_| Unreadable::Number(column, count))?)
+    }
+
+    /// A point in time.
+    fn time(&self, column: usize) -> Result<Timestamp> {
+        self.count(column).map(Timestamp)
     }
 
     /// A text that is always there.

@@ -5,7 +5,7 @@ use std::mem::{size_of, size_of_val};
 
 use xcomponent_core::record::{Body, DeadLetter, Handled, Outgoing, Record, Snapshot};
 
-use super::{Entry, query::Letter};
+use super::{Entry, query::Letter, unreadable::UnreadableInstance};
 
 /// What has a size.
 pub(super) trait Weighed {
@@ -38,9 +38,9 @@ impl Weighed for Entry {
     }
 }
 
-impl Weighed for (i64, Snapshot) {
+impl Weighed for UnreadableInstance {
     fn weight(&self) -> usize {
-        self.1.weight()
+        size_of::<Self>() + self.why.len()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError};
 
 use xcomponent_core::{
     call::Deployment,
-    definition::{Severity, Strictness, check},
+    definition::{Definition, Severity, Strictness, check},
     id::{ComponentName, Digest, TenantId, Version},
 };
 
@@ -71,10 +71,12 @@ impl Registry {
             .await
             .map_err(|error| Error::Host(std::io::Error::other(error)))?;
         let (name, label) = (&version.component, &version.version);
-        let Some(definition) = checked.definition else {
+        let is_named = |found: &Definition| found.name == *name && found.version == *label;
+        let Some(definition) = checked.definition.filter(is_named) else {
             let mut findings = checked.findings.iter();
             let first = findings.find(|finding| finding.severity == Severity::Error);
-            let reason = first.map_or_else(String::new, ToString::to_string);
+            let another = || "its definition is one of another component or version".to_owned();
+            let reason = first.map_or_else(another, ToString::to_string);
             tracing::error!(component = %name, version = %label, reason, "a version that was accepted is not accepted any more; its instances wait");
             self.note_waiting(Waiting {
                 tenant: tenant.clone(),

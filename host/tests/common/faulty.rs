@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use xcomponent_core::{
     definition::OnLive,
     id::{ComponentName, Digest, EventId, InstanceId, StreamId, TenantId, Version},
+    input::Found,
     owed::{Owed, TakenIn},
     record::{Handled, Record, Snapshot},
     time::Timestamp,
@@ -281,7 +282,7 @@ impl Store for Faulty {
         self.inner.load(wanted, take)
     }
 
-    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
+    fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Found> {
         self.read()?;
         self.inner.reload(asked)
     }

@@ -18,7 +18,7 @@ use xcomponent_host::store::{
 use crate::sample::{Shard, event_id, id, root, sample_event};
 
 /// Something for an instance of a component on another host.
-fn sent(component: &str, event: &str) -> Outgoing {
+pub(crate) fn sent(component: &str, event: &str) -> Outgoing {
     Outgoing {
         n: 1,
         to: Target::Instance {
@@ -32,7 +32,7 @@ fn sent(component: &str, event: &str) -> Outgoing {
 }
 
 /// A record that sends something.
-fn sends(shard: &mut Shard<'_>, component: &str, event: &str) -> Position {
+pub(crate) fn sends(shard: &mut Shard<'_>, component: &str, event: &str) -> Position {
     let discarded = Discarded {
         id: event_id(event),
         instance: None,

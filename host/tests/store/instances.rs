@@ -44,7 +44,7 @@ pub(crate) fn an_instance_is_as_its_last_record_left_it(store: &dyn Store) {
     assert_eq!(found.context.as_str(), r#"{"total":7}"#);
     assert!(store.instance(tenant, &id("O-2")).unwrap().is_none());
     let asked = [(tenant.clone(), id("O-1")), (tenant.clone(), id("O-2"))];
-    assert_eq!(ids(&store.reload(&asked).unwrap()), ["O-1"]);
+    assert_eq!(ids(&store.reload(&asked).unwrap().instances), ["O-1"]);
 }
 
 pub(crate) fn what_goes_on_is_loaded_by_partition(store: &dyn Store) {

@@ -12,6 +12,7 @@
 
 mod crossing;
 mod damage;
+mod damaged;
 mod durable;
 mod encrypted;
 mod instances;

@@ -68,6 +68,16 @@ impl Sql {
         self.runtime.block_on(executed).unwrap();
     }
 
+    /// Whether the server does it.
+    pub(crate) fn tries(&self, statements: &str) -> bool {
+        let executed = self.client.batch_execute(statements);
+        self.runtime.block_on(executed).is_ok()
+    }
+
+    pub(crate) fn texts(&self, question: &str) -> Vec<String> {
+        self.rows(question).iter().map(|row| row.get(0)).collect()
+    }
+
     fn rows(&self, question: &str) -> Vec<Row> {
         let asked = self.client.query(question, &[]);
         let rows = self.runtime.block_on(asked);

@@ -104,7 +104,7 @@ fn comes_back(store: &dyn Store, tenant: &TenantId, expected: &Snapshot) {
         .unwrap();
     let found = store.instance(tenant, &expected.id).unwrap();
     let reloaded = store.reload(&asked).unwrap();
-    for found in found.into_iter().chain(reloaded).chain(loaded) {
+    for found in found.into_iter().chain(reloaded.instances).chain(loaded) {
         assert_eq!(format!("{found:?}"), expected_text);
     }
     // A page names it.

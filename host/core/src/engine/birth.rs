@@ -196,6 +196,7 @@ impl Engine {
             Refused::UnknownMachine(name) => Parked::UnknownTarget(
                 format!("component `{}` has no machine `{name}`", birth.component).into(),
             ),
+            Refused::RecordUnreadable(_) => Parked::RecordUnreadable,
             Refused::UnknownComponent(_)
             | Refused::UnknownInstance(_)
             | Refused::InstanceExists(_)
@@ -203,6 +204,7 @@ impl Engine {
             | Refused::AnswerLost
             | Refused::InstanceSuspended { .. }
             | Refused::ComponentSuspended { .. }
+            | Refused::TooManyStreams
             | Refused::Gap { .. }
             | Refused::TooManyMatched(_)
             | Refused::NotCommitted => {

@@ -10,7 +10,7 @@ use crate::{
         outbox::Source,
         selection::{Held, Want},
     },
-    id::{EventId, InstanceId, TenantId},
+    id::{ComponentName, EventId, InstanceId, TenantId},
     input::Repeatable,
     instance::{After, Birth, Letter, Origin, Trigger},
     json::Json,
@@ -200,6 +200,26 @@ impl Engine {
         self.append(tenant, Body::Parked(Arc::new(letter)), source);
     }
 
+    /// Parks an event from inside that its instance does not get.
+    pub(crate) fn park_letter(
+        &mut self,
+        tenant: &TenantId,
+        id: InstanceId,
+        letter: Letter,
+        why: Parked,
+    ) {
+        let component = letter.errand.component;
+        let component = component.unwrap_or_else(|| ComponentName::new(""));
+        let to = Target::Instance { component, id };
+        let Mail { event, cause, .. } = letter.mail;
+        self.park_outgoing(
+            tenant,
+            Outgoing::underway(to, event, cause),
+            why,
+            letter.errand.after,
+        );
+    }
+
     /// The same for an event that was to select instances.
     pub(crate) fn park_mail(
         &mut self,
@@ -231,7 +251,7 @@ pub(crate) fn caused_by(mail: &Mail, instance: &InstanceId, share: u32) -> Cause
         instance: Some(instance.clone()),
         root: mail.cause.root.clone(),
         chain: Some(Arc::new(link)),
-        depth: mail.cause.depth + 1,
+        depth: mail.cause.depth.saturating_add(1),
         credits: share,
         spread: mail.cause.spread,
         trace_parent: mail.cause.trace_parent.clone(),

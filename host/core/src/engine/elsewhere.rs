@@ -17,6 +17,7 @@ use crate::{
     id::{ComponentName, StreamId, TenantId},
     input::{Parcel, Receive, Ticket},
     instance::After,
+    limits::STREAMS_MAX,
     record::{Body, Outgoing, Parked, Received},
 };
 
@@ -52,6 +53,11 @@ impl Streams {
             Some(before) => self.through.insert(key, before),
             None => self.through.remove(&key),
         };
+    }
+
+    /// Whether another one would be too many.
+    fn are_full(&self) -> bool {
+        self.through.len() >= STREAMS_MAX
     }
 
     fn through(&self, tenant: &TenantId, stream: &StreamId) -> Option<u64> {
@@ -95,6 +101,9 @@ impl Engine {
         };
         if follow_on(known, &parcels).is_none() {
             return self.reply(ticket, Reply::Refused(Refused::Gap { through: known }));
+        }
+        if before.is_none() && !stream.is_none() && self.streams.are_full() {
+            return self.reply(ticket, Reply::Refused(Refused::TooManyStreams));
         }
         self.streams.parcels.taken_in += parcels.len() as u64;
         let mut deliveries = Vec::new();

@@ -17,12 +17,12 @@ use crate::{
         run::Place,
         waiting::{Due, due_mail},
     },
-    id::{ComponentName, EventName, InstanceId, TenantId},
-    input::{Create, Repeatable, Request, SendEvent, Ticket},
+    id::{EventName, InstanceId, TenantId},
+    input::{Create, Found, Repeatable, Request, SendEvent, Ticket},
     instance::{After, Birth, Letter, Origin, Trigger, mailbox::Mailbox},
     record::{
         AppendSeq, Body, Cause, Delayed, Departed, Extra, Mail, Outgoing, Parked, Retry, Snapshot,
-        Status, Target, Timer, TimerKind,
+        Status, Timer, TimerKind,
     },
     time::Timestamp,
 };
@@ -164,6 +164,9 @@ impl Engine {
 
     /// Brings an event to its instance, wherever that is.
     pub(crate) fn deliver(&mut self, tenant: &TenantId, id: InstanceId, letter: Letter) {
+        if self.unreadable.has(tenant, &id) {
+            return self.hold(tenant, id, letter);
+        }
         // What waits comes first, also if the instance is back already.
         let others_wait =
             !self.absent.is_empty() && self.absent.contains_key(&(tenant.clone(), id.clone()));
@@ -280,8 +283,11 @@ impl Engine {
     }
 
     /// The store has answered what it knows of instances that were asked for.
-    pub(crate) fn reloaded(&mut self, asked: Vec<(TenantId, InstanceId)>, found: Vec<Snapshot>) {
-        for snapshot in found {
+    pub(crate) fn reloaded(&mut self, asked: Vec<(TenantId, InstanceId)>, found: Found) {
+        for key in found.unreadable {
+            self.suspend_unreadable(key);
+        }
+        for snapshot in found.instances {
             if self
                 .instances
                 .find(snapshot.tenant(), &snapshot.id)
@@ -529,18 +535,7 @@ impl Engine {
             }
             Origin::Inside => {
                 let why = Parked::UnknownTarget(format!("there is no instance `{id}`").into());
-                let component = letter
-                    .errand
-                    .component
-                    .unwrap_or_else(|| ComponentName::new(""));
-                let to = Target::Instance { component, id };
-                let Mail { event, cause, .. } = letter.mail;
-                self.park_outgoing(
-                    tenant,
-                    Outgoing::underway(to, event, cause),
-                    why,
-                    letter.errand.after,
-                );
+                self.park_letter(tenant, id, letter, why);
             }
         }
     }

@@ -16,7 +16,7 @@ use xcomponent_core::{
         ComponentName, Digest, EventId, EventName, InstanceId, MachineName, Partition,
         PartitionCount, StateName, TenantId, Version,
     },
-    input::{Broadcast, Create, Input, Repeatable, Request, SendEvent, Ticket},
+    input::{Broadcast, Create, Found, Input, Repeatable, Request, SendEvent, Ticket},
     json::Json,
     limits::Limits,
     record::{
@@ -44,6 +44,8 @@ pub(crate) struct Host {
     undurable: Option<AppendSeq>,
     scripts: HashMap<String, Script>,
     store: BTreeMap<(TenantId, InstanceId), Snapshot>,
+    /// Instances that the store has and cannot read.
+    pub(crate) unreadable: Vec<InstanceId>,
     replies: HashMap<Ticket, Reply>,
     tickets: u64,
     /// Whether the store does not answer.
@@ -79,6 +81,7 @@ impl Host {
             undurable: None,
             scripts: HashMap::new(),
             store: BTreeMap::new(),
+            unreadable: Vec::new(),
             replies: HashMap::new(),
             tickets: 0,
             is_unreadable: false,
@@ -164,9 +167,8 @@ impl Host {
                     self.unanswered.push(asked);
                 }
                 Effect::Reload { instances: asked } => {
-                    let instances = asked.iter().filter_map(|key| self.store.get(key).cloned());
-                    let instances = instances.collect();
-                    let input = Input::Reloaded { asked, instances };
+                    let found = self.found(&asked);
+                    let input = Input::Reloaded { asked, found };
                     self.engine.handle(input, Timestamp(self.now));
                 }
                 Effect::Recall {
@@ -218,9 +220,18 @@ impl Host {
     pub(crate) fn read_again(&mut self) {
         self.is_unreadable = false;
         for asked in std::mem::take(&mut self.unanswered) {
-            let instances = asked.iter().filter_map(|key| self.store.get(key).cloned());
-            let instances = instances.collect();
-            self.input(Input::Reloaded { asked, instances });
+            let found = self.found(&asked);
+            self.input(Input::Reloaded { asked, found });
+        }
+    }
+
+    fn found(&self, asked: &[(TenantId, InstanceId)]) -> Found {
+        let (unreadable, asked): (Vec<_>, Vec<_>) =
+            (asked.iter().cloned()).partition(|(_, id)| self.unreadable.contains(id));
+        let instances = asked.iter().filter_map(|key| self.store.get(key).cloned());
+        Found {
+            instances: instances.collect(),
+            unreadable,
         }
     }
 

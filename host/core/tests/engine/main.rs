@@ -2,6 +2,7 @@
 
 mod budget;
 mod cascades;
+mod chains;
 mod differences;
 mod elsewhere;
 mod faults;
@@ -13,5 +14,6 @@ mod selection;
 mod tenants;
 mod timers;
 mod transitions;
+mod unreadable;
 mod versions;
 mod waiting;

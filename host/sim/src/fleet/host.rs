@@ -16,7 +16,7 @@ use xcomponent_core::{
         ComponentName, Digest, EventName, InstanceId, MachineName, PartitionCount, StreamId,
         TenantId,
     },
-    input::{Create, Elsewhere, Input, Receive, Repeatable, Request, SendEvent, Ticket},
+    input::{Create, Elsewhere, Found, Input, Receive, Repeatable, Request, SendEvent, Ticket},
     json::Json,
     limits::Limits,
     owed::{Owed, Placement, TakenIn},
@@ -233,8 +233,11 @@ impl Host {
         let known = asked
             .iter()
             .filter_map(|(tenant, id)| self.log.instance(tenant, id));
-        let instances = known.cloned().collect();
-        let input = Input::Reloaded { asked, instances };
+        let found = Found {
+            instances: known.cloned().collect(),
+            unreadable: Vec::new(),
+        };
+        let input = Input::Reloaded { asked, found };
         self.shards[shard].engine.handle(input, NOW);
     }
 

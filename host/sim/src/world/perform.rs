@@ -6,7 +6,7 @@ use xcomponent_core::{
     definition::MethodKind,
     effect::{Destination, Effect, Reply},
     id::{EventId, EventName, InstanceId, MachineName, TenantId},
-    input::{Input, Ticket},
+    input::{Found, Input, Ticket},
     json::Json,
     record::{AppendSeq, Outgoing, Record},
     time::Duration,
@@ -212,9 +212,12 @@ impl World {
         let known = asked
             .iter()
             .filter_map(|(tenant, id)| self.log.instance(tenant, id));
-        let instances = known.cloned().collect();
+        let found = Found {
+            instances: known.cloned().collect(),
+            unreadable: Vec::new(),
+        };
         self.note(|| format!("s{shard} has {asked:?} again"));
-        let input = Input::Reloaded { asked, instances };
+        let input = Input::Reloaded { asked, found };
         self.shards[shard].engine.handle(input, self.now);
     }
 

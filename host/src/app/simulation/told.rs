@@ -209,6 +209,7 @@ fn parked(why: &Parked) -> String {
         Parked::ComponentSuspended => "the component was suspended for too long".to_owned(),
         Parked::SingletonExists => "the singleton exists".to_owned(),
         Parked::Unstorable => "the store refuses what it led to".to_owned(),
+        Parked::RecordUnreadable => "what is kept of the instance cannot be read".to_owned(),
     }
 }
 

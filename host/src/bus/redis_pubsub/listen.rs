@@ -154,7 +154,9 @@ impl Listener<'_> {
         for _ in 0..ATTEMPTS_MAX {
             match door.inlet.take_in(shipment.clone()).await {
                 Ok(_) | Err(TakeInError::NotHere(_) | TakeInError::Gap { .. }) => return,
-                Err(TakeInError::Busy(_)) => tokio::time::sleep(ATTEMPT_AFTER).await,
+                Err(TakeInError::Busy(_) | TakeInError::TooManyStreams) => {
+                    tokio::time::sleep(ATTEMPT_AFTER).await
+                }
             }
         }
         tracing::error!(

@@ -268,14 +268,14 @@ impl Message {
             payload,
             at: now,
         };
-        let outgoing = Outgoing {
+        let mut outgoing = Outgoing {
             n: 0,
             to,
             event,
             cause: Cause::outside(&id, None),
             elsewhere: false,
         };
-        check(&outgoing)?;
+        check(&mut outgoing)?;
         Ok(outgoing)
     }
 

@@ -25,7 +25,7 @@ pub(in crate::store) struct Newest {
     /// Where that is.
     pub(in crate::store) last: u64,
     /// The first record that the row misses.
-    since: u64,
+    pub(in crate::store) since: u64,
 }
 
 impl Newest {

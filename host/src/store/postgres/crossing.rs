@@ -1,15 +1,19 @@
 //! What waits for other hosts, and how far their streams are taken in.
 
-use xcomponent_core::id::{ComponentName, StreamId, TenantId};
+use xcomponent_core::{
+    id::{ComponentName, StreamId, TenantId},
+    limits::{STREAM_BYTES_MAX, STREAMS_MAX},
+};
 
 use super::{
     Postgres,
     row::NONE,
     session::{Session, Values},
+    writer::Writer,
 };
 use crate::store::{
     Entry, Position, Result,
-    crossing::{Channel, Outlet, awaited, taken_in},
+    crossing::{Channel, LOG_NAME_MAX, Outlet, awaited, taken_in},
     table::{Links, SELECT_EVENTS, signed, unsigned},
 };
 
@@ -121,22 +125,40 @@ impl Postgres {
         let (tenant, component) = (channel.tenant.as_str(), channel.component.as_str());
         let values: Values<'_> = &[&signed(after.0), &tenant, &component, &limit];
         let rows = self.readers.rows(&question, values)?;
-        rows.iter()
-            .map(|row| self.event(row).map(|event| event.entry))
-            .collect()
+        self.entries(&rows)
     }
 
     /// Up to where each stream is taken in.
     pub(super) fn all_streams(&self) -> Result<Vec<(TenantId, StreamId, u64)>> {
         let question = "SELECT t.name, s.stream, s.through
-            FROM streams s JOIN tenants t ON t.tenant = s.tenant";
-        let rows = self.readers.rows(question, NONE)?;
+            FROM streams s JOIN tenants t ON t.tenant = s.tenant
+            WHERE octet_length(s.stream) <= $1 AND s.through >= 0 LIMIT $2";
+        let bytes = i32::try_from(STREAM_BYTES_MAX).unwrap_or(i32::MAX);
+        let most = i64::try_from(STREAMS_MAX).unwrap_or(i64::MAX);
+        let rows = self.readers.rows(question, &[&bytes, &most])?;
         let streams = rows.iter().map(|row| {
             let (tenant, stream): (&str, &str) = (row.try_get(0)?, row.try_get(1)?);
             let through = unsigned(row.try_get(2)?);
             Ok((TenantId::new(tenant), StreamId::new(stream), through))
         });
         streams.collect()
+    }
+
+    /// Sees to it that the journal has a name: under another one, others take it for another journal.
+    pub(super) fn name_log(&self, writer: &mut Writer) -> Result<()> {
+        let most = i32::try_from(LOG_NAME_MAX).unwrap_or(i32::MAX);
+        let question = "SELECT FROM log WHERE length(name) BETWEEN 1 AND $1";
+        if self.readers.row(question, &[&most])?.is_some() {
+            return Ok(());
+        }
+        tracing::error!("the log has no name that can be read: it gets another one");
+        writer.change(&self.stale, |session| {
+            session.batch(
+                "DELETE FROM log;
+                 INSERT INTO log VALUES (true, replace(gen_random_uuid()::text, '-', ''))",
+            )?;
+            Ok(())
+        })
     }
 
     /// The name of the journal.

@@ -10,7 +10,9 @@ use super::{Postgres, row::values, session::Session};
 use crate::store::{
     Result,
     query::{Found, Letter, LetterFilter, Page, PageRequest, Slices},
-    table::{LetterChanges, Wanted, letter_cells, place, read_letter, signed, unsigned},
+    table::{
+        Columns as _, LetterChanges, Wanted, letter_cells, place, read_letter, signed, unsigned,
+    },
 };
 
 /// Takes over what a record parks, settles or gives up.
@@ -64,7 +66,12 @@ impl Postgres {
              ORDER BY instance LIMIT 1",
             &[&tenant.as_str(), &id.to_string(), &instance],
         )?;
-        row.map(|row| read_letter(&row, tenant)).transpose()
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let letter = read_letter(&row, tenant);
+        self.unreadable
+            .leave_out(letter, || format!("dead letter `{id}`"))
     }
 
     /// A page of parked events, the last first.
@@ -91,9 +98,13 @@ impl Postgres {
             let is_last = rows.len() < slices.rows();
             slices.note(rows.iter().map(Row::raw_size_bytes).sum());
             for row in rows {
-                let letter = read_letter(&row, tenant)?;
-                below = signed(letter.position.0);
-                if !found.take(letter.position.0, || letter) {
+                let position = row.bits(0)?;
+                below = signed(position);
+                let letter = read_letter(&row, tenant);
+                let letter = self
+                    .unreadable
+                    .leave_out(letter, || format!("dead letter at {position}"))?;
+                if !found.take_or_pass(position, letter) {
                     return Ok(found.into_page());
                 }
             }

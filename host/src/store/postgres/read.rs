@@ -1,38 +1,31 @@
 //! Questions about instances and the journal.
 
-use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::sync::{PoisonError, RwLockReadGuard};
 
 use hashbrown::HashMap;
 use tokio_postgres::Row;
 use xcomponent_core::{
-    id::{EventId, InstanceId, TenantId},
+    id::{InstanceId, TenantId},
+    input::Found as Asked,
     owed::Owed,
-    record::{Body, Handled, Record, Snapshot},
+    record::Snapshot,
     time::Timestamp,
 };
 
-use super::{
-    Postgres,
-    retention::{EXTENT, extent},
-    row::NONE,
-    session::Values,
-    waiting::BYTES_AT_ONCE,
-};
+use super::{Postgres, row::NONE, session::Values, waiting::BYTES_AT_ONCE};
 use crate::store::{
-    Entry, EventAt, Position, Result,
-    ledger::Stale,
-    query::{
-        Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter,
-        Slices, Tail, gather_trace,
-    },
+    Entry, Error, Position, Result,
+    ledger::{Recovered, Stale},
+    query::{Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, Slices},
     table::{
-        self, Columns, ID, LAST_TIME, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance,
-        read_kind, read_taken_in, signed, unsigned,
+        self, Columns, ID, INSTANCE, LAST_TIME, NUMBER, POSITION, SELECT_EVENTS, SELECT_INSTANCES,
+        everything_through, read_instance, read_kind, read_taken_in, signed, unsigned,
     },
+    unreadable::UnreadableInstance,
 };
 
 /// Rows that one question is answered with.
-const SLICE: usize = 1_024;
+pub(super) const SLICE: usize = 1_024;
 
 /// How many rows the next question of a start is answered with: as many as have about
 /// [`BYTES_AT_ONCE`], if they are as large as the last.
@@ -67,15 +60,20 @@ impl Postgres {
     pub(super) fn recover(&self) -> Result<()> {
         let mut writer = self.writer();
         let question = "SELECT partitions, rows_json FROM taken_in";
-        let taken_in = self.readers.row(question, NONE)?;
-        let taken_in = taken_in.map(|row| read_taken_in(&row)).transpose()?;
+        let last = self.last_read()?.0;
+        let taken_in = self.readers.row(question, NONE)?.map(|row| {
+            let read = read_taken_in(&row);
+            let read = self
+                .unreadable
+                .leave_out(read, || "that of `taken_in`".to_owned())?;
+            Ok::<_, Error>(read.unwrap_or_else(|| everything_through(Position(last))))
+        });
+        let taken_in = taken_in.transpose()?;
         if let Some(taken_in) = &taken_in {
             writer.ledger.owed = Owed::new(taken_in.clone());
         }
-        let marks = "SELECT min(position + CASE name WHEN 'covered' THEN 1 ELSE 0 END) FROM marks";
-        let from = self.readers.row(marks, NONE)?;
-        let mut from: i64 = from.map(|row| row.try_get(0)).transpose()?.unwrap_or(1);
-        let last = self.last_read()?.0;
+        self.name_log(&mut writer)?;
+        let mut from = self.begin_at(last)?;
         let question = format!(
             "{SELECT_EVENTS} WHERE e.position >= $1 AND e.position <= $2
              ORDER BY e.position LIMIT $3"
@@ -84,20 +82,23 @@ impl Postgres {
         loop {
             let values: Values<'_> = &[&from, &signed(last), &slice.limit()];
             let rows = self.readers.rows(&question, values)?;
-            let events = rows.iter().map(|row| self.event(row));
-            let events = events.collect::<Result<Vec<_>>>()?;
-            let numbers = events.iter().filter_map(|event| event.instance).collect();
+            let found = rows.iter().map(|row| {
+                Ok(Recovered {
+                    position: row.bits(POSITION)?,
+                    instance: row.number(INSTANCE)?,
+                    event: self.event(row),
+                })
+            });
+            let found = found.collect::<Result<Vec<_>>>()?;
+            let numbers = found.iter().filter_map(|row| row.instance).collect();
             let written = self.last_of(numbers)?;
             let mut stale = self.stale.write().unwrap_or_else(PoisonError::into_inner);
-            for event in events {
-                let position = event.entry.position.0;
-                from = signed(position) + 1;
-                writer.ledger.owed.note(position, &event.entry.record);
-                if let Some(number) = event.instance
-                    && written.get(&number).is_some_and(|last| position > *last)
-                {
-                    stale.note(number, position, position, event.entry.record.body);
-                }
+            for row in found {
+                from = signed(row.position) + 1;
+                let last = row
+                    .instance
+                    .and_then(|number| written.get(&number).copied());
+                row.note(last, &self.unreadable, &mut writer.ledger, &mut stale)?;
             }
             if slice.is_last(&rows) {
                 break;
@@ -113,16 +114,33 @@ impl Postgres {
         Ok(())
     }
 
+    /// The end of the log that a host that starts looks at. What says where that begins is looked at
+    /// as well: where it is missing or beyond the end, that is the whole log.
+    fn begin_at(&self, last: u64) -> Result<i64> {
+        let question = "SELECT count(*), min(position + CASE name WHEN 'covered' THEN 1 ELSE 0 END)
+            FROM marks WHERE name IN ('covered', 'settled_below') AND position BETWEEN 0 AND $1";
+        let row = self.readers.row(question, &[&signed(last + 1)])?;
+        let marks = row.map(|row| Ok::<_, Error>((row.integer(0)?, row.number(1)?)));
+        Ok(match marks.transpose()? {
+            Some((2, Some(from))) => from,
+            _ => {
+                tracing::error!("what says where the end of the log begins cannot be read");
+                0
+            }
+        })
+    }
+
     /// The records that rows of instances are the results of.
     fn last_of(&self, numbers: Vec<i64>) -> Result<HashMap<i64, u64>> {
         let question = "SELECT instance, last FROM instances WHERE instance = ANY($1)";
         let rows = self.readers.rows(question, &[&numbers])?;
         let last = |row: Row| Ok((row.integer(0)?, row.bits(1)?));
-        rows.into_iter().map(last).collect()
+        let last = rows.into_iter().map(last);
+        last.collect()
     }
 
     /// The position of the last record that a reader sees.
-    fn last_read(&self) -> Result<Position> {
+    pub(super) fn last_read(&self) -> Result<Position> {
         let row = self.readers.row("SELECT max(position) FROM events", NONE)?;
         let last: Option<i64> = row.and_then(|row| row.get(0));
         Ok(Position(last.map_or(0, unsigned)))
@@ -136,8 +154,21 @@ impl Postgres {
     }
 
     /// Reads a row of `events`.
-    pub(super) fn event(&self, row: &Row) -> Result<table::Found> {
+    pub(super) fn event(&self, row: &Row) -> Result<Entry> {
         table::read_event(row, |number| self.deployment(number))
+    }
+
+    /// The same where others are read too: one that cannot be read is left out.
+    pub(super) fn entry(&self, row: &Row) -> Result<Option<Entry>> {
+        let position = row.bits(POSITION)?;
+        self.unreadable
+            .leave_out(self.event(row), || format!("record {position}"))
+    }
+
+    /// Rows of `events` as far as they can be read.
+    pub(super) fn entries(&self, rows: &[Row]) -> Result<Vec<Entry>> {
+        let entries = rows.iter().map(|row| self.entry(row));
+        entries.filter_map(Result::transpose).collect()
     }
 
     fn stale(&self) -> RwLockReadGuard<'_, Stale> {
@@ -146,7 +177,7 @@ impl Postgres {
 
     /// Asks for rows of `instances`, and for what is newer than they are: nothing may be noted
     /// between the two.
-    fn instance_rows(
+    pub(super) fn instance_rows(
         &self,
         question: &str,
         values: Values<'_>,
@@ -186,13 +217,20 @@ impl Postgres {
         self.readers.rows(question, values)
     }
 
-    /// An instance as it is: what is newer than its row, else the row. What waits at it is kept
-    /// apart.
-    fn newest(&self, stale: &Stale, row: &Row) -> Result<Snapshot> {
-        match stale.get(row.integer(NUMBER)?) {
-            Some(newest) => Ok(newest.snapshot().clone()),
-            None => read_instance(row, |number| self.deployment(number)),
-        }
+    /// An instance as it is: what is newer than its row, else the row. Or why it cannot be read.
+    /// What waits at it is kept apart.
+    fn newest(&self, stale: &Stale, row: &Row) -> Result<Result<Snapshot, UnreadableInstance>> {
+        let number = row.integer(NUMBER)?;
+        let newest = self
+            .unreadable
+            .instance(number, || match stale.get(number) {
+                Some(newest) => Ok(newest.snapshot().clone()),
+                None => read_instance(row, |number| self.deployment(number)),
+            })?;
+        Ok(newest.map_err(|why| UnreadableInstance {
+            id: InstanceId::from_stored(row.text(ID).unwrap_or_default()),
+            why,
+        }))
     }
 
     /// What goes on, or is an entry point.
@@ -216,15 +254,18 @@ impl Postgres {
             let mut live = Vec::new();
             for row in &rows {
                 after = row.integer(NUMBER)?;
-                if !wanted(&InstanceId::from_stored(row.text(ID)?)) {
+                let id = row.text(ID).map(InstanceId::from_stored);
+                if id.is_ok_and(|id| !wanted(&id)) {
                     continue;
                 }
                 let snapshot = self.newest(&stale, row)?;
-                if snapshot.is_live() {
+                if let Some(snapshot) = snapshot.ok().filter(Snapshot::is_live) {
                     live.push((after, snapshot));
                 }
             }
-            self.attach(live, &mut *take)?;
+            self.attach(live, |_, instance| {
+                instance.into_iter().for_each(&mut *take)
+            })?;
             if slice.is_last(&rows) {
                 return Ok(());
             }
@@ -232,21 +273,40 @@ impl Postgres {
     }
 
     /// These instances, as far as they exist.
-    pub(super) fn find(&self, asked: &[(TenantId, InstanceId)]) -> Result<Vec<Snapshot>> {
+    pub(super) fn find(&self, asked: &[(TenantId, InstanceId)]) -> Result<Asked> {
+        let select = SELECT_INSTANCES.replace("FROM instances i", ", t.name FROM instances i");
         let question = format!(
-            "{SELECT_INSTANCES}
+            "{select}
              JOIN unnest($1::text[], $2::text[]) AS asked (tenant, id) ON asked.id = i.id
              JOIN tenants t ON t.name = asked.tenant AND t.tenant = i.tenant"
         );
-        let mut found = Vec::with_capacity(asked.len());
+        let mut found = Asked::default();
         for some in asked.chunks(SLICE) {
             let tenants: Vec<&str> = some.iter().map(|(tenant, _)| tenant.as_str()).collect();
             let ids: Vec<String> = some.iter().map(|(_, id)| id.to_string()).collect();
             let values: Values<'_> = &[&tenants, &ids];
             let (rows, stale) = self.instance_rows(&question, values)?;
-            let row = |row| Ok((Columns::integer(row, NUMBER)?, self.newest(&stale, row)?));
-            let rows = rows.iter().map(row).collect::<Result<Vec<_>>>()?;
-            self.attach(rows, |snapshot| found.push(snapshot))?;
+            let mut readable = Vec::new();
+            let mut tenants = HashMap::new();
+            for row in &rows {
+                let (number, tenant) = (row.integer(NUMBER)?, TenantId::new(row.text(NUMBER + 1)?));
+                match self.newest(&stale, row)? {
+                    Ok(instance) => {
+                        readable.push((number, instance));
+                        tenants.insert(number, tenant);
+                    }
+                    Err(unreadable) => found.unreadable.push((tenant, unreadable.id)),
+                }
+            }
+            self.attach(readable, |number, instance| match instance {
+                Ok(instance) => found.instances.push(instance),
+                Err(unreadable) => {
+                    let tenant = tenants.remove(&number);
+                    found
+                        .unreadable
+                        .extend(tenant.map(|tenant| (tenant, unreadable.id)));
+                }
+            })?;
         }
         Ok(found)
     }
@@ -257,7 +317,7 @@ impl Postgres {
         tenant: &TenantId,
         filter: &InstanceFilter,
         from: Option<Cursor>,
-        mut visit: impl FnMut(i64, Snapshot) -> bool,
+        mut visit: impl FnMut(i64, Result<Snapshot, UnreadableInstance>) -> bool,
     ) -> Result<()> {
         let machine = filter.machine.as_ref().map(ToString::to_string);
         let question = format!(
@@ -272,10 +332,16 @@ impl Postgres {
             let limit = count(slices.rows());
             let values: Values<'_> = &[&tenant.as_str(), &below, &machine, &limit];
             let (rows, stale) = self.instance_rows_for_people(&question, values)?;
+            let mut passing = Vec::new();
             for row in &rows {
                 below = row.integer(NUMBER)?;
-                let snapshot = self.newest(&stale, row)?;
-                if filter.passes(&snapshot) && !visit(below, snapshot) {
+                let instance = self.newest(&stale, row)?;
+                if instance.as_ref().map_or(true, |known| filter.passes(known)) {
+                    passing.push((below, instance));
+                }
+            }
+            for (number, instance) in self.attach_names(passing)? {
+                if !visit(number, instance) {
                     return Ok(());
                 }
             }
@@ -294,12 +360,50 @@ impl Postgres {
         page: PageRequest,
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
-        self.walk(tenant, filter, page.after, |number, snapshot| {
-            found.take(unsigned(number), || (number, snapshot))
+        self.walk(tenant, filter, page.after, |number, instance| {
+            instance.map_or(true, |snapshot| found.take(unsigned(number), || snapshot))
         })?;
-        let Page { items, next } = found.into_page();
-        let items = self.attach_names(items)?;
-        Ok(Page { items, next })
+        Ok(found.into_page())
+    }
+
+    /// Why one instance cannot be read.
+    pub(super) fn why_unreadable(
+        &self,
+        tenant: &TenantId,
+        id: &InstanceId,
+    ) -> Result<UnreadableInstance> {
+        let question = format!(
+            "{SELECT_INSTANCES} WHERE i.id = $2
+               AND i.tenant = (SELECT tenant FROM tenants WHERE name = $1)"
+        );
+        let values: Values<'_> = &[&tenant.as_str(), &id.to_string()];
+        let (rows, stale) = self.instance_rows(&question, values)?;
+        let mut found = Vec::new();
+        for row in &rows {
+            found.push((row.integer(NUMBER)?, self.newest(&stale, row)?));
+        }
+        let found = self.attach_names(found)?.pop().map(|(_, found)| found);
+        let why = "it was not when it was read".into();
+        let gone = UnreadableInstance {
+            id: id.clone(),
+            why,
+        };
+        Ok(found.and_then(Result::err).unwrap_or(gone))
+    }
+
+    /// A page of instances that cannot be read.
+    pub(super) fn list_unreadable(
+        &self,
+        tenant: &TenantId,
+        page: PageRequest,
+    ) -> Result<Page<UnreadableInstance>> {
+        let mut found = Found::new(page);
+        let all = InstanceFilter::default();
+        self.walk(tenant, &all, page.after, |number, instance| {
+            let unreadable = instance.err();
+            unreadable.is_none_or(|unreadable| found.take(unsigned(number), || unreadable))
+        })?;
+        Ok(found.into_page())
     }
 
     /// How many instances there are of each kind.
@@ -312,8 +416,10 @@ impl Postgres {
         if filter.is_about_kinds() {
             self.count_kinds(tenant, &mut counts)?;
         } else {
-            self.walk(tenant, filter, None, |_, snapshot| {
-                counts.add(InstanceCount::none_like(&snapshot), 1);
+            self.walk(tenant, filter, None, |_, instance| {
+                if let Ok(snapshot) = instance {
+                    counts.add(InstanceCount::none_like(&snapshot), 1);
+                }
                 true
             })?;
         }
@@ -341,198 +447,24 @@ impl Postgres {
         )?;
         drop(stale);
         for row in rows {
-            let deployment = self.deployment(row.integer(0)?)?;
-            let kind = read_kind(&deployment, row.text(1)?, row.text(2)?, row.text(3)?)?;
-            counts.add(kind, row.bits(4)?);
+            let kind = self
+                .deployment(row.integer(0)?)
+                .and_then(|known| Ok(read_kind(&known, row.text(1)?, row.text(2)?, row.text(3)?)?));
+            let name = || format!("instances like those of {:?}", row.text(1).ok());
+            if let Some(kind) = self.unreadable.leave_out(kind, name)? {
+                counts.add(kind, row.bits(4)?);
+            }
         }
         Ok(())
-    }
-
-    /// A page of an instance's history.
-    pub(super) fn history_of(
-        &self,
-        tenant: &TenantId,
-        instance: &InstanceId,
-        page: PageRequest,
-    ) -> Result<Page<Entry>> {
-        let mut found = Found::new(page);
-        let Some((number, last)) = self.end_of_journal(tenant, instance)? else {
-            return Ok(found.into_page());
-        };
-        let mut next = Some(last);
-        if let Some(Cursor(after)) = page.after {
-            let question = "SELECT before FROM events WHERE position = $1 AND instance = $2";
-            let rows = self.rows_for_people(question, &[&signed(after), &number])?;
-            next = rows.first().and_then(|row| row.get(0));
-        }
-        // One question for the places and one for what is there: a planner that knows little of
-        // the table would join the two by reading all of it. The limit of one is for it, too.
-        let places = "WITH RECURSIVE back (position, before, depth) AS (
-               SELECT position, before, 0::bigint FROM events WHERE position = $1
-               UNION ALL
-               SELECT e.position, e.before, back.depth + 1
-               FROM back, LATERAL (SELECT position, before FROM events
-                                   WHERE position = back.before LIMIT 1) AS e
-               WHERE back.depth < $2)
-             SELECT position FROM back";
-        let question =
-            format!("{SELECT_EVENTS} WHERE e.position = ANY($1) ORDER BY e.position DESC");
-        let mut slices = Slices::up_to(page.bounded());
-        while let Some(position) = next {
-            let depth = count(slices.rows());
-            let places = self.rows_for_people(places, &[&position, &depth])?;
-            let places: Vec<i64> = places.iter().map(|row| row.get(0)).collect();
-            // The rest may have been removed.
-            next = None;
-            let rows = self.rows_for_people(&question, &[&places])?;
-            slices.note(bytes_of(&rows));
-            for row in rows {
-                let event = self.event(&row)?;
-                next = event.before.map(signed);
-                let position = event.entry.position.0;
-                let is_event = matches!(event.entry.record.body, Body::Handled(_));
-                if is_event && !found.take(position, || event.entry) {
-                    return Ok(found.into_page());
-                }
-            }
-        }
-        Ok(found.into_page())
-    }
-
-    /// An instance's number and the position of its last record.
-    fn end_of_journal(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<(i64, i64)>> {
-        let question = "SELECT i.instance, i.last FROM instances i JOIN tenants t USING (tenant)
-            WHERE t.name = $1 AND i.id = $2";
-        let values: Values<'_> = &[&tenant.as_str(), &id.to_string()];
-        let (rows, stale) = self.instance_rows(question, values)?;
-        let Some(row) = rows.first() else {
-            return Ok(None);
-        };
-        let (number, last) = (row.integer(0)?, row.integer(1)?);
-        let newest = stale.get(number).map(|newest| signed(newest.last));
-        Ok(Some((number, newest.unwrap_or(last))))
-    }
-
-    /// A stretch of the log.
-    pub(super) fn stretch(
-        &self,
-        tenant: &TenantId,
-        filter: &RecordFilter,
-        after: Position,
-        limit: usize,
-    ) -> Result<Tail> {
-        let through = self.last_read()?.0.min(after.0 + SLICE as u64);
-        let question = format!(
-            "{SELECT_EVENTS} WHERE e.position > $1 AND e.position <= $2 AND t.name = $3
-             ORDER BY e.position LIMIT $4"
-        );
-        let mut next = after;
-        let rows = Self::in_slices(move |limit| {
-            let values: Values<'_> = &[&signed(next.0), &signed(through), &tenant.as_str(), &limit];
-            let rows = self.readers.rows(&question, values)?;
-            if let Some(last) = rows.last() {
-                next = self.event(last)?.entry.position;
-            }
-            Ok(rows)
-        });
-        let entries = rows.map(|row| Ok(self.event(&row?)?.entry));
-        let tail = Tail::gather(entries, filter, (after, Position(through)), limit)?;
-        // What was removed by now may have been missing before.
-        extent(self.readers.row(EXTENT, NONE)?)?.reaches(after)?;
-        Ok(tail)
-    }
-
-    /// What became of an event.
-    pub(super) fn recall_one(
-        &self,
-        (tenant, instance, event): &EventAt,
-    ) -> Result<Option<Arc<Handled>>> {
-        let question = format!(
-            "{SELECT_EVENTS} WHERE t.name = $1 AND i.id = $2
-               AND (e.event_id = $3 OR e.event_id > $3 || '.r' AND e.event_id < $3 || '.s')
-             ORDER BY e.position DESC"
-        );
-        let (instance, id) = (instance.to_string(), event.to_string());
-        let values: Values<'_> = &[&tenant.as_str(), &instance, &id];
-        for row in self.readers.rows(&question, values)? {
-            if let Body::Handled(handled) = self.event(&row)?.entry.record.body
-                && (handled.event.id == *event || handled.settles.as_ref() == Some(event))
-            {
-                return Ok(Some(handled));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Whom the selections of an event from outside chose, and what of it was parked.
-    pub(super) fn selections_of(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>> {
-        let question = format!(
-            "{SELECT_EVENTS} WHERE e.root = $1 AND t.name = $2 AND e.instance IS NULL
-             ORDER BY e.position"
-        );
-        let root = root.to_string();
-        let rows = self.readers.rows(&question, &[&root, &tenant.as_str()])?;
-        rows.iter()
-            .map(|row| self.event(row).map(|event| event.entry.record))
-            .collect()
-    }
-
-    /// What these events from outside led to.
-    pub(super) fn trace_of(
-        &self,
-        tenant: &TenantId,
-        roots: &[EventId],
-        limit: usize,
-    ) -> Result<Vec<Entry>> {
-        let roots: Vec<String> = roots.iter().map(ToString::to_string).collect();
-        let question = format!(
-            "{SELECT_EVENTS} WHERE (e.root = ANY($1) OR e.event_id = ANY($1)) AND t.name = $2
-               AND e.position > $3
-             ORDER BY e.position LIMIT $4"
-        );
-        let mut after = Position(0);
-        let rows = Self::in_slices(move |limit| {
-            let values: Values<'_> = &[&roots, &tenant.as_str(), &signed(after.0), &limit];
-            let rows = self.rows_for_people(&question, values)?;
-            if let Some(last) = rows.last() {
-                after = self.event(last)?.entry.position;
-            }
-            Ok(rows)
-        });
-        gather_trace(rows.map(|row| Ok(self.event(&row?)?.entry)), limit)
-    }
-
-    /// Rows that are asked for slice by slice, so that large ones do not all come at once.
-    fn in_slices(
-        mut ask: impl FnMut(i64) -> Result<Vec<Row>>,
-    ) -> impl Iterator<Item = Result<Row>> {
-        let mut slices = Slices::up_to(SLICE);
-        let mut is_last = false;
-        let slices = std::iter::from_fn(move || {
-            if is_last {
-                return None;
-            }
-            let asked = slices.rows();
-            let rows = ask(count(asked));
-            is_last = rows.as_ref().map_or(true, |rows| rows.len() < asked);
-            if let Ok(rows) = &rows {
-                slices.note(bytes_of(rows));
-            }
-            Some(rows)
-        });
-        slices.flat_map(|rows| match rows {
-            Ok(rows) => rows.into_iter().map(Ok).collect(),
-            Err(error) => vec![Err(error)],
-        })
     }
 }
 
 /// Bytes that rows occupy.
-fn bytes_of(rows: &[Row]) -> usize {
+pub(super) fn bytes_of(rows: &[Row]) -> usize {
     rows.iter().map(Row::raw_size_bytes).sum()
 }
 
 /// A number of rows, for a `LIMIT`.
-fn count(rows: usize) -> i64 {
+pub(super) fn count(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

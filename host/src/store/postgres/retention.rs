@@ -12,9 +12,11 @@ use crate::store::{
     table::{signed, unsigned},
 };
 
-/// What makes an instance one that is over, as the index on them says it.
+/// What makes an instance one that is over, as the index on them says it; and not one of which
+/// nobody knows what it is.
 const IS_OVER: &str =
-    "status <> 'active' AND NOT entry_point AND timers_json IS NULL AND extra_json IS NULL";
+    "status <> 'active' AND NOT entry_point AND timers_json IS NULL AND extra_json IS NULL
+     AND status IN ('completed', 'error', 'terminated')";
 
 /// Instances that one statement removes: each may have a history of as many records as one step
 /// removes.
@@ -22,11 +24,15 @@ const FINISHED_AT_ONCE: i64 = 16;
 
 /// Asks for the highest position of a removed record, and for how many positions up to the last
 /// have none.
-pub(super) const EXTENT: &str = "SELECT complete_after, absent FROM retention";
+pub(super) const EXTENT: &str =
+    "SELECT greatest(0, least(complete_after, last)), greatest(0, least(absent, last))
+     FROM retention, (SELECT coalesce(max(position), 0) AS last FROM events) log";
 
 /// Reads how much of the log there is.
 pub(super) fn extent(row: Option<Row>) -> Result<Extent> {
-    let row = one(row)?;
+    let Some(row) = row else {
+        return Ok(Extent::default());
+    };
     Ok(Extent {
         complete_after: unsigned(row.try_get(0)?),
         absent: unsigned(row.try_get(1)?),

@@ -143,7 +143,7 @@ impl Postgres {
         let wanted = component.map(|component| component.as_str());
         let rows = self.readers.rows(
             "SELECT v.component, v.label, v.digest, v.size, v.definition, v.uploaded, v.active,
-               v.on_live, v.activation
+               v.on_live, v.activation, v.version
              FROM versions v JOIN tenants t USING (tenant)
              WHERE t.name = $1 AND NOT v.deleted AND ($2::text IS NULL OR v.component = $2)
              ORDER BY v.version",
@@ -163,7 +163,12 @@ impl Postgres {
                 activation: row.bits(8)?,
             })
         };
-        rows.iter().map(version).collect()
+        let versions = rows.iter().map(|row| {
+            let number = row.integer(9)?;
+            self.unreadable
+                .leave_out(version(row), || format!("version {number}"))
+        });
+        versions.filter_map(Result::transpose).collect()
     }
 
     /// The bytes of an artifact.
@@ -178,7 +183,7 @@ impl Postgres {
     pub(super) fn deployment(&self, number: i64) -> Result<Arc<Deployment>> {
         self.deployments.get(number, |number| {
             let row = self.readers.row(
-                "SELECT t.name, v.definition, v.digest
+                "SELECT t.name, v.definition, v.digest, v.component, v.label
                  FROM versions v JOIN tenants t USING (tenant) WHERE v.version = $1",
                 &[&number],
             )?;
@@ -187,6 +192,8 @@ impl Postgres {
                     tenant: row.text(0)?.to_owned(),
                     definition: row.text(1)?.to_owned(),
                     digest: digest(row.try_get(2)?)?,
+                    component: row.text(3)?.to_owned(),
+                    label: row.text(4)?.to_owned(),
                 })
             };
             row.map(stored).transpose()

@@ -16,7 +16,11 @@ use crate::store::{
         Columns, Gathered, OLD_ROWS, OldRow, SELECT_NAMES, SELECT_WAITING, WAITING_COLUMNS,
         WaitingChanges, WaitingRow,
     },
+    unreadable::UnreadableInstance,
 };
+
+/// An instance with what waits at it, or why it cannot be read.
+type Attached = std::result::Result<Snapshot, UnreadableInstance>;
 
 /// Bytes of what waits that one statement writes or one question is answered with, as long as it is
 /// more than a single thing.
@@ -120,54 +124,71 @@ impl Postgres {
     pub(super) fn attach(
         &self,
         found: Vec<(i64, Snapshot)>,
-        mut take: impl FnMut(Snapshot),
+        mut take: impl FnMut(i64, Attached),
     ) -> Result<()> {
         let mut rest = found.into_iter().peekable();
         while rest.peek().is_some() {
-            let mut some: Vec<(i64, Snapshot)> = Vec::new();
+            let mut some: Vec<(i64, Attached)> = Vec::new();
             let mut bytes = 0;
-            while let Some(next) = rest.next_if(|(_, snapshot)| {
+            while let Some((number, next)) = rest.next_if(|(_, snapshot)| {
                 bytes += usize::try_from(snapshot.waiting_bytes()).unwrap_or(usize::MAX);
                 bytes <= BYTES_AT_ONCE || some.is_empty()
             }) {
-                some.push(next);
+                some.push((number, Ok(next)));
             }
             let attached = self.gather(SELECT_WAITING, some, |question, values| {
                 self.readers.rows(question, values)
             })?;
-            attached.into_iter().for_each(&mut take);
+            let attached = attached.into_iter();
+            attached.for_each(|(number, instance)| take(number, instance));
         }
         Ok(())
     }
 
     /// The same with the names of what waits only: a page of instances holds no payloads of events.
-    pub(super) fn attach_names(&self, found: Vec<(i64, Snapshot)>) -> Result<Vec<Snapshot>> {
+    pub(super) fn attach_names(&self, found: Vec<(i64, Attached)>) -> Result<Vec<(i64, Attached)>> {
         self.gather(SELECT_NAMES, found, |question, values| {
             self.rows_for_people(question, values)
         })
     }
 
+    /// An instance of which something that waits cannot be read cannot be read itself.
     fn gather(
         &self,
         question: &str,
-        found: Vec<(i64, Snapshot)>,
+        found: Vec<(i64, Attached)>,
         ask: impl FnOnce(&str, Values<'_>) -> Result<Vec<tokio_postgres::Row>>,
-    ) -> Result<Vec<Snapshot>> {
-        let waits = found.iter();
-        let waits = waits.filter(|(_, snapshot)| snapshot.waiting_bytes() > 0);
-        let numbers: Vec<i64> = waits.map(|(number, _)| *number).collect();
-        let mut gathered: BTreeMap<i64, Gathered> = BTreeMap::new();
+    ) -> Result<Vec<(i64, Attached)>> {
+        let waits = |instance: &Attached| {
+            instance
+                .as_ref()
+                .is_ok_and(|snapshot| snapshot.waiting_bytes() > 0)
+        };
+        let waiting = found.iter().filter(|(_, instance)| waits(instance));
+        let numbers: Vec<i64> = waiting.map(|(number, _)| *number).collect();
+        let mut gathered: BTreeMap<i64, Result<Gathered>> = BTreeMap::new();
         if !numbers.is_empty() {
             let question = format!("{question} WHERE w.instance = ANY($1)");
             for row in ask(&question, &[&numbers])? {
-                let instance = row.integer(0)?;
-                gathered.entry(instance).or_default().add(&row)?;
+                let all = gathered.entry(row.integer(0)?);
+                let all = all.or_insert_with(|| Ok(Gathered::default()));
+                if let Ok(known) = all
+                    && let Err(error) = known.add(&row)
+                {
+                    *all = Err(error);
+                }
             }
         }
-        let attach = |(number, snapshot): (i64, Snapshot)| match snapshot.waiting_bytes() {
-            0 => snapshot,
-            _ => (gathered.remove(&number).unwrap_or_default()).attach(snapshot),
+        let attach = |(number, instance): (i64, Attached)| {
+            let (Some(all), Ok(snapshot)) = (gathered.remove(&number), &instance) else {
+                return Ok((number, instance));
+            };
+            let id = snapshot.id.clone();
+            let all = self.unreadable.instance(number, || all)?;
+            let unreadable = |why| UnreadableInstance { id, why };
+            let attached = all.map_err(unreadable);
+            Ok((number, attached.and_then(|all| Ok(all.attach(instance?)))))
         };
-        Ok(found.into_iter().map(attach).collect())
+        found.into_iter().map(attach).collect()
     }
 }

@@ -3,14 +3,14 @@
 use rusqlite::{Connection, params};
 use xcomponent_core::{
     id::{ComponentName, StreamId, TenantId},
+    limits::{STREAM_BYTES_MAX, STREAMS_MAX},
     record::Record,
 };
 
-use super::{read::read_event, writer::tenant_number};
+use super::{Sqlite, writer::tenant_number};
 use crate::store::{
     Entry, Position, Result,
-    crossing::{Channel, Outlet, awaited, taken_in},
-    deployments::Deployments,
+    crossing::{Channel, LOG_NAME_MAX, Outlet, awaited, taken_in},
     table::{SELECT_EVENTS, signed, unsigned},
 };
 
@@ -88,49 +88,70 @@ pub(super) fn outlets(connection: &Connection) -> Result<Vec<Outlet>> {
     Ok(outlets.collect::<Result<_, _>>()?)
 }
 
-/// What waits for a channel after a position, oldest first.
-pub(super) fn outbox(
-    connection: &Connection,
-    deployments: &Deployments,
-    channel: &Channel,
-    after: Position,
-    limit: usize,
-) -> Result<Vec<Entry>> {
-    let Some(tenant) = tenant_number(connection, &channel.tenant)? else {
-        return Ok(Vec::new());
-    };
-    let question = format!(
-        "{SELECT_EVENTS} WHERE e.position IN
-           (SELECT position FROM outbox WHERE position > ?1 AND tenant = ?2 AND component = ?3
-            ORDER BY position LIMIT ?4)
-         ORDER BY e.position"
-    );
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut statement = connection.prepare_cached(&question)?;
-    let mut rows = statement.query(params![
-        signed(after.0),
-        tenant,
-        channel.component.as_str(),
-        limit
-    ])?;
-    let mut entries = Vec::new();
-    while let Some(row) = rows.next()? {
-        entries.push(read_event(row, connection, deployments)?.entry);
+impl Sqlite {
+    /// What waits for a channel after a position, oldest first.
+    pub(super) fn waiting(
+        &self,
+        connection: &Connection,
+        channel: &Channel,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<Entry>> {
+        let Some(tenant) = tenant_number(connection, &channel.tenant)? else {
+            return Ok(Vec::new());
+        };
+        let question = format!(
+            "{SELECT_EVENTS} WHERE e.position IN
+               (SELECT position FROM outbox WHERE position > ?1 AND tenant = ?2 AND component = ?3
+                ORDER BY position LIMIT ?4)
+             ORDER BY e.position"
+        );
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let mut statement = connection.prepare_cached(&question)?;
+        let rows = statement.query(params![
+            signed(after.0),
+            tenant,
+            channel.component.as_str(),
+            limit
+        ])?;
+        self.entries(rows, connection)
     }
-    Ok(entries)
 }
 
 /// Up to where each stream is taken in.
 pub(super) fn streams(connection: &Connection) -> Result<Vec<(TenantId, StreamId, u64)>> {
     let mut statement = connection.prepare_cached(
-        "SELECT t.name, s.stream, s.through FROM streams s JOIN tenants t ON t.tenant = s.tenant",
+        "SELECT t.name, s.stream, s.through FROM streams s JOIN tenants t ON t.tenant = s.tenant
+         WHERE length(s.stream) <= ?1 AND s.through >= 0 LIMIT ?2",
     )?;
-    let streams = statement.query_map([], |row| {
+    let streams = statement.query_map([most(STREAM_BYTES_MAX), most(STREAMS_MAX)], |row| {
         let (tenant, stream): (String, String) = (row.get(0)?, row.get(1)?);
         let through = unsigned(row.get(2)?);
         Ok((TenantId::new(tenant), StreamId::new(stream), through))
     })?;
     Ok(streams.collect::<Result<_, _>>()?)
+}
+
+/// A bound as a database has it.
+fn most(bound: usize) -> i64 {
+    i64::try_from(bound).unwrap_or(i64::MAX)
+}
+
+/// Sees to it that the journal has a name: under another one, others take it for another journal.
+pub(super) fn name_log(connection: &Connection) -> Result<()> {
+    let has_name: bool = connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM log WHERE length(name) BETWEEN 1 AND ?1)",
+        [most(LOG_NAME_MAX)],
+        |row| row.get(0),
+    )?;
+    if !has_name {
+        tracing::error!("the log has no name that can be read: it gets another one");
+        connection.execute(
+            "INSERT OR REPLACE INTO log VALUES (1, lower(hex(randomblob(16))))",
+            [],
+        )?;
+    }
+    Ok(())
 }
 
 /// The name of the journal.

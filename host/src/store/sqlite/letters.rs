@@ -11,6 +11,7 @@ use crate::store::{
     Result,
     query::{Found, Letter, LetterFilter, Page, PageRequest},
     table::{LetterChanges, Wanted, letter_cells, place, read_letter, signed, unsigned},
+    unreadable::Unreadables,
 };
 
 /// Takes over what a record parks, settles or gives up.
@@ -54,6 +55,7 @@ fn settle(
 /// The parked event with this id: at this instance, or the first.
 pub(super) fn find(
     connection: &Connection,
+    unreadable: &Unreadables,
     tenant: &TenantId,
     id: &EventId,
     instance: Option<&InstanceId>,
@@ -68,12 +70,16 @@ pub(super) fn find(
     )?;
     let instance = instance.map(|instance| place(Some(instance)));
     let mut rows = statement.query(params![number, id.to_string(), instance])?;
-    rows.next()?.map(|row| read_letter(row, tenant)).transpose()
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    unreadable.leave_out(read_letter(row, tenant), || format!("dead letter `{id}`"))
 }
 
 /// A page of parked events, the last first.
 pub(super) fn list(
     connection: &Connection,
+    unreadable: &Unreadables,
     tenant: &TenantId,
     filter: &LetterFilter,
     page: PageRequest,
@@ -99,8 +105,10 @@ pub(super) fn list(
                 .saturating_add(1),
         ])?;
         while let Some(row) = rows.next()? {
-            let letter = read_letter(row, tenant)?;
-            if !found.take(letter.position.0, || letter) {
+            let position: i64 = row.get(0)?;
+            let letter = read_letter(row, tenant);
+            let letter = unreadable.leave_out(letter, || format!("dead letter at {position}"))?;
+            if !found.take_or_pass(unsigned(position), letter) {
                 break;
             }
         }

@@ -4,8 +4,9 @@ use rusqlite::{Connection, params};
 use xcomponent_core::owed::TakenIn;
 
 use crate::store::{
-    Result,
-    table::{read_taken_in, taken_in_text},
+    Position, Result,
+    table::{everything_through, read_taken_in, taken_in_text},
+    unreadable::Unreadables,
 };
 
 /// Keeps how far the shards are.
@@ -17,9 +18,19 @@ pub(super) fn write(connection: &Connection, taken_in: &TakenIn) -> Result<()> {
     Ok(())
 }
 
-/// How far the shards were; none if they never began.
-pub(super) fn read(connection: &Connection) -> Result<Option<TakenIn>> {
+/// How far the shards were; none if they never began. If that cannot be read, they are said to have
+/// taken everything in up to the last record, which is so unless the host before this one was
+/// killed: to begin again what was finished would be worse.
+pub(super) fn read(
+    connection: &Connection,
+    unreadable: &Unreadables,
+    last: Position,
+) -> Result<Option<TakenIn>> {
     let mut statement = connection.prepare_cached("SELECT partitions, rows_json FROM taken_in")?;
     let mut rows = statement.query([])?;
-    rows.next()?.map(read_taken_in).transpose()
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let read = unreadable.leave_out(read_taken_in(row), || "that of `taken_in`".to_owned())?;
+    Ok(Some(read.unwrap_or_else(|| everything_through(last))))
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 
 use hashbrown::HashMap;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter, types::Value};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params, params_from_iter, types::Value};
 use xcomponent_core::{
     id::{EventId, InstanceId, TenantId},
     owed::Owed,
@@ -11,19 +11,21 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
-use super::{Sqlite, owed, retention, versions::deployment, waiting, writer::tenant_number};
+use super::{
+    Sqlite, crossing, owed, retention, versions::deployment, waiting, writer::tenant_number,
+};
 use crate::store::{
     Entry, Error, EventAt, Position, Result,
-    deployments::Deployments,
-    ledger::Stale,
+    ledger::{Ledger, Recovered, Stale},
     query::{
         Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter,
-        Tail, gather_trace,
+        Tail, gather_trace, is_shown,
     },
     table::{
-        self, Columns, ID, LAST_TIME, NUMBER, SELECT_EVENTS, SELECT_INSTANCES, read_instance,
-        read_kind, signed, unsigned,
+        self, BEFORE, Columns, ID, INSTANCE, LAST_TIME, NUMBER, POSITION, SELECT_EVENTS,
+        SELECT_INSTANCES, read_instance, read_kind, signed, unsigned,
     },
+    unreadable::UnreadableInstance,
 };
 
 /// Rows that are looked at while nothing can be noted.
@@ -43,149 +45,33 @@ pub(super) fn last_time(connection: &Connection) -> Result<Timestamp> {
     Ok(Timestamp(last.map_or(0, unsigned)))
 }
 
-/// A stretch of the log.
-pub(super) fn records(
-    connection: &Connection,
-    deployments: &Deployments,
-    tenant: &TenantId,
-    filter: &RecordFilter,
-    after: Position,
-    limit: usize,
-) -> Result<Tail> {
-    let through = last_position(connection)?.0.min(after.0 + SLICE as u64);
-    let question = format!(
-        "{SELECT_EVENTS} WHERE e.position > ?1 AND e.position <= ?2 AND t.name = ?3
-         ORDER BY e.position"
-    );
-    let mut statement = connection.prepare_cached(&question)?;
-    let mut rows = statement.query(params![signed(after.0), signed(through), tenant.as_str()])?;
-    let entries = std::iter::from_fn(|| {
-        let row = rows.next().map_err(Error::from).transpose()?;
-        let event = row.and_then(|row| read_event(row, connection, deployments));
-        Some(event.map(|event| event.entry))
-    });
-    let tail = Tail::gather(entries, filter, (after, Position(through)), limit)?;
-    // What was removed by now may have been missing before.
-    retention::extent(connection)?.reaches(after)?;
-    Ok(tail)
-}
-
-/// What became of an event.
-pub(super) fn recall(
-    connection: &Connection,
-    deployments: &Deployments,
-    (tenant, instance, event): &EventAt,
-) -> Result<Option<Arc<Handled>>> {
-    let question = format!(
-        "{SELECT_EVENTS} WHERE t.name = ?1 AND i.id = ?2
-           AND (e.event_id = ?3 OR e.event_id > ?3 || '.r' AND e.event_id < ?3 || '.s')
-         ORDER BY e.position DESC"
-    );
-    let mut statement = connection.prepare_cached(&question)?;
-    let mut rows = statement.query([tenant.as_str(), &instance.to_string(), &event.to_string()])?;
-    while let Some(row) = rows.next()? {
-        let found = read_event(row, connection, deployments)?.entry.record.body;
-        if let Body::Handled(handled) = found
-            && (handled.event.id == *event || handled.settles.as_ref() == Some(event))
-        {
-            return Ok(Some(handled));
-        }
-    }
-    Ok(None)
-}
-
-/// Whom the selections of an event from outside chose, and what of it was parked.
-pub(super) fn selections(
-    connection: &Connection,
-    deployments: &Deployments,
-    tenant: &TenantId,
-    root: &EventId,
-) -> Result<Vec<Record>> {
-    let question = format!(
-        "{SELECT_EVENTS} WHERE e.root = ?1 AND t.name = ?2 AND e.instance IS NULL
-         ORDER BY e.position"
-    );
-    let mut statement = connection.prepare_cached(&question)?;
-    let mut rows = statement.query([&root.to_string(), tenant.as_str()])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(read_event(row, connection, deployments)?.entry.record);
-    }
-    Ok(found)
-}
-
-/// What these events from outside led to.
-pub(super) fn trace(
-    connection: &Connection,
-    deployments: &Deployments,
-    tenant: &TenantId,
-    roots: &[EventId],
-    limit: usize,
-) -> Result<Vec<Entry>> {
-    let Some(number) = tenant_number(connection, tenant)? else {
-        return Ok(Vec::new());
-    };
-    let marks = vec!["?"; roots.len()].join(", ");
-    let question = format!(
-        "{SELECT_EVENTS} WHERE e.position IN
-           (SELECT position FROM events WHERE root IN ({marks})
-            UNION SELECT position FROM events WHERE event_id IN ({marks}))
-         AND e.tenant = ? ORDER BY e.position LIMIT ?"
-    );
-    let texts = || roots.iter().map(|root| Value::Text(root.to_string()));
-    let bounds = [
-        Value::Integer(number),
-        Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)),
-    ];
-    let mut statement = connection.prepare(&question)?;
-    let mut rows = statement.query(params_from_iter(texts().chain(texts()).chain(bounds)))?;
-    let entries = std::iter::from_fn(|| {
-        let row = rows.next().map_err(Error::from).transpose()?;
-        let event = row.and_then(|row| read_event(row, connection, deployments));
-        Some(event.map(|event| event.entry))
-    });
-    gather_trace(entries, limit)
-}
-
-/// Reads a row of `events`.
-pub(super) fn read_event(
-    row: &Row<'_>,
-    connection: &Connection,
-    deployments: &Deployments,
-) -> Result<table::Found> {
-    table::read_event(row, |number| deployment(connection, deployments, number))
-}
-
 impl Sqlite {
     /// Reads the end of the journal as if it were written now: which instances are newer than
-    /// their rows, and what is owed.
+    /// their rows, and what is owed. An instance is suspended of which a record cannot be read.
     pub(super) fn recover(&self) -> Result<()> {
         let mut writer = self.writer();
+        writer.change(crossing::name_log)?;
         self.ask(|connection| {
-            let taken_in = owed::read(connection)?;
+            let last = last_position(connection)?;
+            let taken_in = owed::read(connection, &self.unreadable, last)?;
             if let Some(taken_in) = &taken_in {
                 writer.ledger.owed = Owed::new(taken_in.clone());
             }
-            let question = format!(
-                "{SELECT_EVENTS} WHERE e.position >=
-                   (SELECT min(position + (name = 'covered')) FROM marks)
-                 ORDER BY e.position"
-            );
+            let question = format!("{SELECT_EVENTS} WHERE e.position >= ?1 ORDER BY e.position");
             let mut last_of =
                 connection.prepare_cached("SELECT last FROM instances WHERE instance = ?1")?;
             let mut statement = connection.prepare(&question)?;
-            let mut rows = statement.query([])?;
+            let mut rows = statement.query([Self::begin_at(connection, last)?])?;
             let mut stale = self.stale.write().unwrap_or_else(PoisonError::into_inner);
             while let Some(row) = rows.next()? {
-                let event = read_event(row, connection, &self.deployments)?;
-                let position = event.entry.position.0;
-                writer.ledger.owed.note(position, &event.entry.record);
-                if let Some(number) = event.instance {
-                    let last: i64 = last_of.query_row([number], |row| row.get(0))?;
-                    if position > unsigned(last) {
-                        stale.note(number, position, position, event.entry.record.body);
-                    }
-                }
+                let mut last_of = |number: i64| last_of.query_row([number], |row| row.get(0));
+                self.recover_row(
+                    row,
+                    connection,
+                    &mut writer.ledger,
+                    &mut stale,
+                    &mut last_of,
+                )?;
             }
             if let Some(taken_in) = &taken_in {
                 writer.ledger.owed.taken_in(taken_in);
@@ -193,25 +79,205 @@ impl Sqlite {
             let highest: Option<i64> = connection
                 .prepare_cached("SELECT max(instance) FROM instances")?
                 .query_row([], |row| row.get(0))?;
-            let last = last_position(connection)?.0;
-            writer.ledger.begin(last, highest.unwrap_or_default());
+            writer.ledger.begin(last.0, highest.unwrap_or_default());
             Ok(())
         })
+    }
+
+    fn recover_row(
+        &self,
+        row: &Row<'_>,
+        connection: &Connection,
+        ledger: &mut Ledger,
+        stale: &mut Stale,
+        last_of: &mut dyn FnMut(i64) -> rusqlite::Result<i64>,
+    ) -> Result<()> {
+        let found = Recovered {
+            position: row.bits(POSITION)?,
+            instance: row.number(INSTANCE)?,
+            event: self.event(row, connection),
+        };
+        let last = found.instance.map(|number| last_of(number).optional());
+        let last = last.transpose()?.flatten().map(unsigned);
+        found.note(last, &self.unreadable, ledger, stale)
+    }
+
+    /// Reads a row of `events`.
+    fn event(&self, row: &Row<'_>, connection: &Connection) -> Result<Entry> {
+        table::read_event(row, |number| {
+            deployment(connection, &self.deployments, number)
+        })
+    }
+
+    /// The same where others are read too: one that cannot be read is left out.
+    fn entry(&self, row: &Row<'_>, connection: &Connection) -> Result<Option<Entry>> {
+        let position: i64 = row.get(POSITION)?;
+        let event = self.event(row, connection);
+        self.unreadable
+            .leave_out(event, || format!("record {position}"))
+    }
+
+    /// Rows of `events` as far as they can be read, one by one.
+    fn readable(
+        &self,
+        rows: &mut Rows<'_>,
+        connection: &Connection,
+    ) -> impl Iterator<Item = Result<Entry>> {
+        std::iter::from_fn(move || {
+            loop {
+                let row = match rows.next() {
+                    Ok(row) => row?,
+                    Err(error) => return Some(Err(error.into())),
+                };
+                if let Some(entry) = self.entry(row, connection).transpose() {
+                    return Some(entry);
+                }
+            }
+        })
+    }
+
+    /// All of them.
+    pub(super) fn entries(
+        &self,
+        mut rows: Rows<'_>,
+        connection: &Connection,
+    ) -> Result<Vec<Entry>> {
+        self.readable(&mut rows, connection).collect()
+    }
+
+    /// A stretch of the log.
+    pub(super) fn stretch(
+        &self,
+        connection: &Connection,
+        tenant: &TenantId,
+        filter: &RecordFilter,
+        after: Position,
+        limit: usize,
+    ) -> Result<Tail> {
+        let through = last_position(connection)?.0.min(after.0 + SLICE as u64);
+        let question = format!(
+            "{SELECT_EVENTS} WHERE e.position > ?1 AND e.position <= ?2 AND t.name = ?3
+             ORDER BY e.position"
+        );
+        let mut statement = connection.prepare_cached(&question)?;
+        let mut rows =
+            statement.query(params![signed(after.0), signed(through), tenant.as_str()])?;
+        let entries = self.readable(&mut rows, connection);
+        let tail = Tail::gather(entries, filter, (after, Position(through)), limit)?;
+        // What was removed by now may have been missing before.
+        retention::extent(connection)?.reaches(after)?;
+        Ok(tail)
+    }
+
+    /// What became of an event.
+    pub(super) fn recall_one(
+        &self,
+        connection: &Connection,
+        (tenant, instance, event): &EventAt,
+    ) -> Result<Option<Arc<Handled>>> {
+        let (instance, id) = (instance.to_string(), event.to_string());
+        let [from, below] = event.replays();
+        let question = format!(
+            "{SELECT_EVENTS} WHERE t.name = ?1 AND i.id = ?2
+               AND (e.event_id = ?3 OR e.event_id > ?4 AND e.event_id < ?5)
+             ORDER BY e.position DESC"
+        );
+        let mut statement = connection.prepare_cached(&question)?;
+        let mut rows = statement.query([tenant.as_str(), &instance, &id, &from, &below])?;
+        while let Some(row) = rows.next()? {
+            if let Some(entry) = self.entry(row, connection)?
+                && let Body::Handled(handled) = entry.record.body
+                && (handled.event.id == *event || handled.settles.as_ref() == Some(event))
+            {
+                return Ok(Some(handled));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whom the selections of an event from outside chose, and what of it was parked.
+    pub(super) fn selections_of(
+        &self,
+        connection: &Connection,
+        tenant: &TenantId,
+        root: &EventId,
+    ) -> Result<Vec<Record>> {
+        let question = format!(
+            "{SELECT_EVENTS} WHERE e.root = ?1 AND t.name = ?2 AND e.instance IS NULL
+             ORDER BY e.position"
+        );
+        let mut statement = connection.prepare_cached(&question)?;
+        let rows = statement.query([&root.to_string(), tenant.as_str()])?;
+        let entries = self.entries(rows, connection)?.into_iter();
+        Ok(entries.map(|entry| entry.record).collect())
+    }
+
+    /// What these events from outside led to.
+    pub(super) fn trace_of(
+        &self,
+        connection: &Connection,
+        tenant: &TenantId,
+        roots: &[EventId],
+        limit: usize,
+    ) -> Result<Vec<Entry>> {
+        let Some(number) = tenant_number(connection, tenant)? else {
+            return Ok(Vec::new());
+        };
+        let marks = vec!["?"; roots.len()].join(", ");
+        let question = format!(
+            "{SELECT_EVENTS} WHERE e.position IN
+               (SELECT position FROM events WHERE root IN ({marks})
+                UNION SELECT position FROM events WHERE event_id IN ({marks}))
+             AND e.tenant = ? ORDER BY e.position LIMIT ?"
+        );
+        let texts = || roots.iter().map(|root| Value::Text(root.to_string()));
+        let bounds = [
+            Value::Integer(number),
+            Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)),
+        ];
+        let mut statement = connection.prepare(&question)?;
+        let mut rows = statement.query(params_from_iter(texts().chain(texts()).chain(bounds)))?;
+        gather_trace(self.readable(&mut rows, connection), limit)
+    }
+
+    /// The end of the log that a host that starts looks at. What says where that begins is looked at
+    /// as well: where it is missing or beyond the end, that is the whole log.
+    fn begin_at(connection: &Connection, last: Position) -> Result<i64> {
+        let (marks, from): (i64, Option<i64>) = connection
+            .prepare_cached(
+                "SELECT count(*), min(position + (name = 'covered')) FROM marks
+                 WHERE name IN ('covered', 'settled_below') AND position BETWEEN 0 AND ?1",
+            )?
+            .query_row([signed(last.0 + 1)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(from.filter(|_| marks == 2).unwrap_or_else(|| {
+            tracing::error!("what says where the end of the log begins cannot be read");
+            0
+        }))
     }
 
     fn stale(&self) -> RwLockReadGuard<'_, Stale> {
         self.stale.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An instance as it is: what is newer than its row, else the row. What waits at it is kept
-    /// apart.
-    fn newest(&self, stale: &Stale, row: &Row<'_>, connection: &Connection) -> Result<Snapshot> {
-        match stale.get(row.get(NUMBER)?) {
-            Some(newest) => Ok(newest.snapshot().clone()),
-            None => read_instance(row, |number| {
-                deployment(connection, &self.deployments, number)
-            }),
-        }
+    /// An instance as it is: what is newer than its row, else the row. Or why it cannot be read.
+    /// `attach` gives it what waits at it, which is kept apart.
+    fn newest(
+        &self,
+        stale: &Stale,
+        row: &Row<'_>,
+        connection: &Connection,
+        attach: impl FnOnce(&Connection, i64, Snapshot) -> Result<Snapshot>,
+    ) -> Result<Result<Snapshot, Arc<str>>> {
+        let number = row.get(NUMBER)?;
+        self.unreadable.instance(number, || {
+            let newest = match stale.get(number) {
+                Some(newest) => newest.snapshot().clone(),
+                None => read_instance(row, |number| {
+                    deployment(connection, &self.deployments, number)
+                })?,
+            };
+            attach(connection, number, newest)
+        })
     }
 
     /// What goes on, or is an entry point.
@@ -230,12 +296,13 @@ impl Sqlite {
             let stale = self.stale();
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                if !wanted(&InstanceId::from_stored(row.text(ID)?)) {
+                let id = row.text(ID).map(InstanceId::from_stored);
+                if id.is_ok_and(|id| !wanted(&id)) {
                     continue;
                 }
-                let snapshot = self.newest(&stale, row, connection)?;
-                if snapshot.is_live() {
-                    take(waiting::attach(connection, row.get(NUMBER)?, snapshot)?);
+                let snapshot = self.newest(&stale, row, connection, waiting::attach)?;
+                if let Some(snapshot) = snapshot.ok().filter(Snapshot::is_live) {
+                    take(snapshot);
                 }
             }
             Ok(())
@@ -256,8 +323,10 @@ impl Sqlite {
             let Some(row) = rows.next()? else {
                 return Ok(None);
             };
-            let snapshot = self.newest(&stale, row, connection)?;
-            waiting::attach(connection, row.get(NUMBER)?, snapshot).map(Some)
+            let newest = self.newest(&stale, row, connection, waiting::attach)?;
+            let id = id.clone();
+            let unreadable = |why| Error::Unreadable(UnreadableInstance { id, why });
+            newest.map(Some).map_err(unreadable)
         })
     }
 
@@ -267,7 +336,7 @@ impl Sqlite {
         tenant: &TenantId,
         filter: &InstanceFilter,
         from: Option<Cursor>,
-        mut visit: impl FnMut(i64, Snapshot) -> bool,
+        mut visit: impl FnMut(i64, Result<Snapshot, UnreadableInstance>) -> bool,
     ) -> Result<()> {
         let machine = filter.machine.as_ref().map(ToString::to_string);
         // The plus keeps SQLite from sorting all of a tenant's instances for each page.
@@ -289,8 +358,14 @@ impl Sqlite {
                 while let Some(row) = rows.next()? {
                     below = row.get(NUMBER)?;
                     seen += 1;
-                    let snapshot = self.newest(&stale, row, connection)?;
-                    if filter.passes(&snapshot) && !visit(below, snapshot) {
+                    let attach = waiting::attach_names;
+                    let instance = self.newest(&stale, row, connection, attach)?;
+                    let instance = instance.map_err(|why| UnreadableInstance {
+                        id: InstanceId::from_stored(row.text(ID).unwrap_or_default()),
+                        why,
+                    });
+                    let passes = instance.as_ref().map_or(true, |known| filter.passes(known));
+                    if passes && !visit(below, instance) {
                         return Ok(());
                     }
                 }
@@ -309,16 +384,25 @@ impl Sqlite {
         page: PageRequest,
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
-        self.walk(tenant, filter, page.after, |number, snapshot| {
-            found.take(unsigned(number), || (number, snapshot))
+        self.walk(tenant, filter, page.after, |number, instance| {
+            instance.map_or(true, |snapshot| found.take(unsigned(number), || snapshot))
         })?;
-        let Page { items, next } = found.into_page();
-        let items = items.into_iter();
-        let items = self.ask(|connection| {
-            let name = |(number, found)| waiting::attach_names(connection, number, found);
-            items.map(name).collect::<Result<_>>()
+        Ok(found.into_page())
+    }
+
+    /// A page of instances that cannot be read.
+    pub(super) fn list_unreadable(
+        &self,
+        tenant: &TenantId,
+        page: PageRequest,
+    ) -> Result<Page<UnreadableInstance>> {
+        let mut found = Found::new(page);
+        let all = InstanceFilter::default();
+        self.walk(tenant, &all, page.after, |number, instance| {
+            let unreadable = instance.err();
+            unreadable.is_none_or(|unreadable| found.take(unsigned(number), || unreadable))
         })?;
-        Ok(Page { items, next })
+        Ok(found.into_page())
     }
 
     /// How many instances there are of each kind.
@@ -331,8 +415,10 @@ impl Sqlite {
         if filter.is_about_kinds() {
             self.count_kinds(tenant, &mut counts)?;
         } else {
-            self.walk(tenant, filter, None, |_, snapshot| {
-                counts.add(InstanceCount::none_like(&snapshot), 1);
+            self.walk(tenant, filter, None, |_, instance| {
+                if let Ok(snapshot) = instance {
+                    counts.add(InstanceCount::none_like(&snapshot), 1);
+                }
                 true
             })?;
         }
@@ -366,10 +452,15 @@ impl Sqlite {
             let mut rows = all.query([number])?;
             while let Some(row) = rows.next()? {
                 let stored = kind(row)?;
-                let deployment = deployment(connection, &self.deployments, stored.0)?;
                 let behind = behind.get(&stored).copied().unwrap_or_default();
-                let kind = read_kind(&deployment, &stored.1, &stored.2, &stored.3)?;
-                counts.add(kind, unsigned(row.get(4)?) - behind);
+                let kind = deployment(connection, &self.deployments, stored.0)
+                    .and_then(|known| Ok(read_kind(&known, &stored.1, &stored.2, &stored.3)?));
+                let kind = self
+                    .unreadable
+                    .leave_out(kind, || format!("instances like {stored:?}"));
+                if let Some(kind) = kind? {
+                    counts.add(kind, unsigned(row.get(4)?).saturating_sub(behind));
+                }
             }
             Ok(())
         })
@@ -407,10 +498,14 @@ impl Sqlite {
                 let mut rows = statement.query([signed(position)])?;
                 // The rest may have been removed.
                 let Some(row) = rows.next()? else { break };
-                let event = read_event(row, connection, &self.deployments)?;
-                next = event.before;
-                let is_event = matches!(event.entry.record.body, Body::Handled(_));
-                if is_event && !found.take(position, || event.entry) {
+                next = row
+                    .number(BEFORE)?
+                    .map(unsigned)
+                    .filter(|before| *before < position);
+                let Some(entry) = self.entry(row, connection)? else {
+                    continue;
+                };
+                if is_shown(&entry.record.body) && !found.take(position, || entry) {
                     break;
                 }
             }

@@ -10,21 +10,27 @@ use crate::store::{
     table::{signed, unsigned},
 };
 
-/// What makes an instance one that is over, as the index on them says it.
+/// What makes an instance one that is over, as the index on them says it; and not one of which
+/// nobody knows what it is.
 const IS_OVER: &str =
-    "status <> 'active' AND entry_point = 0 AND timers_json IS NULL AND extra_json IS NULL";
+    "status <> 'active' AND entry_point = 0 AND timers_json IS NULL AND extra_json IS NULL
+     AND status IN ('completed', 'error', 'terminated')";
 
 /// Reads how much of the log there is.
 pub(super) fn extent(connection: &Connection) -> Result<Extent> {
     let extent = connection
-        .prepare_cached("SELECT complete_after, absent FROM retention")?
+        .prepare_cached(
+            "SELECT max(0, min(complete_after, last)), max(0, min(absent, last))
+             FROM retention, (SELECT coalesce(max(position), 0) AS last FROM events)",
+        )?
         .query_row([], |row| {
             Ok(Extent {
                 complete_after: unsigned(row.get(0)?),
                 absent: unsigned(row.get(1)?),
             })
-        })?;
-    Ok(extent)
+        })
+        .optional()?;
+    Ok(extent.unwrap_or_default())
 }
 
 /// Notes that positions have no record.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use xcomponent_core::{
     call::Deployment,
     definition::OnLive,
@@ -17,6 +17,7 @@ use crate::store::{
     query::ComponentVersion,
     stored::word,
     table::{Columns, signed},
+    unreadable::Unreadables,
 };
 
 impl Writer {
@@ -154,12 +155,13 @@ fn number_of(
 /// The versions of one component, or of all, oldest upload first.
 pub(super) fn list(
     connection: &Connection,
+    unreadable: &Unreadables,
     tenant: &TenantId,
     component: Option<&ComponentName>,
 ) -> Result<Vec<ComponentVersion>> {
     let mut statement = connection.prepare_cached(
         "SELECT v.component, v.label, v.digest, v.size, v.definition, v.uploaded, v.active,
-           v.on_live, v.activation
+           v.on_live, v.activation, v.version
          FROM versions v JOIN tenants t USING (tenant)
          WHERE t.name = ?1 AND v.deleted = 0 AND (?2 IS NULL OR v.component = ?2)
          ORDER BY v.version",
@@ -170,20 +172,26 @@ pub(super) fn list(
     ])?;
     let mut versions = Vec::new();
     while let Some(row) = rows.next()? {
-        versions.push(ComponentVersion {
-            tenant: tenant.clone(),
-            component: ComponentName::new(row.text(0)?),
-            version: Version::new(row.text(1)?),
-            digest: Digest(row.get(2)?),
-            size: row.bits(3)?,
-            definition: row.text(4)?.into(),
-            uploaded: Timestamp(row.bits(5)?),
-            active: row.get(6)?,
-            on_live: word(row.text(7)?, OnLive::parse, "way to treat live instances")?,
-            activation: row.bits(8)?,
-        });
+        let number: i64 = row.get(9)?;
+        let version = unreadable.leave_out(read(row, tenant), || format!("version {number}"))?;
+        versions.extend(version);
     }
     Ok(versions)
+}
+
+fn read(row: &Row<'_>, tenant: &TenantId) -> Result<ComponentVersion> {
+    Ok(ComponentVersion {
+        tenant: tenant.clone(),
+        component: ComponentName::new(row.text(0)?),
+        version: Version::new(row.text(1)?),
+        digest: Digest(row.get(2)?),
+        size: row.bits(3)?,
+        definition: row.text(4)?.into(),
+        uploaded: Timestamp(row.bits(5)?),
+        active: row.get(6)?,
+        on_live: word(row.text(7)?, OnLive::parse, "way to treat live instances")?,
+        activation: row.bits(8)?,
+    })
 }
 
 /// The bytes of an artifact.
@@ -204,7 +212,7 @@ pub(super) fn deployment(
     deployments.get(number, |number| {
         let row = connection
             .prepare_cached(
-                "SELECT t.name, v.definition, v.digest
+                "SELECT t.name, v.definition, v.digest, v.component, v.label
                  FROM versions v JOIN tenants t USING (tenant) WHERE v.version = ?1",
             )?
             .query_row([number], |row| {
@@ -212,6 +220,8 @@ pub(super) fn deployment(
                     tenant: row.get(0)?,
                     definition: row.get(1)?,
                     digest: row.get(2)?,
+                    component: row.get(3)?,
+                    label: row.get(4)?,
                 })
             })
             .optional()?;

@@ -371,9 +371,15 @@ impl Writer {
 
 /// Moves a mark.
 pub(super) fn mark(connection: &Connection, name: &str, position: u64) -> Result<()> {
-    connection
+    let moved = connection
         .prepare_cached("UPDATE marks SET position = ?2 WHERE name = ?1")?
         .execute(params![name, signed(position)])?;
+    if moved == 0 {
+        // Somebody has removed the row.
+        connection
+            .prepare_cached("INSERT INTO marks VALUES (?1, ?2)")?
+            .execute(params![name, signed(position)])?;
+    }
     Ok(())
 }
 

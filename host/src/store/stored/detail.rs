@@ -149,7 +149,7 @@ impl StoredSelected {
     pub(in crate::store) fn read(self) -> Read<Selected> {
         let instances = self.instances.iter();
         Ok(Selected {
-            event: self.event.read(),
+            event: self.event.read()?,
             cause: self.cause.read(),
             selector: Arc::new(self.selector.read()?),
             instances: instances.map(|id| InstanceId::from_stored(id)).collect(),

@@ -42,7 +42,8 @@ impl StoredLetter {
             | Parked::Overload
             | Parked::ComponentSuspended
             | Parked::SingletonExists
-            | Parked::Unstorable => (None, None),
+            | Parked::Unstorable
+            | Parked::RecordUnreadable => (None, None),
         };
         let why = if fault.is_some() {
             "fault"
@@ -68,7 +69,7 @@ impl StoredLetter {
     pub(in crate::store) fn read(self, tenant: &TenantId) -> Read<DeadLetter> {
         Ok(DeadLetter {
             why: read_why(&self.why, self.text, self.fault)?,
-            event: self.event.read(),
+            event: self.event.read()?,
             tenant: tenant.clone(),
             component: ComponentName::new(self.component),
             version: self.version.map(Version::new),
@@ -97,6 +98,7 @@ fn read_why(code: &str, text: Option<String>, fault: Option<StoredFault>) -> Rea
         Parked::ComponentSuspended,
         Parked::SingletonExists,
         Parked::Unstorable,
+        Parked::RecordUnreadable,
         Parked::Undeliverable(text.as_str().into()),
     ];
     let found = texts.into_iter().find(|why| why.code() == code);

@@ -137,15 +137,17 @@ impl StoredExtra {
         }
     }
 
-    pub(in crate::store) fn read(self) -> Extra {
+    pub(in crate::store) fn read(self) -> Read<Extra> {
         let deferred = self.deferred.into_iter();
-        Extra {
-            deferred: deferred.map(|mail| Arc::new(mail.read())).collect(),
+        let deferred = deferred.map(|mail| Ok(Arc::new(mail.read()?)));
+        let retry = self.retry.map(StoredRetry::read).transpose()?;
+        Ok(Extra {
+            deferred: deferred.collect::<Read<_>>()?,
             sends: Vec::new(),
-            retry: self.retry.map(|retry| Arc::new(retry.read())),
+            retry: retry.map(Arc::new),
             waiting: self.waiting,
             held: self.held,
-        }
+        })
     }
 }
 
@@ -165,8 +167,8 @@ pub(in crate::store) fn read_waiting_text(
     text: &str,
 ) -> Read<Waiting> {
     Ok(match kind {
-        WaitingKind::Deferred => Waiting::Deferred(Arc::new(of_text::<StoredMail>(text)?.read())),
-        WaitingKind::Retry => Waiting::Retry(Arc::new(of_text::<StoredRetry>(text)?.read())),
+        WaitingKind::Deferred => Waiting::Deferred(Arc::new(of_text::<StoredMail>(text)?.read()?)),
+        WaitingKind::Retry => Waiting::Retry(Arc::new(of_text::<StoredRetry>(text)?.read()?)),
         WaitingKind::Send => {
             let due = Timestamp(due.unwrap_or_default());
             Waiting::Send(delayed(due, of_text(text)?)?)
@@ -184,13 +186,13 @@ impl StoredRetry {
         }
     }
 
-    fn read(self) -> Retry {
-        Retry {
-            mail: self.mail.read(),
+    fn read(self) -> Read<Retry> {
+        Ok(Retry {
+            mail: self.mail.read()?,
             at: Timestamp(self.at),
             attempts: self.attempts,
             replays: self.replays.as_deref().map(EventId::from_stored),
-        }
+        })
     }
 }
 
@@ -203,11 +205,11 @@ impl StoredMail {
         }
     }
 
-    fn read(self) -> Mail {
-        Mail {
-            event: self.event.read(),
+    fn read(self) -> Read<Mail> {
+        Ok(Mail {
+            event: self.event.read()?,
             cause: self.cause.read(),
             sent_at: self.sent_at.map(Timestamp),
-        }
+        })
     }
 }

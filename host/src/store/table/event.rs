@@ -13,7 +13,7 @@ use xcomponent_core::{
 use super::{
     Cell, Column, Columns,
     instance::{extra_text, read_instance, state_of, timers_text},
-    number, text, unsigned,
+    number, text,
 };
 use crate::store::{
     Entry, Position, Result,
@@ -63,6 +63,15 @@ pub(in crate::store) const SELECT_EVENTS: &str =
        e.from_state, e.fuel, e.attempts, e.cause_json, e.detail_json, t.name
      FROM events e JOIN tenants t ON t.tenant = e.tenant
        LEFT JOIN instances i ON i.instance = e.instance";
+
+/// Column of the position in what [`SELECT_EVENTS`] reads.
+pub(in crate::store) const POSITION: usize = 16;
+
+/// Column of the instance's number there.
+pub(in crate::store) const INSTANCE: usize = 19;
+
+/// Column of the position of the instance's record before.
+pub(in crate::store) const BEFORE: usize = 20;
 
 /// What a row of `events` says besides its record.
 pub(in crate::store) struct Links {
@@ -147,25 +156,15 @@ fn detail_text(body: &Body) -> Option<String> {
     })
 }
 
-/// A row of `events` that [`SELECT_EVENTS`] read.
-pub(in crate::store) struct Found {
-    pub(in crate::store) entry: Entry,
-    /// The instance's number.
-    pub(in crate::store) instance: Option<i64>,
-    /// The position of the same instance's row before.
-    pub(in crate::store) before: Option<u64>,
-}
-
 /// Reads a row of `events`; `deployment` finds a version by its number.
 pub(in crate::store) fn read_event(
     row: &impl Columns,
     deployment: impl FnOnce(i64) -> Result<Arc<Deployment>>,
-) -> Result<Found> {
+) -> Result<Entry> {
     let tenant = TenantId::new(row.text(30)?);
     let kind = row.text(18)?;
     let detail = row.optional_text(29)?;
-    let instance = row.number(19)?;
-    let body = match instance {
+    let body = match row.number(INSTANCE)? {
         None => read_body_of_none(kind, detail, &tenant)?,
         Some(_) => {
             let after = read_instance(row, deployment)?;
@@ -179,17 +178,13 @@ pub(in crate::store) fn read_event(
             }
         }
     };
-    Ok(Found {
-        entry: Entry {
-            position: Position(row.bits(16)?),
-            record: Record {
-                tenant,
-                at: Timestamp(row.bits(17)?),
-                body,
-            },
+    Ok(Entry {
+        position: Position(row.bits(POSITION)?),
+        record: Record {
+            tenant,
+            at: row.time(17)?,
+            body,
         },
-        instance,
-        before: row.number(20)?.map(unsigned),
     })
 }
 
@@ -214,8 +209,8 @@ fn read_handled(
     let event = Event {
         id: EventId::from_stored(row.text(21)?),
         name: EventName::new(row.text(22)?),
-        payload: Json::from_trusted(row.text(23)?),
-        at: Timestamp(row.bits(24)?),
+        payload: Json::of_stored(row.text(23)?).map_err(Malformed::from)?,
+        at: row.time(24)?,
     };
     let disposition = match kind {
         "created" => Disposition::Transitioned,

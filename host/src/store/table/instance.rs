@@ -8,7 +8,6 @@ use xcomponent_core::{
     id::{InstanceId, MachineName, StateName},
     json::Json,
     record::{Extra, Parent, Snapshot, Status, Timer},
-    time::Timestamp,
 };
 
 use super::{Cell, Column, Columns, flag, number, text};
@@ -16,8 +15,8 @@ use crate::store::{
     Result,
     query::InstanceCount,
     stored::{
-        PortableParent, Read, StoredDeadline, StoredExtra, StoredTimer, Unreadable, of_text,
-        to_text, word,
+        Malformed, PortableParent, Read, StoredDeadline, StoredExtra, StoredTimer, Unreadable,
+        of_text, to_text, word,
     },
 };
 
@@ -148,12 +147,12 @@ pub(in crate::store) fn read_instance(
         machine,
         state: state_of(&deployment, machine, row.text(3)?)?,
         status: word(row.text(4)?, Status::parse, "status")?,
-        context: Json::from_trusted(row.text(5)?),
-        seq: row.bits(6)?,
-        entry: row.bits(7)?,
-        created: Timestamp(row.bits(8)?),
-        updated: Timestamp(row.bits(9)?),
-        entered: Timestamp(row.bits(10)?),
+        context: Json::of_stored(row.text(5)?).map_err(Malformed::from)?,
+        seq: row.count(6)?,
+        entry: row.count(7)?,
+        created: row.time(8)?,
+        updated: row.time(9)?,
+        entered: row.time(10)?,
         origin: row.bits(11)?,
         entry_point: row.flag(12)?,
         parent: read_parent(row.optional_text(13)?)?,
@@ -193,7 +192,7 @@ pub(super) fn read_waits(
 ) -> Read<(Vec<Timer>, Option<Extra>)> {
     let stored = timers.map(of_text::<Vec<StoredTimer>>).transpose()?;
     let extra = extra.map(of_text::<StoredExtra>).transpose()?;
-    let mut extra = extra.map(StoredExtra::read);
+    let mut extra = extra.map(StoredExtra::read).transpose()?;
     let mut timers = Vec::new();
     for stored in stored.into_iter().flatten() {
         match stored.read()? {

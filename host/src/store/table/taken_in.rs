@@ -9,8 +9,8 @@ use xcomponent_core::{
 
 use super::Columns;
 use crate::store::{
-    Result,
-    stored::{of_text, to_text},
+    Position, Result,
+    stored::{Malformed, of_text, to_text},
 };
 
 /// How far the shards are, as `rows_json` has it.
@@ -19,11 +19,23 @@ pub(in crate::store) fn taken_in_text(taken_in: &TakenIn) -> String {
     to_text(&rows)
 }
 
+/// What is said where that cannot be read.
+pub(in crate::store) fn everything_through(last: Position) -> TakenIn {
+    let placement = Placement {
+        partitions: PartitionCount::DEFAULT,
+        shards: 1,
+    };
+    TakenIn::all(placement, last.0)
+}
+
 /// Reads `partitions` and `rows_json`.
 pub(in crate::store) fn read_taken_in(row: &impl Columns) -> Result<TakenIn> {
     let partitions = u32::try_from(row.integer(0)?).ok();
     let partitions = partitions.and_then(PartitionCount::new);
     let rows: Vec<Vec<u64>> = of_text(row.text(1)?)?;
+    if rows.is_empty() || rows.iter().any(|row| row.len() != rows.len()) {
+        return Err(Malformed::Word(row.text(1)?.to_owned(), "table of shards").into());
+    }
     let placement = Placement {
         partitions: partitions.unwrap_or(PartitionCount::DEFAULT),
         shards: rows.len(),

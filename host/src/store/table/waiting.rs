@@ -15,7 +15,7 @@ use super::{
 };
 use crate::store::{
     Entry, Result,
-    stored::{read_waiting_text, waiting_text, word},
+    stored::{Malformed, read_waiting_text, waiting_text, word},
 };
 
 /// The columns of `waiting`, in the order of [`WaitingRow::cells`].
@@ -137,7 +137,7 @@ impl Gathered {
         let due = row.number(2)?.map(unsigned);
         let mut waiting = read_waiting_text(kind, due, row.text(3)?)?;
         if let Some(payload) = row.optional_text(6)? {
-            waiting = waiting.carrying(Json::from_trusted(payload));
+            waiting = waiting.carrying(Json::of_stored(payload).map_err(Malformed::from)?);
         }
         let place = (row.bits(4)?, row.bits(5)?);
         self.rows.push((place, waiting));
