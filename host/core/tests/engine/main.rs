@@ -5,6 +5,7 @@ mod cascades;
 mod differences;
 mod elsewhere;
 mod faults;
+mod figures;
 mod harness;
 mod passivation;
 mod queues;
