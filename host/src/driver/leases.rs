@@ -11,7 +11,7 @@ use std::{
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use futures_util::FutureExt;
@@ -69,9 +69,9 @@ struct Returned<S> {
 /// What came of a call.
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
-    /// How long the call took on the clock, pauses on the slow lane included; none = no method
-    /// was called.
-    pub(super) took: Option<Duration>,
+    /// Microseconds that the call took on the clock, pauses on the slow lane included; none = no
+    /// method was called.
+    pub(super) took_us: Option<u64>,
 }
 
 /// What became of a call on the slow lane.
@@ -292,7 +292,7 @@ impl Ended {
     fn after(began: Instant, outcome: Outcome) -> Self {
         Self {
             outcome,
-            took: Some(began.elapsed()),
+            took_us: u64::try_from(began.elapsed().as_micros()).ok(),
         }
     }
 
@@ -304,7 +304,7 @@ impl Ended {
         };
         Self {
             outcome,
-            took: None,
+            took_us: None,
         }
     }
 }

@@ -337,10 +337,8 @@ impl<G: Guests> Shard<G> {
         }
     }
 
-    fn tell_outcome(&mut self, lease: Lease, ended: Ended, now: Timestamp) {
-        let Ended { outcome, took } = ended;
-        if let Some(took) = took {
-            let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    fn tell_outcome(&mut self, lease: Lease, Ended { outcome, took_us }: Ended, now: Timestamp) {
+        if let Some(took_us) = took_us {
             self.engine.count_call(lease, took_us);
         }
         self.engine.handle(Input::Outcome { lease, outcome }, now);
