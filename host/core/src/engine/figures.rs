@@ -118,9 +118,10 @@ impl Figures {
     }
 
     pub(crate) fn park(&self, why: &Parked) {
-        let code = match why {
-            Parked::Fault(_) => PARKED[0],
-            other => other.code(),
+        let code = if matches!(why, Parked::Fault(_)) {
+            PARKED[0]
+        } else {
+            why.code()
         };
         let at = PARKED.iter().position(|one| *one == code);
         add(&self.parked[at.unwrap_or(PARKED.len() - 1)], 1);

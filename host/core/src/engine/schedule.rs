@@ -252,7 +252,7 @@ impl Schedule {
     /// Where the letters that wait for a pool's instances are counted, once its lane is known.
     pub(crate) fn account_of_pool(&self, pool: u32) -> &Arc<Account> {
         let of_pool = self.of_pool.get(pool as usize).and_then(Option::as_ref);
-        of_pool.map_or(self.common_account(), |(_, account)| account)
+        of_pool.map_or_else(|| self.common_account(), |(_, account)| account)
     }
 
     /// Where the letters that wait for a component's instances are counted.
