@@ -117,6 +117,8 @@ struct Shared {
     streams_max: usize,
     /// Connections of the port, if there is one.
     connections: OnceLock<Arc<serve::Numbers>>,
+    /// Requests by route.
+    requests: metrics::Requests,
     /// Whether the host is going to end: it takes requests, and nobody is to send more of them here.
     draining: AtomicBool,
     /// Whether the host ends: whatever would go on for ever stops then.
@@ -145,6 +147,7 @@ impl State {
                 streams: Arc::new(Semaphore::new(streams_max)),
                 streams_max,
                 connections: OnceLock::new(),
+                requests: metrics::Requests::default(),
                 draining: AtomicBool::new(false),
                 stopping: watch::Sender::new(false),
             }),
@@ -206,6 +209,10 @@ pub fn router(state: State) -> Router {
     };
     let routes: Router = routes
         .layer(middleware::from_fn_with_state(state.clone(), origin::check))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            metrics::count,
+        ))
         .with_state(state);
     // Asked once more where there is no such route, with the path as the routes have it.
     let again = routes.clone();

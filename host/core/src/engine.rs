@@ -16,6 +16,7 @@ mod budget;
 mod cascade;
 mod census;
 mod elsewhere;
+pub mod figures;
 mod fingerprint;
 mod instances;
 mod intake;
@@ -34,6 +35,7 @@ mod settle;
 mod share;
 mod spill;
 mod survey;
+mod suspensions;
 mod tally;
 mod timers;
 mod unread;
@@ -66,7 +68,11 @@ use self::{
     versions::Components,
 };
 pub(crate) use self::{budget::exhausted, schedule::Account};
-pub use self::{elsewhere::Parcels, versions::fit};
+pub use self::{
+    elsewhere::Parcels,
+    suspensions::{Suspension, Suspensions},
+    versions::fit,
+};
 use crate::{
     call::Lease,
     effect::{Effect, Reply},
@@ -149,6 +155,7 @@ pub struct Engine {
     /// What other hosts send.
     streams: Streams,
     counters: Counters,
+    suspensions: Suspensions,
 }
 
 /// How many events came to what since the engine was made.
@@ -232,6 +239,7 @@ impl Engine {
             elsewhere: Arc::default(),
             streams: Streams::default(),
             counters: Counters::default(),
+            suspensions: Suspensions::default(),
         }
     }
 

@@ -46,6 +46,8 @@ pub(crate) struct Instance {
     pub(crate) inherited: bool,
     /// Bytes it is counted as.
     pub(crate) bytes: usize,
+    /// Timers, delayed sends and retries it is counted with.
+    pub(crate) timers: u32,
     /// How often the hand that looks for idle ones passed it by since something happened to it.
     pub(crate) spared: u8,
 }

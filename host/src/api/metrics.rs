@@ -1,5 +1,8 @@
 //! `/metrics`: the host's numbers for Prometheus. No label names a tenant.
 
+mod machines;
+mod requests;
+
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
@@ -16,6 +19,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+pub(super) use self::requests::{Requests, count};
 use super::{
     State,
     error::{ApiError, Result},
@@ -52,6 +56,7 @@ pub(super) async fn read(
     let standings = standing::of_all(&state).into_iter();
     registry.register_collector(Box::new(Numbers {
         gauges: state.handle().gauges(),
+        requests: state.shared.requests.clone(),
         streams: state.shared.streams_max - state.shared.streams.available_permits(),
         connections: state.shared.connections.get().cloned().unwrap_or_default(),
         memory: state.config().memory.clone(),
@@ -78,6 +83,7 @@ pub(super) async fn read(
 #[derive(Debug)]
 struct Numbers {
     gauges: Gauges,
+    requests: Requests,
     streams: usize,
     /// Of the port, if there is one.
     connections: Arc<Connections>,
@@ -141,6 +147,8 @@ impl Collector for Numbers {
             |shard| shard.away,
         )?;
         out.events(shards)?;
+        out.machines(&self.gauges.machines)?;
+        self.requests.encode(&mut out.0)?;
         out.lanes(&self.lanes)?;
         out.lags(&self.lanes)?;
         out.transports(&self.transports)?;

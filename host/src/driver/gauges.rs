@@ -1,6 +1,7 @@
 //! What the driver counts about itself.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -13,6 +14,8 @@ use xcomponent_core::{
     time::Timestamp,
 };
 
+use super::machines::{Counted, MachineGauges};
+
 /// Buckets of [`Histogram`]; the last has no upper bound.
 pub const BUCKETS: usize = 24;
 
@@ -23,6 +26,8 @@ pub struct Gauges {
     pub shards: Vec<ShardGauges>,
     /// The committer's.
     pub commit: CommitGauges,
+    /// By component and machine.
+    pub machines: BTreeMap<(String, String), MachineGauges>,
 }
 
 impl Gauges {
@@ -119,6 +124,8 @@ pub(super) struct ShardCounters {
     /// Apart from the others, since every request looks at it.
     pub(super) debt: AtomicUsize,
     pub(super) components: AtomicUsize,
+    /// By machine.
+    pub(super) machines: Counted,
     rest: Mutex<ShardGauges>,
 }
 

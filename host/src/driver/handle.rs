@@ -18,6 +18,7 @@ use xcomponent_core::{
 use super::{
     gauges::{CommitGauges, Gauges, ShardGauges},
     inbox::{Message, Order},
+    machines,
     shared::{Phase, Shared},
     waiter::{Batch, Pending, PendingBatch, Waiter},
 };
@@ -265,8 +266,11 @@ impl Handle {
                 ..gauges
             }
         });
+        let machines = self.shared.posts.iter();
+        let machines = machines.map(|post| &post.counters.machines);
         Gauges {
             shards: shards.collect(),
+            machines: machines::sum(&self.shared.admitted, machines),
             commit: CommitGauges {
                 queued_bytes: self.shared.log.queued_bytes(),
                 batch_bytes_max: self.shared.pace.batch_bytes(),

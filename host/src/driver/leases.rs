@@ -11,6 +11,7 @@ use std::{
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::Instant,
 };
 
 use futures_util::FutureExt;
@@ -62,14 +63,22 @@ struct Returned<S> {
     method: Method,
     pace: Pace,
     sandbox: Option<S>,
-    outcome: Outcome,
+    ended: Ended,
+}
+
+/// What came of a call.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    /// Microseconds that the call took on the clock, pauses on the slow lane included; none = no
+    /// method was called.
+    pub(super) took_us: Option<u64>,
 }
 
 /// What became of a call on the slow lane.
 struct Done<S> {
     pace: Pace,
     sandbox: Option<S>,
-    outcome: Outcome,
+    ended: Ended,
 }
 
 /// How long a call took.
@@ -103,7 +112,7 @@ impl<G: Guests> Leases<G> {
     }
 
     /// Asks a sandbox. No outcome means that the call went to the slow lane.
-    pub(super) fn invoke(&mut self, lease: Lease, call: Call) -> Option<Outcome> {
+    pub(super) fn invoke(&mut self, lease: Lease, call: Call) -> Option<Ended> {
         let sandbox = match self.held.remove(&lease) {
             Some(Held::Here(sandbox)) => sandbox,
             Some(Held::Away | Held::Abandoned) => {
@@ -111,7 +120,7 @@ impl<G: Guests> Leases<G> {
             }
             None => match self.guests.checkout(&call.deployment) {
                 Checkout::Ready(sandbox) => sandbox,
-                Checkout::Unavailable(fault) => return Some(faulted(fault)),
+                Checkout::Unavailable(fault) => return Some(Ended::without_call(fault)),
                 Checkout::Later(sandbox) => {
                     let guests = self.guests.clone();
                     self.send_away(lease, method_of(&call), async move {
@@ -132,10 +141,11 @@ impl<G: Guests> Leases<G> {
             return None;
         }
         let method = method_of(&call);
+        let began = Instant::now();
         match self.guests.call(sandbox, call) {
             Progress::Finished(sandbox, outcome) => {
                 self.held.insert(lease, Held::Here(sandbox));
-                Some(outcome)
+                Some(Ended::after(began, outcome))
             }
             Progress::Running(rest) => {
                 self.send_away(lease, method, async move {
@@ -143,7 +153,7 @@ impl<G: Guests> Leases<G> {
                     Done {
                         pace: Pace::Slow,
                         sandbox: Some(sandbox),
-                        outcome,
+                        ended: Ended::after(began, outcome),
                     }
                 });
                 None
@@ -164,7 +174,7 @@ impl<G: Guests> Leases<G> {
     }
 
     /// Outcomes of calls that came back from the slow lane.
-    pub(super) fn returned(&mut self) -> Vec<(Lease, Outcome)> {
+    pub(super) fn returned(&mut self) -> Vec<(Lease, Ended)> {
         let returned =
             std::mem::take(&mut *self.returned.lock().unwrap_or_else(PoisonError::into_inner));
         self.away -= returned.len();
@@ -174,13 +184,13 @@ impl<G: Guests> Leases<G> {
             .collect()
     }
 
-    fn welcome(&mut self, returned: Returned<G::Sandbox>) -> Option<(Lease, Outcome)> {
+    fn welcome(&mut self, returned: Returned<G::Sandbox>) -> Option<(Lease, Ended)> {
         let Returned {
             lease,
             method,
             pace,
             sandbox,
-            outcome,
+            ended,
         } = returned;
         match pace {
             Pace::Quick => drop(self.slow.remove(&method)),
@@ -195,7 +205,7 @@ impl<G: Guests> Leases<G> {
             Some(sandbox) => self.guests.release(sandbox, false),
             None => {}
         }
-        wanted.then_some((lease, outcome))
+        wanted.then_some((lease, ended))
     }
 
     fn send_away(
@@ -216,14 +226,14 @@ impl<G: Guests> Leases<G> {
             let Done {
                 pace,
                 sandbox,
-                outcome,
+                ended,
             } = result.unwrap_or_else(|_| Done::lost(panicked()));
             let returning = Returned {
                 lease,
                 method,
                 pace,
                 sandbox,
-                outcome,
+                ended,
             };
             returned
                 .lock()
@@ -240,7 +250,7 @@ impl<S> Done<S> {
         Self {
             pace: Pace::Unknown,
             sandbox: None,
-            outcome: faulted(fault),
+            ended: Ended::without_call(fault),
         }
     }
 }
@@ -262,6 +272,7 @@ async fn stepping_aside<T>(call: impl Future<Output = T>) -> T {
 
 /// Runs a whole call.
 async fn run<G: Guests>(guests: &G, sandbox: G::Sandbox, call: Call) -> Done<G::Sandbox> {
+    let began = Instant::now();
     let (pace, (sandbox, outcome)) = match guests.call(sandbox, call) {
         Progress::Finished(sandbox, outcome) => (Pace::Quick, (sandbox, outcome)),
         Progress::Running(rest) => (Pace::Slow, rest.await),
@@ -269,7 +280,7 @@ async fn run<G: Guests>(guests: &G, sandbox: G::Sandbox, call: Call) -> Done<G::
     Done {
         pace,
         sandbox: Some(sandbox),
-        outcome,
+        ended: Ended::after(began, outcome),
     }
 }
 
@@ -277,11 +288,24 @@ fn method_of(call: &Call) -> Method {
     (call.deployment.artifact, call.method.clone())
 }
 
-fn faulted(fault: Fault) -> Outcome {
-    Outcome {
-        result: Err(Failure::Fault(fault)),
-        logs: Vec::new(),
-        fuel: 0,
+impl Ended {
+    fn after(began: Instant, outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            took_us: u64::try_from(began.elapsed().as_micros()).ok(),
+        }
+    }
+
+    fn without_call(fault: Fault) -> Self {
+        let outcome = Outcome {
+            result: Err(Failure::Fault(fault)),
+            logs: Vec::new(),
+            fuel: 0,
+        };
+        Self {
+            outcome,
+            took_us: None,
+        }
     }
 }
 

@@ -29,11 +29,12 @@ use super::{
     inbox::{Message, Order, Patience},
     inheritance::{Chunk, Will},
     intake::Intake,
-    leases::Leases,
+    leases::{Ended, Leases},
     outbox::Outbox,
     reached::reached,
     reading::read_until_answered,
     shared::{Phase, Post, Shared},
+    suspensions::Untold,
     tickets::Tickets,
 };
 use crate::store::{EventAt, Position};
@@ -84,8 +85,7 @@ pub(super) struct Shard<G: Guests> {
     held: Held,
     /// The last durable record that the engine knows of.
     told: AppendSeq,
-    /// Versions that were suspended at the end of the last turn.
-    suspended: usize,
+    suspensions: Untold,
 }
 
 impl<G: Guests> Shard<G> {
@@ -118,7 +118,7 @@ impl<G: Guests> Shard<G> {
             pace: 0,
             held,
             told: AppendSeq(0),
-            suspended: 0,
+            suspensions: Untold::default(),
         }
     }
 
@@ -179,7 +179,7 @@ impl<G: Guests> Shard<G> {
         self.idle = is_done && !self.waits_for_commits;
         self.recall();
         self.publish();
-        self.report_suspensions();
+        self.suspensions.tell(self.number, &mut self.engine);
         let is_even = is_done
             && self.feed.is_empty()
             && self.intake.has_begun()
@@ -239,8 +239,8 @@ impl<G: Guests> Shard<G> {
             }
             Message::Unread(unread) => self.engine.handle(unread, now),
             Message::Returned => {
-                for (lease, outcome) in self.leases.returned() {
-                    self.engine.handle(Input::Outcome { lease, outcome }, now);
+                for (lease, ended) in self.leases.returned() {
+                    self.tell_outcome(lease, ended, now);
                 }
             }
             Message::Lines { .. } => unreachable!("the feed gives lines one by one"),
@@ -332,9 +332,16 @@ impl<G: Guests> Shard<G> {
     }
 
     fn invoke(&mut self, lease: Lease, call: Call, now: Timestamp) {
-        if let Some(outcome) = self.leases.invoke(lease, call) {
-            self.engine.handle(Input::Outcome { lease, outcome }, now);
+        if let Some(ended) = self.leases.invoke(lease, call) {
+            self.tell_outcome(lease, ended, now);
         }
+    }
+
+    fn tell_outcome(&mut self, lease: Lease, Ended { outcome, took_us }: Ended, now: Timestamp) {
+        if let Some(took_us) = took_us {
+            self.engine.count_call(lease, took_us);
+        }
+        self.engine.handle(Input::Outcome { lease, outcome }, now);
     }
 
     /// Asks the store: here if it has everything in memory, else off the shard until it answers.
@@ -475,6 +482,7 @@ impl<G: Guests> Shard<G> {
     fn publish(&mut self) {
         let feed = self.shared.posts[self.number].inbox.bytes();
         self.held.update(&self.engine, feed);
+        self.post().counters.machines.publish(&self.engine);
         self.post().counters.publish(ShardGauges {
             live: self.engine.live(),
             passive: self.engine.passive(),
@@ -491,25 +499,6 @@ impl<G: Guests> Shard<G> {
             parcels: self.engine.parcels(),
             dropped_over_budget: self.engine.dropped_over_budget(),
         });
-    }
-
-    /// Tells the log when the breaker suspends a version, and when it lets it go on.
-    fn report_suspensions(&mut self) {
-        let (shard, suspended) = (self.number, self.engine.suspended());
-        let before = std::mem::replace(&mut self.suspended, suspended);
-        if suspended > before {
-            tracing::warn!(
-                shard,
-                suspended,
-                "a version of a component faults too often and is suspended; its events wait"
-            );
-        } else if suspended < before {
-            tracing::info!(
-                shard,
-                suspended,
-                "a suspended version of a component goes on"
-            );
-        }
     }
 
     /// Says that something is worked on although nothing came in: before it is looked whether the

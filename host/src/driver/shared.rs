@@ -27,6 +27,7 @@ use super::{
     gauges::{CommitCounters, ShardCounters},
     inbox::{Inbox, Room},
     log::Log,
+    machines::Admitted,
     pace::Pace,
     pulse::{Pulse, Watch},
     relay::Relays,
@@ -60,6 +61,8 @@ pub(super) struct Shared {
     pub(super) questions: Arc<AtomicUsize>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) commits: CommitCounters,
+    /// Machines that have a series of their own in the numbers.
+    pub(super) admitted: Admitted,
     /// The last durable position.
     pub(super) durable: watch::Sender<Position>,
     pub(super) barrier: Barrier,
@@ -139,6 +142,7 @@ impl Shared {
             log: Log::new(last, taken_in, commits),
             pace: Pace::new(commits / BATCHES),
             memory,
+            admitted: Admitted::default(),
             store,
             questions: Arc::default(),
             clock,

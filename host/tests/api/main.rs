@@ -22,6 +22,7 @@ mod guests;
 #[path = "../common/host.rs"]
 mod host;
 mod instances;
+mod numbers;
 mod operators;
 mod prefer;
 mod reload;

@@ -49,6 +49,15 @@ enum State {
     },
 }
 
+/// What became of a version's breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It opened.
+    Suspended { until: Timestamp },
+    /// It closed.
+    GoesOn,
+}
+
 impl Breakers {
     /// How many versions are suspended or being tried again.
     pub(crate) fn open(&self) -> usize {
@@ -108,7 +117,7 @@ impl Breakers {
         }
     }
 
-    /// Counts an event that called methods.
+    /// Counts an event that called methods; says so if the version is suspended now, or is no more.
     pub(crate) fn count(
         &mut self,
         version: usize,
@@ -116,17 +125,23 @@ impl Breakers {
         faulted: bool,
         now: Timestamp,
         limits: &Limits,
-    ) {
+    ) -> Option<Change> {
         if !limits.breaker {
-            return;
+            return None;
         }
         let breaker = self.breakers.entry(version).or_default();
         let was_open = breaker.state != State::Closed;
         breaker.count(slot, faulted, now, limits);
         match (was_open, breaker.state != State::Closed) {
-            (false, true) => self.open += 1,
-            (true, false) => self.open -= 1,
-            _ => {}
+            (false, true) => {
+                self.open += 1;
+                breaker.until().map(|until| Change::Suspended { until })
+            }
+            (true, false) => {
+                self.open -= 1;
+                Some(Change::GoesOn)
+            }
+            _ => None,
         }
     }
 
@@ -143,6 +158,13 @@ impl Breakers {
 }
 
 impl Breaker {
+    fn until(&self) -> Option<Timestamp> {
+        match self.state {
+            State::Open { until, .. } => Some(until),
+            State::Closed | State::Trying { .. } => None,
+        }
+    }
+
     fn count(&mut self, slot: Slot, faulted: bool, now: Timestamp, limits: &Limits) {
         if let State::Trying { factor, .. } = self.state {
             self.state = if faulted {

@@ -196,6 +196,7 @@ impl Engine {
             to: Some(outgoing.to),
             at: self.now,
         };
+        self.count_parked(&letter);
         let source = Source::Parked(origin, after);
         self.append(tenant, Body::Parked(Arc::new(letter)), source);
     }

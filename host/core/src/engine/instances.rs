@@ -5,7 +5,7 @@
 mod passive;
 mod pool;
 
-use std::hash::BuildHasher;
+use std::{hash::BuildHasher, sync::Arc};
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
@@ -17,6 +17,7 @@ pub(crate) use self::{
     pool::{Pool, PoolName},
 };
 use crate::{
+    engine::figures::{Counted, Figures},
     id::{ComponentName, InstanceId, MachineName, TenantId},
     instance::Instance,
     json::Path,
@@ -52,6 +53,7 @@ pub(crate) struct Instances {
     bytes: usize,
     ids: HashTable<Slot>,
     pools: Vec<Pool>,
+    counted: Counted,
     pool_names: HashMap<PoolName, u32, FixedState>,
     hasher: FixedState,
 }
@@ -81,7 +83,26 @@ impl Instances {
         let instance = self.expect_mut(slot);
         let bytes = bytes_of(&instance.snapshot);
         let before = std::mem::replace(&mut instance.bytes, bytes);
+        let timers = timers_of(&instance.snapshot);
+        let timers_before = std::mem::replace(&mut instance.timers, timers);
+        let pool = instance.pool as usize;
         self.bytes = self.bytes - before + bytes;
+        self.pools[pool].figures.time(timers_before, timers);
+    }
+
+    /// What is counted of machines.
+    pub(crate) fn counted(&self) -> &Counted {
+        &self.counted
+    }
+
+    /// What is counted of an instance's machine.
+    pub(crate) fn figures_of(&self, slot: Slot) -> &Figures {
+        &self.pools[self.expect(slot).pool as usize].figures
+    }
+
+    /// The same, shared.
+    pub(crate) fn shared_figures(&self, slot: Slot) -> Arc<Figures> {
+        Arc::clone(&self.pools[self.expect(slot).pool as usize].figures)
     }
 
     /// How many of them only the store has.
@@ -163,8 +184,9 @@ impl Instances {
     pub(crate) fn insert(&mut self, snapshot: Snapshot) -> Slot {
         let pool = self.pool_of(&snapshot);
         let hash = self.hash(snapshot.tenant(), &snapshot.id);
-        let bytes = bytes_of(&snapshot);
+        let (bytes, timers) = (bytes_of(&snapshot), timers_of(&snapshot));
         self.bytes += bytes;
+        self.pools[pool as usize].figures.time(0, timers);
         let instance = Instance {
             recorded: snapshot.extra.clone(),
             bytes,
@@ -176,6 +198,7 @@ impl Instances {
             alarm: None,
             busy: None,
             inherited: false,
+            timers,
             spared: 0,
         };
         let slot = if let Some(at) = self.free.pop() {
@@ -225,6 +248,8 @@ impl Instances {
         self.free.push(slot.at);
         let instance = entry.instance.take()?;
         self.bytes -= instance.bytes;
+        let figures = &self.pools[instance.pool as usize].figures;
+        figures.time(instance.timers, 0);
         Some(instance)
     }
 
@@ -256,13 +281,20 @@ impl Instances {
     /// Lets an active instance leave memory, that the store has as it is, but stay known.
     pub(crate) fn passivate(&mut self, slot: Slot) -> Option<Slot> {
         let keys = self.get(slot)?.keys.clone();
-        let Instance { snapshot, pool, .. } = self.remove(slot)?;
+        let Instance {
+            snapshot,
+            pool,
+            timers,
+            ..
+        } = self.remove(slot)?;
         let hash = self.hash(snapshot.tenant(), &snapshot.id);
         let members = &mut self.pools[pool as usize];
         let slot = self
             .passive
             .insert(&snapshot, pool, members.passive.len(), &keys);
         members.passive.push(slot);
+        members.figures.time(0, timers);
+        self.passive.expect_mut(slot).timers = timers;
         members.reindex(slot, &[], &keys);
         self.enter_id(hash, slot);
         Some(slot)
@@ -279,6 +311,7 @@ impl Instances {
         };
         let pool = &mut self.pools[passivated.pool as usize];
         pool.reindex(slot, &passivated.keys, &[]);
+        pool.figures.time(passivated.timers, 0);
         pool.passive.swap_remove(passivated.place as usize);
         if let Some(moved) = pool.passive.get(passivated.place as usize) {
             self.passive.expect_mut(*moved).place = passivated.place;
@@ -397,10 +430,14 @@ impl Instances {
 
     fn pool_named(&mut self, name: PoolName) -> u32 {
         let Self {
-            pools, pool_names, ..
+            pools,
+            pool_names,
+            counted,
+            ..
         } = self;
         *pool_names.entry(name).or_insert_with_key(|name| {
-            pools.push(Pool::new(name.clone()));
+            let figures = counted.begin(&name.1, &name.2);
+            pools.push(Pool::new(name.clone(), figures));
             u32::try_from(pools.len() - 1).expect("machines are limited")
         })
     }
@@ -413,6 +450,14 @@ impl Instances {
 fn bytes_of(snapshot: &Snapshot) -> usize {
     let waiting = snapshot.extra.as_ref().map_or(0, |extra| extra.waiting);
     INSTANCE_BYTES + snapshot.context.len() + usize::try_from(waiting).unwrap_or(usize::MAX)
+}
+
+fn timers_of(snapshot: &Snapshot) -> u32 {
+    let extra = snapshot.extra.as_ref();
+    let later = extra.map_or(0, |extra| {
+        extra.sends.len() + usize::from(extra.retry.is_some())
+    });
+    u32::try_from(snapshot.timers.len() + later).unwrap_or(u32::MAX)
 }
 
 fn hash_key(hasher: &FixedState, tenant: &TenantId, id: &InstanceId) -> u64 {

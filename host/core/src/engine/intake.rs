@@ -260,7 +260,7 @@ impl Engine {
     }
 
     /// Until when an instance is left alone for its faults (not for a retry).
-    fn suspended_until(&self, slot: Slot) -> Option<Timestamp> {
+    pub(crate) fn suspended_until(&self, slot: Slot) -> Option<Timestamp> {
         let instance = self.instances.expect(slot);
         let busy = instance.busy.as_ref()?;
         let retrying = instance

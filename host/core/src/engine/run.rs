@@ -11,6 +11,7 @@ use crate::{
     effect::Effect,
     engine::{
         Engine,
+        breaker::Change,
         cascade::is_host_made,
         instances::Slot,
         schedule::Work,
@@ -57,9 +58,9 @@ impl Engine {
 
     /// Puts an event where it waits.
     pub(crate) fn enqueue(&mut self, slot: Slot, letter: Letter, place: Place) {
-        let lane = self.lane_of(slot);
-        let account = self.schedule.account(lane);
+        self.lane_of(slot);
         let instance = self.instances.expect_mut(slot);
+        let account = self.schedule.account_of_pool(instance.pool);
         let busy = instance.busy.get_or_insert_default();
         match place {
             Place::Next => busy.own.push_front(letter, account),
@@ -354,15 +355,14 @@ impl Engine {
         }
         let faulted =
             matches!(&decision, Decision::Fault(fault) if fault.code.counts_for_breaker());
-        if attempt.step.calls > 0 {
-            self.breakers.count(
-                version_key(&attempt.deployment),
-                slot,
-                faulted,
-                self.now,
-                &self.limits,
-            );
+        self.figures(slot).use_fuel(attempt.step.fuel);
+        if let Decision::Fault(fault) = &decision {
+            self.figures(slot).fault(fault.code);
         }
+        if attempt.step.calls > 0 {
+            self.count_for_breaker(slot, &attempt.deployment, faulted);
+        }
+        let deployment = faulted.then(|| Arc::clone(&attempt.deployment));
         self.count_faults(slot, matches!(decision, Decision::Fault(_)) && faulted);
         match decision {
             Decision::Take { transition, to } => self.apply(slot, attempt, transition, to),
@@ -370,6 +370,22 @@ impl Engine {
             Decision::Reject(reason) => self.rejected(slot, *attempt, reason),
             Decision::Fault(fault) => self.faulted(slot, attempt, fault),
         }
+        if let Some(deployment) = deployment {
+            self.note_suspension(slot, &deployment);
+        }
+    }
+
+    fn count_for_breaker(&mut self, slot: Slot, deployment: &Arc<Deployment>, faulted: bool) {
+        let version = version_key(deployment);
+        let change = self
+            .breakers
+            .count(version, slot, faulted, self.now, &self.limits);
+        let until = match change {
+            None => return,
+            Some(Change::Suspended { until }) => Some(until),
+            Some(Change::GoesOn) => None,
+        };
+        self.suspensions.note(deployment, None, until);
     }
 
     fn call(

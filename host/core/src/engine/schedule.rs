@@ -17,7 +17,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::{
-    engine::{instances::Slot, selection::Selecting},
+    engine::{figures::Figures, instances::Slot, selection::Selecting},
     id::{ComponentName, TenantId},
 };
 
@@ -58,8 +58,8 @@ pub(crate) struct Schedule {
     ring: VecDeque<usize>,
     names: HashMap<(TenantId, ComponentName), LaneIdx, FixedState>,
     numbers: HashMap<TenantId, usize, FixedState>,
-    /// By pool of instances: its component's lane.
-    of_pool: Vec<Option<LaneIdx>>,
+    /// By pool of instances: its component's lane, and where its letters are counted.
+    of_pool: Vec<Option<(LaneIdx, Arc<Account>)>>,
     len: usize,
     selections: usize,
     /// Lanes that have work or records that are not durable.
@@ -91,9 +91,11 @@ struct Lane {
 /// Bytes of letters that wait for instances of a component.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
-    bytes: AtomicUsize,
+    bytes: Arc<AtomicUsize>,
     /// The same of all components.
     all: Arc<AtomicUsize>,
+    /// Where the letters of a machine are counted; none where the machine is not known.
+    figures: Option<Arc<Figures>>,
 }
 
 impl Account {
@@ -107,6 +109,13 @@ impl Account {
     pub(crate) fn take(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.all.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Instead of `before` letters, `after` letters wait somewhere.
+    pub(crate) fn queue(&self, before: usize, after: usize) {
+        if let Some(figures) = &self.figures {
+            figures.queue(before, after);
+        }
     }
 }
 
@@ -206,8 +215,9 @@ impl Schedule {
             undurable: 0,
             undurable_bytes: 0,
             account: Arc::new(Account {
-                bytes: AtomicUsize::new(0),
+                bytes: Arc::default(),
                 all: Arc::clone(&self.waiting),
+                figures: None,
             }),
         });
         lane
@@ -218,9 +228,10 @@ impl Schedule {
         &mut self,
         pool: u32,
         name: impl FnOnce() -> (&'n TenantId, &'n ComponentName),
+        figures: impl FnOnce() -> Arc<Figures>,
     ) -> LaneIdx {
         let place = pool as usize;
-        if let Some(Some(lane)) = self.of_pool.get(place) {
+        if let Some(Some((lane, _))) = self.of_pool.get(place) {
             return *lane;
         }
         let (tenant, component) = name();
@@ -228,8 +239,20 @@ impl Schedule {
         if self.of_pool.len() <= place {
             self.of_pool.resize(place + 1, None);
         }
-        self.of_pool[place] = Some(lane);
+        let component = self.account(lane);
+        let account = Account {
+            bytes: Arc::clone(&component.bytes),
+            all: Arc::clone(&component.all),
+            figures: Some(figures()),
+        };
+        self.of_pool[place] = Some((lane, Arc::new(account)));
         lane
+    }
+
+    /// Where the letters that wait for a pool's instances are counted, once its lane is known.
+    pub(crate) fn account_of_pool(&self, pool: u32) -> &Arc<Account> {
+        let of_pool = self.of_pool.get(pool as usize).and_then(Option::as_ref);
+        of_pool.map_or_else(|| self.common_account(), |(_, account)| account)
     }
 
     /// Where the letters that wait for a component's instances are counted.

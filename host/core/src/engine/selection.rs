@@ -20,9 +20,7 @@ use crate::{
         select::{conditions_hold, conditions_of, hash_raw, rules_hold},
     },
     limits::{CASCADE_CREDITS, CREDIT_BYTES},
-    record::{
-        Body, Condition, Disposition, Mail, Outgoing, Parked, SelectBy, Selected, Selector, Target,
-    },
+    record::{Body, Condition, Mail, Outgoing, Parked, SelectBy, Selected, Selector, Target},
 };
 
 /// A selection that is being handed out, slice by slice.
@@ -182,7 +180,7 @@ impl Engine {
         if origin == Origin::Inside
             && self.machine_never_uses(tenant, &selector, mail.event.name.as_str())
         {
-            self.counters.add(Disposition::Ignored, matched as u64);
+            self.count_ignored(tenant, &selector, matched as u64);
             return Some(matched as u64);
         }
         if matched > self.matched_max(mail.event.payload.len()) {

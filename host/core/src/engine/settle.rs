@@ -286,6 +286,11 @@ impl Engine {
         errand: &Errand,
         handled: Handled,
     ) -> (Arc<Handled>, AppendSeq) {
+        let figures = self.figures(slot);
+        figures.event(handled.disposition, 1);
+        if let Some(letter) = &handled.parked {
+            figures.park(&letter.why);
+        }
         let source = self.source_of(errand, &handled);
         let handled = Arc::new(handled);
         let seq = self.append_about(slot, Body::Handled(Arc::clone(&handled)), source);

@@ -27,7 +27,8 @@ impl Engine {
         } = self;
         let instance = instances.expect(slot);
         let name = || (instance.snapshot.tenant(), instance.snapshot.component());
-        schedule.lane_of_pool(instance.pool, name)
+        let figures = || instances.shared_figures(slot);
+        schedule.lane_of_pool(instance.pool, name, figures)
     }
 
     /// Bytes of records that are not durable with which a component may still start work.

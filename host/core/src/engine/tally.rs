@@ -78,7 +78,7 @@ impl Engine {
             let matched = self.count_members(tenant, selector);
             let counting = self.tallies.get_mut(&number).expect("just inserted");
             counting.tally.ignored = matched;
-            self.counters.add(Disposition::Ignored, matched);
+            self.count_ignored(tenant, selector, matched);
             return self.tally_begun(number, matched);
         }
         self.want(Want::Select(Box::new(Held {

@@ -79,6 +79,7 @@ impl Mailbox {
     /// Takes the next.
     pub(crate) fn pop_front(&mut self) -> Option<Letter> {
         let letter = self.letters.pop_front()?;
+        self.queue(1, 0);
         self.discount(letter.bytes());
         Some(letter)
     }
@@ -86,13 +87,16 @@ impl Mailbox {
     /// Takes the one at a place.
     pub(crate) fn remove(&mut self, at: usize) -> Option<Letter> {
         let letter = self.letters.remove(at)?;
+        self.queue(1, 0);
         self.discount(letter.bytes());
         Some(letter)
     }
 
     /// Drops those that `keep` refuses.
     pub(crate) fn retain(&mut self, keep: impl FnMut(&Letter) -> bool) {
+        let before = self.letters.len();
         self.letters.retain(keep);
+        self.queue(before, self.letters.len());
         self.recount();
     }
 
@@ -105,6 +109,7 @@ impl Mailbox {
     /// Takes everything out.
     pub(crate) fn drain(&mut self) -> VecDeque<Letter> {
         let letters = std::mem::take(&mut self.letters);
+        self.queue(letters.len(), 0);
         self.discount(self.bytes);
         letters
     }
@@ -114,6 +119,13 @@ impl Mailbox {
         self.bytes += bytes;
         let account = self.account.get_or_insert_with(|| Arc::clone(account));
         account.add(bytes);
+        account.queue(0, 1);
+    }
+
+    fn queue(&self, before: usize, after: usize) {
+        if let Some(account) = &self.account {
+            account.queue(before, after);
+        }
     }
 
     fn discount(&mut self, bytes: usize) {
@@ -135,6 +147,7 @@ impl Mailbox {
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
+        self.queue(self.letters.len(), 0);
         self.discount(self.bytes);
     }
 }

@@ -6,6 +6,7 @@ mod chains;
 mod differences;
 mod elsewhere;
 mod faults;
+mod figures;
 mod harness;
 mod passivation;
 mod queues;

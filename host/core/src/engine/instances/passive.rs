@@ -39,6 +39,8 @@ pub(super) struct Passivated {
     /// Its place among the pool's passive members.
     pub(super) place: u32,
     kind: u32,
+    /// Timers, delayed sends and retries it is counted with.
+    pub(super) timers: u32,
     /// As in an instance that is in memory.
     pub(super) keys: SmallVec<[u64; 2]>,
 }
@@ -93,6 +95,7 @@ impl Passive {
             pool,
             place: u32::try_from(place).expect("instances per shard are limited"),
             kind,
+            timers: 0,
             keys: keys.into(),
         };
         let at = self.free.pop().unwrap_or_else(|| {

@@ -1,5 +1,7 @@
 //! The instances of one machine, and the index of the properties that rules compare.
 
+use std::sync::Arc;
+
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
@@ -7,6 +9,7 @@ use thin_vec::{ThinVec, thin_vec};
 
 use super::Slot;
 use crate::{
+    engine::figures::Figures,
     id::{ComponentName, MachineName, TenantId},
     instance::select::hash_raw,
     json::{Json, Path},
@@ -25,6 +28,8 @@ pub(crate) struct Pool {
     /// Those that are active and only in the store.
     pub(crate) passive: Vec<Slot>,
     index: Vec<PropertyIndex>,
+    /// What is counted of the machine.
+    pub(crate) figures: Arc<Figures>,
 }
 
 #[derive(Debug)]
@@ -52,12 +57,13 @@ enum Bucket {
 
 impl Pool {
     /// An empty one.
-    pub(super) fn new(name: PoolName) -> Self {
+    pub(super) fn new(name: PoolName, figures: Arc<Figures>) -> Self {
         Self {
             name,
             members: Vec::new(),
             passive: Vec::new(),
             index: Vec::new(),
+            figures,
         }
     }
 
