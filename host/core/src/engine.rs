@@ -35,7 +35,9 @@ mod share;
 mod spill;
 mod survey;
 mod tally;
+mod terminate;
 mod timers;
+mod unblock;
 mod unread;
 mod unstorable;
 mod versions;
@@ -64,7 +66,7 @@ use self::{
     versions::Components,
 };
 pub(crate) use self::{budget::exhausted, schedule::Account};
-pub use self::{elsewhere::Parcels, versions::fit};
+pub use self::{elsewhere::Parcels, terminate::TERMINATED, versions::fit};
 use crate::{
     call::Lease,
     effect::{Effect, Reply},

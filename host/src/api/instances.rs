@@ -190,7 +190,7 @@ pub(super) struct Search {
     machine: Option<String>,
     /// In this state.
     state: Option<String>,
-    /// `active`, `completed` or `error`.
+    /// `active`, `completed`, `error` or `terminated`.
     status: Option<String>,
     /// On this version.
     version: Option<String>,
@@ -212,7 +212,7 @@ pub(super) struct InstanceCount {
     machine: String,
     /// In which state.
     state: String,
-    /// `active`, `completed` or `error`.
+    /// `active`, `completed`, `error` or `terminated`.
     #[schema(value_type = words::InstanceStatus)]
     status: &'static str,
     /// How many.
@@ -287,10 +287,13 @@ fn filter(search: &Search, conditions: Vec<Where>) -> Result<InstanceFilter> {
         Some("active") => Some(Status::Active),
         Some("completed") => Some(Status::Completed),
         Some("error") => Some(Status::Error),
+        Some("terminated") => Some(Status::Terminated),
         Some(other) => {
             return Err(ApiError::bad_request(
                 "invalid_query",
-                format!("`status` is `active`, `completed` or `error`, not `{other}`"),
+                format!(
+                    "`status` is `active`, `completed`, `error` or `terminated`, not `{other}`"
+                ),
             ));
         }
     };

@@ -25,8 +25,8 @@ pub(super) struct Instances {
     /// In this state.
     #[arg(long)]
     state: Option<String>,
-    /// `active`, `completed` or `error`.
-    #[arg(long, value_parser = ["active", "completed", "error"])]
+    /// `active`, `completed`, `error` or `terminated`.
+    #[arg(long, value_parser = ["active", "completed", "error", "terminated"])]
     status: Option<String>,
     /// On this version.
     #[arg(long)]

@@ -414,6 +414,8 @@ pub enum Kind {
     Rejected,
     /// An event was parked.
     DeadLettered,
+    /// An operator ended an instance.
+    Terminated,
     /// Instances were chosen for an event.
     Selected,
     /// A delayed send left its instance.
@@ -427,7 +429,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Created,
         Self::Transitioned,
         Self::Ignored,
@@ -435,6 +437,7 @@ impl Kind {
         Self::Retrying,
         Self::Rejected,
         Self::DeadLettered,
+        Self::Terminated,
         Self::Selected,
         Self::Departed,
         Self::Moved,
@@ -447,6 +450,9 @@ impl Kind {
         match &record.body {
             Body::Handled(handled) => match handled.disposition {
                 Disposition::Transitioned if handled.from.is_none() => Self::Created,
+                Disposition::Transitioned if handled.after.status == Status::Terminated => {
+                    Self::Terminated
+                }
                 Disposition::Transitioned => Self::Transitioned,
                 Disposition::Ignored => Self::Ignored,
                 Disposition::Deferred => Self::Deferred,
@@ -473,6 +479,7 @@ impl Kind {
             Self::Retrying => "retrying",
             Self::Rejected => "rejected",
             Self::DeadLettered => "dead-lettered",
+            Self::Terminated => "terminated",
             Self::Selected => "selected",
             Self::Departed => "departed",
             Self::Moved => "moved",

@@ -34,6 +34,7 @@ impl Engine {
             Request::Create(create) => self.create(ticket, &tenant, create),
             Request::Send(send) => self.send(ticket, &tenant, send),
             Request::Broadcast(broadcast) => self.broadcast(ticket, &tenant, broadcast),
+            Request::Terminate(terminate) => self.request_termination(ticket, &tenant, terminate),
             Request::Read { instance } => self.read(ticket, &tenant, instance),
             Request::Replay { letter } => self.replay(ticket, &tenant, *letter),
             Request::Discard { letter } => self.discard(ticket, &tenant, *letter),
@@ -57,6 +58,14 @@ impl Engine {
             Request::Breakers { component } => {
                 let breakers = self.breakers_of(&tenant, &component);
                 self.reply(ticket, Reply::Breakers(breakers));
+            }
+            Request::Unblock { component } => {
+                self.unblock_component(&tenant, &component);
+                let breakers = self.breakers_of(&tenant, &component);
+                self.reply(ticket, Reply::Breakers(breakers));
+            }
+            Request::UnblockInstance { instance } => {
+                self.unblock_instance(ticket, &tenant, instance);
             }
         }
     }
@@ -232,6 +241,9 @@ impl Engine {
             );
             return self.unknown_instance(&tenant, id, letter);
         }
+        if matches!(letter.errand.trigger, Trigger::Terminate) {
+            return self.be_told_to_end(slot, letter);
+        }
         if let (Origin::Caller { .. }, Some(until)) =
             (letter.errand.origin, self.suspended_until(slot))
         {
@@ -257,7 +269,7 @@ impl Engine {
     }
 
     /// Until when an instance is left alone for its faults (not for a retry).
-    fn suspended_until(&self, slot: Slot) -> Option<Timestamp> {
+    pub(crate) fn suspended_until(&self, slot: Slot) -> Option<Timestamp> {
         let instance = self.instances.expect(slot);
         let busy = instance.busy.as_ref()?;
         let retrying = instance
@@ -547,7 +559,7 @@ impl Engine {
 }
 
 /// What a retried event may trigger: the same as at first.
-fn retried_trigger(snapshot: &Snapshot, retry: &Retry) -> Trigger {
+pub(crate) fn retried_trigger(snapshot: &Snapshot, retry: &Retry) -> Trigger {
     let id = &retry.mail.event.id;
     if let Some(of) = retry.replays.clone() {
         return Trigger::Replay { of };

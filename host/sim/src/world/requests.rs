@@ -343,12 +343,15 @@ fn describe(request: &Request) -> String {
         ),
         Request::Replay { letter } => format!("replay {}", letter.event.id),
         Request::Discard { letter } => format!("discard {}", letter.event.id),
+        Request::Terminate(terminate) => format!("terminate {}", terminate.instance),
+        Request::UnblockInstance { instance } => format!("unblock {instance}"),
         Request::Read { instance } => format!("read {instance}"),
         Request::Receive(receive) => format!("receive {}", receive.stream),
         Request::Return { deliveries, .. } => format!("return {}", deliveries.len()),
         Request::Preview { .. }
         | Request::Migrate(_)
         | Request::Census { .. }
-        | Request::Breakers { .. } => "about versions".to_owned(),
+        | Request::Breakers { .. }
+        | Request::Unblock { .. } => "about versions".to_owned(),
     }
 }
