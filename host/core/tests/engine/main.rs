@@ -6,6 +6,7 @@ mod differences;
 mod elsewhere;
 mod faults;
 mod harness;
+mod operators;
 mod passivation;
 mod queues;
 mod repeats;
