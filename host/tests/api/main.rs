@@ -22,6 +22,7 @@ mod guests;
 #[path = "../common/host.rs"]
 mod host;
 mod instances;
+mod operate;
 mod operators;
 mod prefer;
 mod reload;
