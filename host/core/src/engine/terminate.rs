@@ -53,6 +53,12 @@ impl Engine {
     /// The request comes before everything that waits at the instance, behind what is being done.
     /// An instance whose creation is not over yet gets it in turn.
     pub(crate) fn be_told_to_end(&mut self, slot: Slot, letter: Letter) {
+        // A full mailbox is no reason to refuse the end, but many requests for it are.
+        let max = self.limits.mailbox_max;
+        let busy = self.instances.expect(slot).busy.as_ref();
+        if busy.is_some_and(|busy| busy.own.len() >= max) {
+            return self.refuse_letter(slot, letter);
+        }
         let is_born = self.instances.expect(slot).snapshot.seq > 0;
         let place = if is_born { Place::Next } else { Place::Last };
         self.enqueue(slot, letter, place);

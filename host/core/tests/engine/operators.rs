@@ -6,6 +6,7 @@ use xcomponent_core::{
     engine::TERMINATED,
     id::{ComponentName, InstanceId},
     input::{Request, Terminate},
+    limits::Limits,
     record::{Disposition, Snapshot, Status, Target},
 };
 
@@ -195,6 +196,24 @@ fn suspended() -> Host {
     let now = refused(host.try_send(event_for("o", "GO", none())));
     assert!(matches!(now, Refused::InstanceSuspended { .. }));
     host
+}
+
+#[test]
+fn a_full_mailbox_keeps_nobody_from_ending_its_instance() {
+    let limits = Limits {
+        mailbox_max: 1,
+        ..Limits::default()
+    };
+    let mut host = Host::with_limits(&[SHOP], limits);
+    host.on("leave", |_| nothing());
+    host.on("act", |_| panics());
+    host.create("Shop", "Order", "o", none());
+    host.send("o", "GO", none());
+    host.request_later(Request::Send(event_for("o", "END", none())));
+    let full = refused(host.try_send(event_for("o", "END", none())));
+    assert!(matches!(full, Refused::Busy(_)));
+    ended(&mut host, "o");
+    assert_eq!(host.engine.live(), 0);
 }
 
 #[test]
