@@ -171,16 +171,7 @@ fn decide(
         }
     }
     if before.ended {
-        let retried = before.retry.as_ref().map(|(retried, _)| retried);
-        let was_owed = before.deferred.contains(&step.event) || retried == Some(&step.event);
-        let parked = handled.parked.as_ref().map(|letter| &letter.why);
-        return match (was_owed, parked) {
-            (true, None) => Err(format!("{} waited and is not parked", step.event)),
-            (false, Some(Parked::InstanceFinished)) => {
-                Err(format!("{} did not wait and is parked", step.event))
-            }
-            _ => Ok(Decision::Rejected),
-        };
+        return after_the_end(step, before, handled);
     }
     let is_first = before.retry.is_none() && !before.deferred.contains(&step.event);
     let expected = model
@@ -221,6 +212,24 @@ fn decide(
         });
     }
     Ok(step.choose(before, &candidates))
+}
+
+/// What had waited at an instance that has ended is parked; everything else is rejected.
+fn after_the_end(
+    step: &Step<'_>,
+    before: &Instance,
+    handled: &Handled,
+) -> Result<Decision, String> {
+    let retried = before.retry.as_ref().map(|(retried, _)| retried);
+    let was_owed = before.deferred.contains(&step.event) || retried == Some(&step.event);
+    let parked = handled.parked.as_ref().map(|letter| &letter.why);
+    match (was_owed, parked) {
+        (true, None) => Err(format!("{} waited and is not parked", step.event)),
+        (false, Some(Parked::InstanceFinished)) => {
+            Err(format!("{} did not wait and is parked", step.event))
+        }
+        _ => Ok(Decision::Rejected),
+    }
 }
 
 fn may_move(model: &Model, before: &Instance, seen: &Instance) -> bool {
