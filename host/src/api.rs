@@ -25,6 +25,7 @@ mod machine;
 mod metrics;
 mod mismatch;
 mod openapi;
+mod operate;
 mod origin;
 mod prefer;
 mod record;
@@ -232,9 +233,12 @@ fn native() -> OpenApiRouter<State> {
         .routes(routes!(versions::activate))
         .routes(routes!(versions::rollback))
         .routes(routes!(versions::migrate))
+        .routes(routes!(components::unblock))
         .routes(routes!(instances::create))
         .routes(routes!(instances::list))
         .routes(routes!(instances::read))
+        .routes(routes!(operate::terminate))
+        .routes(routes!(operate::unblock))
         .routes(routes!(history::transitions))
         .routes(routes!(history::history))
         .routes(routes!(trace::trace))

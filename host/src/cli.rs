@@ -26,7 +26,9 @@ mod send;
 mod serve;
 mod simulate;
 mod tail;
+mod terminate;
 mod trace;
+mod unblock;
 mod validate;
 
 #[cfg(test)]
@@ -78,6 +80,8 @@ enum Command {
     Instances(instances::Instances),
     Send(send::Send),
     Broadcast(broadcast::Broadcast),
+    Terminate(terminate::Terminate),
+    Unblock(unblock::Unblock),
     History(history::History),
     Trace(trace::Trace),
     Tail(tail::Tail),
@@ -161,6 +165,8 @@ impl Command {
             Self::Instances(instances) => instances.run(printer),
             Self::Send(send) => send.run(printer),
             Self::Broadcast(broadcast) => broadcast.run(printer),
+            Self::Terminate(terminate) => terminate.run(printer),
+            Self::Unblock(unblock) => unblock.run(printer),
             Self::History(history) => history.run(printer),
             Self::Trace(trace) => trace.run(printer),
             Self::Tail(tail) => tail.run(printer),

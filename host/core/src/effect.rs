@@ -116,7 +116,7 @@ pub enum Reply {
         /// Whether this was a repetition.
         replayed: bool,
     },
-    /// To `Read`.
+    /// To `Read`, `Terminate` and `UnblockInstance`.
     Instance(Box<Snapshot>),
     /// To `Discard`.
     Discarded,
@@ -133,7 +133,7 @@ pub enum Reply {
     Returned,
     /// To `Census`.
     Census(Vec<Count>),
-    /// To `Breakers`: one for each version.
+    /// To `Breakers` and `Unblock`: one for each version.
     Breakers(Vec<Breaker>),
     /// To anything: no, and why.
     Refused(Refused),
@@ -314,6 +314,8 @@ pub enum Refused {
     UnknownInstance(InstanceId),
     /// The instance exists, with another machine or context.
     InstanceExists(InstanceId),
+    /// The instance has ended by itself.
+    InstanceFinished(InstanceId),
     /// The machine is a singleton and has its instance.
     SingletonExists(InstanceId),
     /// The context breaks the schema.

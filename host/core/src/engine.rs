@@ -37,7 +37,9 @@ mod spill;
 mod survey;
 mod suspensions;
 mod tally;
+mod terminate;
 mod timers;
+mod unblock;
 mod unread;
 mod unreadable;
 mod unstorable;
@@ -71,6 +73,7 @@ pub(crate) use self::{budget::exhausted, schedule::Account};
 pub use self::{
     elsewhere::Parcels,
     suspensions::{Suspension, Suspensions},
+    terminate::TERMINATED,
     versions::fit,
 };
 use crate::{

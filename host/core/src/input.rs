@@ -188,6 +188,8 @@ pub enum Request {
     Send(SendEvent),
     /// An event for a selection of the instances here; asked of every shard.
     Broadcast(Broadcast),
+    /// An instance ends, whatever its state.
+    Terminate(Terminate),
     /// The instance as it is.
     Read {
         /// Which.
@@ -229,6 +231,16 @@ pub enum Request {
         /// Which component.
         component: ComponentName,
     },
+    /// The breakers of a component's versions close here now.
+    Unblock {
+        /// Which component.
+        component: ComponentName,
+    },
+    /// An instance in memory that is suspended for its faults goes on now.
+    UnblockInstance {
+        /// Which.
+        instance: InstanceId,
+    },
 }
 
 impl Request {
@@ -244,11 +256,16 @@ impl Request {
                 payload_bytes(parcels.flat_map(|parcel| &parcel.deliveries))
             }
             Self::Return { deliveries, .. } => payload_bytes(deliveries),
+            Self::Terminate(terminate) => {
+                terminate.reason.as_ref().map_or(0, |reason| reason.len())
+            }
             Self::Read { .. }
             | Self::Preview { .. }
             | Self::Migrate(_)
             | Self::Census { .. }
-            | Self::Breakers { .. } => 0,
+            | Self::Breakers { .. }
+            | Self::Unblock { .. }
+            | Self::UnblockInstance { .. } => 0,
         }
     }
 }
@@ -319,6 +336,17 @@ pub struct SendEvent {
     pub expected_state: Option<StateName>,
     /// The sender's own timestamp, only shown.
     pub sent_at: Option<Timestamp>,
+    /// The trace of the request: W3C `traceparent`, and behind a space `tracestate` if it had one.
+    pub trace_parent: Option<Arc<str>>,
+}
+
+/// The end of an instance, on an operator's request.
+#[derive(Clone, Debug)]
+pub struct Terminate {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Why, in the operator's words.
+    pub reason: Option<Arc<str>>,
     /// The trace of the request: W3C `traceparent`, and behind a space `tracestate` if it had one.
     pub trace_parent: Option<Arc<str>>,
 }

@@ -83,9 +83,16 @@ impl Busy {
             && self.faults_in_row == 0
     }
 
-    /// Whether the next event may be looked at.
+    /// Whether the next event may be looked at. The end of the instance waits for no time.
     pub(crate) fn is_free(&self) -> bool {
-        self.running.is_none() && self.blocked_until.is_none() && self.fetching == 0
+        let is_blocked = self.blocked_until.is_some() && !self.is_told_to_end();
+        self.running.is_none() && !is_blocked && self.fetching == 0
+    }
+
+    /// Whether the next event is the end of the instance.
+    pub(crate) fn is_told_to_end(&self) -> bool {
+        let next = self.own.front();
+        next.is_some_and(|letter| matches!(letter.errand.trigger, Trigger::Terminate))
     }
 
     /// Whether the payload of the next event must be read from the log.
@@ -204,6 +211,8 @@ pub(crate) enum Trigger {
         /// The dead letter's id.
         of: EventId,
     },
+    /// The end of the instance, whatever its state: an operator wants it.
+    Terminate,
     /// Nothing: the store refused what became of it, and it is parked.
     Unstorable {
         /// The dead letter that it was the replay of.

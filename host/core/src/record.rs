@@ -236,7 +236,7 @@ pub struct Snapshot {
     pub machine: MachineIdx,
     /// Its state there.
     pub state: StateIdx,
-    /// Active, completed or error.
+    /// Active, completed, error or terminated.
     pub status: Status,
     /// Context, or public member where the machine has one.
     pub context: Json,
@@ -302,12 +302,15 @@ pub enum Status {
     Completed,
     /// It reached an error state.
     Error,
+    /// An operator ended it.
+    Terminated,
 }
 
 stable_text!(Status {
     Active = "active",
     Completed = "completed",
     Error = "error",
+    Terminated = "terminated",
 });
 
 /// Who made an instance.

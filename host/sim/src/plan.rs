@@ -25,6 +25,8 @@ pub enum Kind {
     Repeat,
     /// Dead letters are tried again.
     Replay,
+    /// Operators end instances.
+    Terminate,
     /// New instances.
     Create,
     /// Events for one instance.
@@ -35,13 +37,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, those that explain the most first.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Refuse,
         Self::Spill,
         Self::Passivate,
         Self::Crash,
         Self::Truncate,
         Self::Activate,
+        Self::Terminate,
         Self::Replay,
         Self::Repeat,
         Self::Broadcast,
@@ -113,6 +116,11 @@ impl Plan {
     /// Whether the log refuses records for what is in them: in one run of four.
     pub(crate) fn refuses(&self) -> bool {
         self.seed % 4 == 2 && !self.without.contains(&Kind::Refuse)
+    }
+
+    /// Whether operators end instances: in one run of five.
+    pub(crate) fn terminates(&self) -> bool {
+        self.seed % 5 == 2
     }
 
     /// Whether broadcasts are repeated: in one run of four.

@@ -97,6 +97,7 @@ fn runs_reach_what_they_are_for() {
         " deferred ",
         " retrying ",
         " dead-lettered ",
+        "$terminated",
         "Finished",
         "NoLongerMatches",
         "NoAutoPassed",

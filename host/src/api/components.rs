@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use xcomponent_core::{
-    effect::{self, BreakerState, Reply},
+    effect::{self, BreakerState, Refused, Reply},
     id::{ComponentName, Version},
     input::Request,
     record::Status,
@@ -57,6 +57,8 @@ pub(super) struct StatusCounts {
     completed: u64,
     /// In an error state.
     error: u64,
+    /// Ended by an operator.
+    terminated: u64,
 }
 
 impl StatusCounts {
@@ -65,6 +67,7 @@ impl StatusCounts {
             Status::Active => &mut self.active,
             Status::Completed => &mut self.completed,
             Status::Error => &mut self.error,
+            Status::Terminated => &mut self.terminated,
         };
         *of_status += count.instances;
     }
@@ -300,6 +303,62 @@ impl State {
             Reply::Refused(refused) => Err(ApiError::of_refused(refused, self.handle().now())),
             other => unreachable!("breakers are told or refused: {other:?}"),
         }
+    }
+}
+
+/// How the breakers of a component stand.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Unblocked {
+    /// Its name.
+    component: String,
+    /// Each version's breaker.
+    items: Vec<UnblockedVersion>,
+}
+
+/// How the breaker of a version stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UnblockedVersion {
+    /// Which version.
+    version: String,
+    /// `closed`, or `open` again if it has faulted since.
+    breaker: &'static str,
+}
+
+/// Closes the breakers of all versions of a component now: events get through again, and those that
+/// waited for a breaker go on. A version that goes on faulting is suspended again.
+#[utoipa::path(
+    post, path = "/v1/components/{component}/unblock", operation_id = "unblockComponent", tag = "components",
+    params(("component" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, description = "How the breakers stand", body = Unblocked),
+        (status = 404, description = "There is no such component", body = Problem),
+    )
+)]
+pub(super) async fn unblock(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(component): Path<String>,
+) -> Result<JsonAnswer<Unblocked>> {
+    let name = ComponentName::new(component);
+    if state.registry().get(&caller.tenant, &name).is_none() {
+        let refused = Refused::UnknownComponent(name.as_str().into());
+        return Err(ApiError::of_refused(refused, state.handle().now()));
+    }
+    let component = name.to_string();
+    let request = Request::Unblock { component: name };
+    match state.handle().request(&caller.tenant, request).await {
+        Reply::Breakers(breakers) => {
+            let items = breakers.iter().map(|breaker| UnblockedVersion {
+                version: breaker.version.to_string(),
+                breaker: breaker.state.as_str(),
+            });
+            Ok(JsonAnswer(Unblocked {
+                component,
+                items: items.collect(),
+            }))
+        }
+        Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now())),
+        other => unreachable!("breakers are told or refused: {other:?}"),
     }
 }
 

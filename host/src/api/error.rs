@@ -411,6 +411,10 @@ impl ApiError {
                 "instance_exists",
                 format!("`{id}` exists, with another machine or context"),
             ),
+            Refused::InstanceFinished(id) => Self::conflict(
+                "instance_finished",
+                format!("the instance `{id}` has finished already"),
+            ),
             Refused::SingletonExists(id) => Self::conflict(
                 "singleton_exists",
                 format!("the machine is a singleton, and `{id}` is its instance"),

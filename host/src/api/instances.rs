@@ -190,7 +190,8 @@ pub(super) struct Search {
     machine: Option<String>,
     /// In this state.
     state: Option<String>,
-    /// `active`, `completed` or `error`; or `unreadable`: then all those, whatever else is asked.
+    /// `active`, `completed`, `error` or `terminated`; or `unreadable`: then all those, whatever
+    /// else is asked.
     status: Option<String>,
     /// On this version.
     version: Option<String>,
@@ -212,7 +213,7 @@ pub(super) struct InstanceCount {
     machine: String,
     /// In which state.
     state: String,
-    /// `active`, `completed` or `error`.
+    /// `active`, `completed`, `error` or `terminated`.
     #[schema(value_type = words::InstanceStatus)]
     status: &'static str,
     /// How many.
@@ -311,11 +312,12 @@ fn filter(search: &Search, conditions: Vec<Where>) -> Result<InstanceFilter> {
         Some("active") => Some(Status::Active),
         Some("completed") => Some(Status::Completed),
         Some("error") => Some(Status::Error),
+        Some("terminated") => Some(Status::Terminated),
         Some(other) => {
             return Err(ApiError::bad_request(
                 "invalid_query",
                 format!(
-                    "`status` is `active`, `completed`, `error` or `unreadable`, not `{other}`"
+                    "`status` is `active`, `completed`, `error`, `terminated` or `unreadable`, not `{other}`"
                 ),
             ));
         }

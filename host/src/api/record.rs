@@ -22,7 +22,7 @@ use crate::driver::{Entry, Kind};
 /// Something that happened to an instance.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct HistoryRecord {
-    /// `created`, or the disposition.
+    /// `created`, `terminated`, or the disposition.
     #[schema(value_type = words::HistoryKind)]
     kind: &'static str,
     /// Its own name: the instance's id and the number.

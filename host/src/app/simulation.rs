@@ -455,6 +455,7 @@ fn refused(why: &Refused) -> (String, String) {
         Refused::UnknownMachine(name) => ("unknown_machine", format!("no machine `{name}`")),
         Refused::UnknownInstance(id) => ("unknown_instance", format!("no instance `{id}`")),
         Refused::InstanceExists(id) => ("instance_exists", format!("`{id}` is another one")),
+        Refused::InstanceFinished(id) => ("instance_finished", format!("`{id}` has finished")),
         Refused::SingletonExists(id) => ("singleton_exists", format!("`{id}` is the only one")),
         Refused::Schema(violations) => ("schema", listed(violations)),
         Refused::Refusal(Refusal { code, message }) => (code, message.to_string()),

@@ -65,7 +65,7 @@ fn kinds(handled: &Handled) -> Vec<(&'static str, Value)> {
                 ("state_change", data)
             }
         });
-        if after.status == Status::Completed {
+        if matches!(after.status, Status::Completed | Status::Terminated) {
             kinds.push(("instance_disposed", instance(after, state)));
         }
     }

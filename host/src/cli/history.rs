@@ -53,13 +53,16 @@ impl History {
 
 fn row(record: &Value) -> [String; 5] {
     let (from, to) = (text(record, "from"), text(record, "to"));
-    let states = match (from.is_empty(), record["disposition"] == "transitioned") {
+    let is_ended = record["kind"] == "terminated";
+    let has_moved = record["disposition"] == "transitioned" && !is_ended;
+    let states = match (from.is_empty(), has_moved) {
         (true, _) => to,
         (false, true) => format!("{from} → {to}"),
         (false, false) => format!("in {to}"),
     };
     let disposition = match from.is_empty() {
         true => "created".to_owned(),
+        false if is_ended => text(record, "kind"),
         false => text(record, "disposition"),
     };
     [
@@ -74,6 +77,10 @@ fn row(record: &Value) -> [String; 5] {
 /// Why it ended as it did, and what methods wrote.
 fn remarks(record: &Value) -> Vec<String> {
     let mut remarks = Vec::new();
+    let why = text(&record["event"]["payload"], "reason");
+    if record["kind"] == "terminated" && !why.is_empty() {
+        remarks.push(why);
+    }
     for name in ["fault", "refusal"] {
         if record[name].is_object() {
             let (code, message) = (text(&record[name], "code"), text(&record[name], "message"));

@@ -25,9 +25,9 @@ pub(super) struct Instances {
     /// In this state.
     #[arg(long)]
     state: Option<String>,
-    /// `active`, `completed` or `error`; or `unreadable`: those that are suspended since what the
-    /// store has of them cannot be read.
-    #[arg(long, value_parser = ["active", "completed", "error", "unreadable"])]
+    /// `active`, `completed`, `error` or `terminated`; or `unreadable`: those that are suspended
+    /// since what the store has of them cannot be read.
+    #[arg(long, value_parser = ["active", "completed", "error", "terminated", "unreadable"])]
     status: Option<String>,
     /// On this version.
     #[arg(long)]

@@ -75,6 +75,7 @@ fn line(node: &Value) -> String {
     let (from, to) = (text(node, "from"), text(node, "to"));
     let disposition = text(node, "disposition");
     let became = match (&*disposition, from.is_empty()) {
+        ("transitioned", false) if node["event"] == "$terminated" => format!("terminated in {to}"),
         ("transitioned", false) => format!("{from} → {to}"),
         ("transitioned", true) => format!("created in {to}"),
         _ => disposition,

@@ -451,7 +451,8 @@ impl Handle {
         let route = match request {
             Request::Create(create) => create.id.route(),
             Request::Send(send) => send.instance.route(),
-            Request::Read { instance } => instance.route(),
+            Request::Terminate(terminate) => terminate.instance.route(),
+            Request::Read { instance } | Request::UnblockInstance { instance } => instance.route(),
             Request::Replay { letter } | Request::Discard { letter } => route_of_letter(letter),
             Request::Receive(receive) => receive.stream.route(),
             Request::Return { deliveries, .. } => {
@@ -462,7 +463,8 @@ impl Handle {
             | Request::Preview { .. }
             | Request::Migrate(_)
             | Request::Census { .. }
-            | Request::Breakers { .. } => return None,
+            | Request::Breakers { .. }
+            | Request::Unblock { .. } => return None,
         };
         Some(self.shared.placement.shard_of_route(route))
     }

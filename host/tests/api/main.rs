@@ -23,6 +23,7 @@ mod guests;
 mod host;
 mod instances;
 mod numbers;
+mod operate;
 mod operators;
 mod prefer;
 mod reload;

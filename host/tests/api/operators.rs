@@ -86,6 +86,7 @@ async fn the_description_has_every_route() {
         ("/v1/components/{component}/activate", &["post"]),
         ("/v1/components/{component}/rollback", &["post"]),
         ("/v1/components/{component}/migrate", &["post"]),
+        ("/v1/components/{component}/unblock", &["post"]),
         (
             "/v1/components/{component}/machines/{machine}/instances",
             &["post"],
@@ -96,6 +97,8 @@ async fn the_description_has_every_route() {
         ),
         ("/v1/instances", &["get"]),
         ("/v1/instances/{id}", &["get"]),
+        ("/v1/instances/{id}/terminate", &["post"]),
+        ("/v1/instances/{id}/unblock", &["post"]),
         ("/v1/instances/{id}/transitions", &["get"]),
         ("/v1/instances/{id}/history", &["get"]),
         ("/v1/instances/{id}/trace", &["get"]),

@@ -257,3 +257,47 @@ fn versions_are_listed_and_switched_and_instances_moved() {
         "{back:?}"
     );
 }
+
+#[test]
+fn an_instance_is_ended_and_told_so() {
+    let serving = shop();
+    let args = ["terminate", "o-1", "--reason", "it is stuck"];
+    for _ in 0..2 {
+        let ended = serving.ask(args).done();
+        assert_eq!(ended.stdout, "terminated  in Created\n");
+    }
+    let told = serving.ask(["history", "o-1"]).done().stdout;
+    let told: Vec<String> = told.lines().map(without_time).collect();
+    assert_eq!(
+        told[1..],
+        ["2 $terminated terminated in Created", "it is stuck"]
+    );
+    let listed = serving
+        .ask(["instances", "--status", "terminated", "--json"])
+        .done();
+    assert_eq!(listed.json()["items"][0]["id"], "o-1");
+    let refused = serving.ask(["send", "o-1", "PAY"]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.stderr.contains("(instance_finished)"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn what_is_suspended_is_unblocked() {
+    let serving = shop();
+    let component = serving.ask(["unblock", "Shop"]).done();
+    assert_eq!(component.stdout, "VERSION  BREAKER\n1.0.0    closed\n");
+    let instance = serving.ask(["unblock", "--instance", "o-1"]).done();
+    assert_eq!(instance.stdout, "o-1  in Created\n");
+    let neither = serving.ask(["unblock"]);
+    assert_eq!(neither.code, 2);
+    let both = serving.ask(["unblock", "Shop", "--instance", "o-1"]);
+    assert_eq!(both.code, 2);
+    let nobody = serving.ask(["unblock", "Nobody"]);
+    assert_eq!(
+        nobody.stderr,
+        "error: there is no component `Nobody` (unknown_component)\n"
+    );
+}

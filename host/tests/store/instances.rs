@@ -5,11 +5,11 @@ use xcomponent_core::{
     definition::Operator,
     id::{InstanceId, MachineName, PartitionCount, StateName, TenantId, Version},
     json::{Json, Path},
-    record::{Disposition, Snapshot, Status},
+    record::{Body, Disposition, Snapshot, Status},
 };
 use xcomponent_host::store::{
-    Store,
-    query::{InstanceFilter, PageRequest, Where},
+    Entry, Store,
+    query::{InstanceFilter, Kind, PageRequest, Where},
 };
 
 use crate::{
@@ -179,6 +179,33 @@ pub(crate) fn filters_pass_what_they_name(store: &dyn Store) {
     ] {
         assert_eq!(passing(store, &filter), expected, "{filter:?}");
     }
+}
+
+pub(crate) fn an_instance_that_was_ended_is_found_as_such(store: &dyn Store) {
+    let mut shard = Shard::new(store);
+    shard.create("O-1", "{}");
+    let created = shard.create("O-2", "{}");
+    let ended = shard.enter(&created, "e1", "$terminated", "Open");
+    let filter = InstanceFilter {
+        status: Some(Status::Terminated),
+        ..InstanceFilter::default()
+    };
+    assert_eq!(passing(store, &filter), ["O-2"]);
+    let tenant = shard.tenant();
+    let found = store.instance(tenant, &id("O-2")).unwrap().unwrap();
+    assert_eq!(found.status, Status::Terminated);
+    let counted = store.instance_counts(tenant, &filter).unwrap();
+    let counted: Vec<_> = counted.iter().map(|count| count.instances).collect();
+    assert_eq!(counted, [1]);
+    let history = store.history(tenant, &id("O-2"), PageRequest::first(10));
+    let history = history.unwrap().items;
+    let is_end = |entry: &&Entry| Kind::of(&entry.record) == Kind::Terminated;
+    let end = history.iter().find(is_end).unwrap();
+    let Body::Handled(end) = &end.record.body else {
+        panic!("an event ended it");
+    };
+    assert_eq!(end.disposition, Disposition::Transitioned);
+    assert_eq!(end.after.seq, ended.seq);
 }
 
 pub(crate) fn kinds_are_counted(store: &dyn Store) {

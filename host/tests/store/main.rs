@@ -75,6 +75,7 @@ macro_rules! suite {
                 what_goes_on_is_loaded_by_partition,
                 a_list_is_read_page_by_page_the_last_created_first,
                 filters_pass_what_they_name,
+                an_instance_that_was_ended_is_found_as_such,
                 kinds_are_counted,
                 tenants_do_not_see_each_other;
             letters:

@@ -169,6 +169,7 @@ impl<'s> Shard<'s> {
         let mut after = before.clone();
         after.state = state_of(before, state);
         after.status = match before.machine().state(after.state).name.as_str() {
+            _ if name == "$terminated" => Status::Terminated,
             "Done" => Status::Completed,
             _ => Status::Active,
         };

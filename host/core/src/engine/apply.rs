@@ -323,7 +323,7 @@ impl Engine {
 
     /// The instance has ended: what it was waiting for is void, except what it owes to others. What
     /// it deferred is parked next.
-    fn finish(&mut self, slot: Slot) {
+    pub(crate) fn finish(&mut self, slot: Slot) {
         let instance = self.instances.expect_mut(slot);
         let snapshot = &mut instance.snapshot;
         let own = snapshot.id.clone();

@@ -200,6 +200,7 @@ impl Engine {
             Refused::UnknownComponent(_)
             | Refused::UnknownInstance(_)
             | Refused::InstanceExists(_)
+            | Refused::InstanceFinished(_)
             | Refused::KeyReused
             | Refused::AnswerLost
             | Refused::InstanceSuspended { .. }

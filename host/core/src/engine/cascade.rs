@@ -287,6 +287,7 @@ pub(crate) fn is_host_made(trigger: &Trigger, payload: &Json) -> bool {
         | Trigger::Deferred
         | Trigger::Due
         | Trigger::Create(_)
+        | Trigger::Terminate
         | Trigger::Unstorable { .. } => false,
     }
 }

@@ -34,6 +34,7 @@ impl Engine {
             Request::Create(create) => self.create(ticket, &tenant, create),
             Request::Send(send) => self.send(ticket, &tenant, send),
             Request::Broadcast(broadcast) => self.broadcast(ticket, &tenant, broadcast),
+            Request::Terminate(terminate) => self.request_termination(ticket, &tenant, terminate),
             Request::Read { instance } => self.read(ticket, &tenant, instance),
             Request::Replay { letter } => self.replay(ticket, &tenant, *letter),
             Request::Discard { letter } => self.discard(ticket, &tenant, *letter),
@@ -57,6 +58,14 @@ impl Engine {
             Request::Breakers { component } => {
                 let breakers = self.breakers_of(&tenant, &component);
                 self.reply(ticket, Reply::Breakers(breakers));
+            }
+            Request::Unblock { component } => {
+                self.unblock_component(&tenant, &component);
+                let breakers = self.breakers_of(&tenant, &component);
+                self.reply(ticket, Reply::Breakers(breakers));
+            }
+            Request::UnblockInstance { instance } => {
+                self.unblock_instance(ticket, &tenant, instance);
             }
         }
     }
@@ -234,6 +243,9 @@ impl Engine {
                 instance.snapshot.id.clone(),
             );
             return self.unknown_instance(&tenant, id, letter);
+        }
+        if matches!(letter.errand.trigger, Trigger::Terminate) {
+            return self.be_told_to_end(slot, letter);
         }
         if let (Origin::Caller { .. }, Some(until)) =
             (letter.errand.origin, self.suspended_until(slot))
@@ -542,7 +554,7 @@ impl Engine {
 }
 
 /// What a retried event may trigger: the same as at first.
-fn retried_trigger(snapshot: &Snapshot, retry: &Retry) -> Trigger {
+pub(crate) fn retried_trigger(snapshot: &Snapshot, retry: &Retry) -> Trigger {
     let id = &retry.mail.event.id;
     if let Some(of) = retry.replays.clone() {
         return Trigger::Replay { of };

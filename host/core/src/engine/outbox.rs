@@ -497,6 +497,7 @@ impl Errand {
             | Trigger::Selected { .. }
             | Trigger::Expecting(_)
             | Trigger::Create(_)
+            | Trigger::Terminate
             | Trigger::Replay { .. } => self.attempts == 0 || self.origin != Origin::Inside,
         }
     }

@@ -63,6 +63,13 @@ impl Engine {
         let account = self.schedule.account_of_pool(instance.pool);
         let busy = instance.busy.get_or_insert_default();
         match place {
+            Place::Next if busy.is_told_to_end() => {
+                let end = busy.own.pop_front();
+                busy.own.push_front(letter, account);
+                if let Some(end) = end {
+                    busy.own.push_front(end, account);
+                }
+            }
             Place::Next => busy.own.push_front(letter, account),
             Place::OwnLast => busy.own.push_back(letter, account),
             Place::First => busy.mailbox.push_front(letter, account),
@@ -135,6 +142,9 @@ impl Engine {
         if let Trigger::Unstorable { stripped, .. } = letter.errand.trigger {
             return self.park_unstorable(slot, letter, stripped);
         }
+        if let Trigger::Terminate = letter.errand.trigger {
+            return self.terminate(slot, letter);
+        }
         if self.is_left_alone(slot, &letter) {
             return;
         }
@@ -190,7 +200,7 @@ impl Engine {
             return None;
         }
         if snapshot.status != Status::Active {
-            if matches!(letter.errand.trigger, Trigger::Deferred) {
+            if snapshot.owes(&letter) {
                 self.park_deferred(slot, letter);
             } else {
                 self.reject(slot, letter, Reason::Finished);
@@ -220,6 +230,7 @@ impl Engine {
             | Trigger::Timeout
             | Trigger::Create(_)
             | Trigger::Replay { .. }
+            | Trigger::Terminate
             | Trigger::Unstorable { .. } => return Some(letter),
         }
         None
@@ -473,6 +484,16 @@ pub(crate) fn version_key(deployment: &Arc<Deployment>) -> usize {
     Arc::as_ptr(deployment) as usize
 }
 
+impl Snapshot {
+    /// Whether an event waited at the instance, deferred or to be tried again: once the instance
+    /// has ended, it is parked.
+    fn owes(&self, letter: &Letter) -> bool {
+        let retry = self.extra.as_ref().and_then(|extra| extra.retry.as_ref());
+        matches!(letter.errand.trigger, Trigger::Deferred)
+            || retry.is_some_and(|retry| retry.mail.event.id == letter.mail.event.id)
+    }
+}
+
 /// Whether the timer or deferred entry that an event came from is still there.
 fn is_still_waiting(snapshot: &Snapshot, letter: &Letter) -> bool {
     let id = &letter.mail.event.id;
@@ -488,6 +509,7 @@ fn is_still_waiting(snapshot: &Snapshot, letter: &Letter) -> bool {
         | Trigger::Expecting(_)
         | Trigger::Create(_)
         | Trigger::Replay { .. }
+        | Trigger::Terminate
         | Trigger::Unstorable { .. } => true,
     }
 }

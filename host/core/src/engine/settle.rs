@@ -529,6 +529,7 @@ pub(crate) fn settled_by(trigger: &Trigger) -> Option<&EventId> {
         | Trigger::Due
         | Trigger::Timeout
         | Trigger::Auto
+        | Trigger::Terminate
         | Trigger::Create(_) => None,
     }
 }

@@ -101,6 +101,16 @@ impl Components {
             .cloned()
     }
 
+    /// The versions of a component.
+    pub(crate) fn deployments(
+        &self,
+        tenant: &TenantId,
+        component: &ComponentName,
+    ) -> &[Arc<Deployment>] {
+        let component = self.component(tenant, component);
+        component.map_or(&[], |component| &component.versions)
+    }
+
     fn version(
         &self,
         tenant: &TenantId,
@@ -267,8 +277,7 @@ impl Engine {
 
     /// How the breakers of a component's versions stand.
     pub(crate) fn breakers_of(&self, tenant: &TenantId, component: &ComponentName) -> Vec<Breaker> {
-        let versions = self.components.component(tenant, component);
-        let versions = versions.map_or(&[][..], |component| &component.versions);
+        let versions = self.components.deployments(tenant, component);
         let stands = |deployment: &Arc<Deployment>| {
             let label = deployment.definition.version.clone();
             self.breakers

@@ -30,6 +30,7 @@ impl Letter {
             | Trigger::Timeout
             | Trigger::Auto
             | Trigger::Create(_)
+            | Trigger::Terminate
             | Trigger::Replay { .. }
             | Trigger::Unstorable { .. } => 1,
         };

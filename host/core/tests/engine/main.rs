@@ -8,6 +8,7 @@ mod elsewhere;
 mod faults;
 mod figures;
 mod harness;
+mod operators;
 mod passivation;
 mod queues;
 mod repeats;

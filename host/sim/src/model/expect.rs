@@ -6,6 +6,7 @@ mod step;
 use xcomponent_core::{
     call::Event,
     definition::TransitionKind,
+    engine::TERMINATED,
     json::Json,
     record::{
         Disposition, Handled, Parked, Reason, SelectBy, Selector, Snapshot, Status, TimerKind,
@@ -152,7 +153,13 @@ fn decide(
     {
         return Err(format!("{} fired before it was due", step.event));
     }
-    if let Some((retried, due)) = &before.retry {
+    let is_end = handled.event.name.as_str() == TERMINATED;
+    if is_end && !before.ended {
+        return Ok(Decision::Terminated);
+    }
+    if let Some((retried, due)) = &before.retry
+        && !before.ended
+    {
         if *retried != step.event {
             return Err(format!(
                 "{} overtook {retried}, which is tried again",
@@ -164,15 +171,7 @@ fn decide(
         }
     }
     if before.ended {
-        let was_deferred = before.deferred.contains(&step.event);
-        let parked = handled.parked.as_ref().map(|letter| &letter.why);
-        return match (was_deferred, parked) {
-            (true, None) => Err(format!("{} was deferred and is not parked", step.event)),
-            (false, Some(Parked::InstanceFinished)) => {
-                Err(format!("{} was not deferred and is parked", step.event))
-            }
-            _ => Ok(Decision::Rejected),
-        };
+        return after_the_end(step, before, handled);
     }
     let is_first = before.retry.is_none() && !before.deferred.contains(&step.event);
     let expected = model
@@ -213,6 +212,24 @@ fn decide(
         });
     }
     Ok(step.choose(before, &candidates))
+}
+
+/// What had waited at an instance that has ended is parked; everything else is rejected.
+fn after_the_end(
+    step: &Step<'_>,
+    before: &Instance,
+    handled: &Handled,
+) -> Result<Decision, String> {
+    let retried = before.retry.as_ref().map(|(retried, _)| retried);
+    let was_owed = before.deferred.contains(&step.event) || retried == Some(&step.event);
+    let parked = handled.parked.as_ref().map(|letter| &letter.why);
+    match (was_owed, parked) {
+        (true, None) => Err(format!("{} waited and is not parked", step.event)),
+        (false, Some(Parked::InstanceFinished)) => {
+            Err(format!("{} did not wait and is parked", step.event))
+        }
+        _ => Ok(Decision::Rejected),
+    }
 }
 
 fn may_move(model: &Model, before: &Instance, seen: &Instance) -> bool {
@@ -274,7 +291,7 @@ fn settle(
         OnFault::Keep | OnFault::Retry(..) | OnFault::Goto(_) => None,
     };
     let wanted = match &decision {
-        Decision::Take(_) => Disposition::Transitioned,
+        Decision::Take(_) | Decision::Terminated => Disposition::Transitioned,
         Decision::Ignored => Disposition::Ignored,
         Decision::Refused if next.timer(&step.event).is_some() => Disposition::DeadLettered,
         Decision::Refused | Decision::Rejected => Disposition::Rejected,
@@ -319,6 +336,12 @@ fn settle(
                 Ok(Vec::new())
             }
         },
+        Decision::Terminated => {
+            next.ended = true;
+            let is_for_others = |timer: &Timer| timer.wait == Wait::Send(false);
+            next.timers.retain(is_for_others);
+            Ok(Vec::new())
+        }
         Decision::Deferred => {
             next.take_timer(&step.event);
             next.deferred.push(step.event.clone());

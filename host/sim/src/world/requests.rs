@@ -9,7 +9,7 @@ use xcomponent_core::{
         ComponentName, EventId, EventName, InstanceId, MachineName, StateName, TenantId, Version,
         keyed_instance_id, singleton_id, uuid_v8,
     },
-    input::{Broadcast, Create, Input, Repeatable, Request, SendEvent, Ticket},
+    input::{Broadcast, Create, Input, Repeatable, Request, SendEvent, Terminate, Ticket},
     json::{Json, Path},
     owed::letter_route,
     record::{Cause, Condition, DeadLetter, SelectBy, Selector},
@@ -56,6 +56,7 @@ impl World {
         let tenant = TenantId::new(TENANTS[self.chance.usize(0..TENANTS.len())]);
         let (kind, ask): (Kind, fn(&mut Self, TenantId)) = match self.chance.u32(0..100) {
             0..=17 => (Kind::Create, Self::ask_create),
+            18..=20 if self.plan.terminates() => (Kind::Terminate, Self::ask_terminate),
             18..=69 => (Kind::Send, Self::ask_send),
             70..=79 => (Kind::Repeat, Self::ask_again),
             80..=89 => (Kind::Broadcast, Self::ask_broadcast),
@@ -182,6 +183,17 @@ impl World {
         }
         let shard = self.owner(&send.instance);
         self.request(shard, tenant, Request::Send(send));
+    }
+
+    fn ask_terminate(&mut self, tenant: TenantId) {
+        let instance = self.some_instance(&tenant);
+        let shard = self.owner(&instance);
+        let terminate = Terminate {
+            instance,
+            reason: None,
+            trace_parent: None,
+        };
+        self.request(shard, tenant, Request::Terminate(terminate));
     }
 
     /// The same once more; now and then with another payload under the same id.
@@ -343,12 +355,15 @@ fn describe(request: &Request) -> String {
         ),
         Request::Replay { letter } => format!("replay {}", letter.event.id),
         Request::Discard { letter } => format!("discard {}", letter.event.id),
+        Request::Terminate(terminate) => format!("terminate {}", terminate.instance),
+        Request::UnblockInstance { instance } => format!("unblock {instance}"),
         Request::Read { instance } => format!("read {instance}"),
         Request::Receive(receive) => format!("receive {}", receive.stream),
         Request::Return { deliveries, .. } => format!("return {}", deliveries.len()),
         Request::Preview { .. }
         | Request::Migrate(_)
         | Request::Census { .. }
-        | Request::Breakers { .. } => "about versions".to_owned(),
+        | Request::Breakers { .. }
+        | Request::Unblock { .. } => "about versions".to_owned(),
     }
 }

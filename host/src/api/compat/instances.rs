@@ -255,8 +255,11 @@ fn filter(search: &Search) -> Result<InstanceFilter> {
         Some("active") => Some(Status::Active),
         Some("completed") => Some(Status::Completed),
         Some("error") => Some(Status::Error),
+        Some("terminated") => Some(Status::Terminated),
         Some(other) => {
-            let detail = format!("`status` is `active`, `completed` or `error`, not `{other}`");
+            let detail = format!(
+                "`status` is `active`, `completed`, `error` or `terminated`, not `{other}`"
+            );
             return Err(Failure::bad_request("invalid_query", detail));
         }
     };

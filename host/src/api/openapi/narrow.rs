@@ -30,7 +30,9 @@ pub(super) fn parameters(document: &mut Value) {
 fn schema(name: &Value) -> Option<Value> {
     Some(match name.as_str()? {
         "id" | "instance" | "Idempotency-Key" | "event" => json!({"type": "string", "pattern": ID}),
-        "status" => json!({"type": "string", "enum": ["active", "completed", "error"]}),
+        "status" => {
+            json!({"type": "string", "enum": ["active", "completed", "error", "terminated"]})
+        }
         "on-live" => json!({"type": "string", "enum": ["next-event", "pin", "refuse"]}),
         "format" => json!({"type": "string", "enum": ["mermaid", "dot", "svg"]}),
         _ => return None,

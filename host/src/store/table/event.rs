@@ -213,7 +213,7 @@ fn read_handled(
         at: row.time(24)?,
     };
     let disposition = match kind {
-        "created" => Disposition::Transitioned,
+        "created" | "terminated" => Disposition::Transitioned,
         kind => word(kind, Disposition::parse, "disposition")?,
     };
     let from = row.optional_text(25)?;

@@ -42,6 +42,8 @@ pub(super) enum Decision {
     Deferred,
     /// A method panicked.
     Fault,
+    /// An operator ends the instance.
+    Terminated,
 }
 
 /// A transition that was taken.
