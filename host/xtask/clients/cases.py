@@ -17,15 +17,22 @@ def before_call(context, case, kwargs):
     key = headers.get("Idempotency-Key") if headers else None
     if is_like(ID, own) and is_like(ID, key):
         headers["Idempotency-Key"] = own
-    # The name of an event stands in `type` or in `event`; two that differ are refused.
-    if isinstance(body, dict) and is_like(NAME, body.get("type")):
-        if is_like(NAME, body.get("event")) or isinstance(body.get("event"), dict):
-            del body["event"]
+    # Under `/api` the name of an event stands in `type` or in `event`: one of them must be there, and
+    # two that differ are refused.
+    if case.path.startswith("/api/") and case.path.endswith(("/event", "/events", "/trigger")):
+        if isinstance(body, dict) and is_name_or_none(body, "type"):
+            if isinstance(body.get("event"), dict) or is_name_or_none(body, "event"):
+                body["type"] = body.get("type") or "OPEN"
+                body.pop("event", None)
     # Cursors and positions are opaque: one that the host did not give is refused, and it gave none.
     query = case.query or {}
     for name in ("cursor", "after"):
         if is_like(OPAQUE, query.get(name)):
             del query[name]
+
+
+def is_name_or_none(body, member):
+    return body.get(member) is None or is_like(NAME, body[member])
 
 
 def is_like(pattern, text):
