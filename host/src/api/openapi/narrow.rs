@@ -12,8 +12,7 @@ const NAME: &str = "^[^\\u0000-\\u001f\\u007f-\\u009f]{1,128}$";
 const OPAQUE: &str = "^[0-9a-f]{32}$";
 
 /// What a condition of a search looks like.
-const CONDITION: &str =
-    "^[A-Za-z_][A-Za-z0-9_]*(\\.[A-Za-z_][A-Za-z0-9_]*)*:(={1,3}|!==?|[<>]=?|contains|in):.*$";
+const CONDITION: &str = "^[^.:]+(\\.[^.:]+)*:(={1,3}|!==?|[<>]=?|contains|in):";
 
 const ON_LIVE: [&str; 3] = ["next-event", "pin", "refuse"];
 
