@@ -5,16 +5,12 @@
 //! It acknowledges a message about a second before it has written it: to kill it is to lose what it
 //! had, as with a machine that loses its power under a broker of Apache Kafka without replicas.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
-use crate::{free_port, package::run, program::Program, user::User};
+use crate::{cache::cached, free_port, package::run, program::Program, user::User};
 
 /// The package on PyPI, which brings the program, and its digests: for x86-64 and for arm64.
 const VERSION: &str = "0.2.3";
@@ -111,9 +107,5 @@ fn program() -> PathBuf {
 
 /// Where it stays.
 fn folder() -> PathBuf {
-    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.filter(|cache| cache.is_absolute());
-    let home = || env::home_dir().unwrap_or_else(|| Path::new("/").to_owned());
-    let cache = cache.unwrap_or_else(|| home().join(".cache"));
-    cache.join("xcomponent").join(format!("noida-db-{VERSION}"))
+    cached(&format!("noida-db-{VERSION}"))
 }

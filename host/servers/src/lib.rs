@@ -4,6 +4,7 @@
 //! Servers are what the machine has installed; who is missing one is told how to install it. Those
 //! that refuse to run as root run as a user without rights.
 
+mod cache;
 mod certificate;
 mod kafka;
 mod nats;
@@ -24,6 +25,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 pub use self::{
+    cache::cached,
     certificate::{Authority, Certificate},
     kafka::Kafka,
     nats::Nats,

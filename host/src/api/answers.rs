@@ -44,14 +44,14 @@ const AROUND: usize = 4 << 10;
 pub(super) struct Room(Share);
 
 /// The text of an answer, and its room.
-struct Held {
-    text: Vec<u8>,
+struct Held<T> {
+    text: T,
     _share: Share,
 }
 
-impl AsRef<[u8]> for Held {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
     fn as_ref(&self) -> &[u8] {
-        &self.text
+        self.text.as_ref()
     }
 }
 
@@ -108,8 +108,13 @@ impl Room {
     }
 
     /// The same with a text that is there already.
-    pub(super) fn hold(mut self, status: StatusCode, kind: HeaderValue, text: Vec<u8>) -> Response {
-        self.0.resize(text.len());
+    pub(super) fn hold<T: AsRef<[u8]> + Send + 'static>(
+        mut self,
+        status: StatusCode,
+        kind: HeaderValue,
+        text: T,
+    ) -> Response {
+        self.0.resize(text.as_ref().len());
         let held = Held {
             text,
             _share: self.0,

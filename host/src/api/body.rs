@@ -40,7 +40,7 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
     }
 }
 
-/// A JSON body that may be absent.
+/// A JSON body that may be absent, or `null`.
 pub(super) struct OptionalBody<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Default> FromRequest<State> for OptionalBody<T> {
@@ -51,7 +51,8 @@ impl<T: DeserializeOwned + Default> FromRequest<State> for OptionalBody<T> {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self(T::default()));
         }
-        parse(&bytes).map(Self)
+        let body: Option<T> = parse(&bytes)?;
+        Ok(Self(body.unwrap_or_default()))
     }
 }
 

@@ -126,7 +126,11 @@ impl FromRequest<State> for Lines {
 /// instance take effect in their order.
 #[utoipa::path(
     post, path = "/v1/events", operation_id = "sendEvents", tag = "events",
-    request_body(content = String, content_type = "application/x-ndjson"),
+    request_body(
+        content = String,
+        content_type = "application/x-ndjson",
+        example = json!("{\"instance\":\"order-1\",\"event\":\"PAY\",\"payload\":{\"amount\":120}}\n{\"component\":\"Shop\",\"machine\":\"Order\",\"event\":\"REMIND\"}\n"),
+    ),
     responses(
         (status = 200, description = "A line for each line", body = String, content_type = "application/x-ndjson"),
         (status = 413, description = "Too many bytes or lines; nothing was done", body = Problem),

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use axum::{
     Json as JsonAnswer,
     extract::{Path, State as Shared},
-    http::{HeaderName, header},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
 };
-use bytes::Bytes;
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,15 +15,17 @@ use xcomponent_core::{
     effect::{self, BreakerState, Refused, Reply},
     id::{ComponentName, Version},
     input::Request,
+    limits::DEFINITION_BYTES_MAX,
     record::Status,
 };
 
 use super::{
-    State,
+    State, answers,
     body::Params,
     caller::Caller,
     error::{ApiError, Problem, Result},
     machine::MachineView,
+    openapi::words,
     wire::{List, Time},
 };
 use crate::{
@@ -169,10 +171,8 @@ pub(super) struct StateCount {
     get, path = "/v1/components", operation_id = "listComponents", tag = "components",
     responses((status = 200, description = "All of them", body = List<ComponentItem>))
 )]
-pub(super) async fn list(
-    Shared(state): Shared<State>,
-    caller: Caller,
-) -> Result<JsonAnswer<List<ComponentItem>>> {
+pub(super) async fn list(Shared(state): Shared<State>, caller: Caller) -> Result<Response> {
+    let room = state.room(answers::PAGE).await?;
     let loaded = state.registry().list(&caller.tenant);
     let counts = state
         .handle()
@@ -206,10 +206,11 @@ pub(super) async fn list(
                 instances: by_component.get(name).copied().unwrap_or_default(),
             }
         });
-    Ok(JsonAnswer(List {
+    let list = List {
         items: items.collect(),
         next_cursor: None,
-    }))
+    };
+    room.answer(StatusCode::OK, &list)
 }
 
 /// A component: its versions, machines, breakers and instances.
@@ -225,8 +226,9 @@ pub(super) async fn read(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(component): Path<String>,
-) -> Result<JsonAnswer<Component>> {
+) -> Result<Response> {
     let name = ComponentName::new(component);
+    let room = state.room(answers::PAGE).await?;
     let loaded = state.registry().expect(&caller.tenant, &name)?;
     let breakers = state.breakers(&caller, &name).await?;
     let handle = state.handle();
@@ -236,9 +238,8 @@ pub(super) async fn read(
         ..InstanceFilter::default()
     };
     let counts = handle.instance_counts(&caller.tenant, filter).await?;
-    Ok(JsonAnswer(Component::of(
-        &loaded, &stored, &breakers, &counts,
-    )))
+    let component = Component::of(&loaded, &stored, &breakers, &counts);
+    room.answer(StatusCode::OK, &component)
 }
 
 impl Component {
@@ -384,10 +385,12 @@ pub(super) async fn definition(
     caller: Caller,
     Path(component): Path<String>,
     Params(which): Params<OfVersion>,
-) -> Result<([(HeaderName, &'static str); 1], String)> {
+) -> Result<Response> {
+    let room = state.room(DEFINITION_BYTES_MAX).await?;
     let version = state.stored_version(&caller, component, which).await?;
     let yaml = version.definition.to_string();
-    Ok(([(header::CONTENT_TYPE, "application/yaml")], yaml))
+    let kind = HeaderValue::from_static("application/yaml");
+    Ok(room.hold(StatusCode::OK, kind, yaml))
 }
 
 /// The packed component, byte for byte as it was uploaded.
@@ -395,7 +398,7 @@ pub(super) async fn definition(
     get, path = "/v1/components/{component}/artifact", operation_id = "getArtifact", tag = "components",
     params(("component" = String, Path, description = "Its name"), OfVersion),
     responses(
-        (status = 200, description = "The WebAssembly component", body = Vec<u8>, content_type = "application/wasm"),
+        (status = 200, description = "The WebAssembly component", body = words::WasmBytes, content_type = "application/wasm"),
         (status = 404, description = "There is no such component or version", body = Problem),
     )
 )]
@@ -404,15 +407,16 @@ pub(super) async fn artifact(
     caller: Caller,
     Path(component): Path<String>,
     Params(which): Params<OfVersion>,
-) -> Result<([(HeaderName, String); 2], Bytes)> {
+) -> Result<Response> {
     let version = state.stored_version(&caller, component, which).await?;
+    let size = usize::try_from(version.size).unwrap_or(usize::MAX);
+    let room = state.room(size).await?;
     let artifact = state.handle().artifact(version.digest).await?;
     let artifact = artifact.ok_or_else(|| unknown_version(&version.component, &version.version))?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/wasm".to_owned()),
-        (header::ETAG, format!("\"{}\"", version.digest)),
-    ];
-    Ok((headers, Bytes::from_owner(artifact)))
+    let kind = HeaderValue::from_static("application/wasm");
+    let answer = room.hold(StatusCode::OK, kind, artifact);
+    let tag = [(header::ETAG, format!("\"{}\"", version.digest))];
+    Ok((tag, answer).into_response())
 }
 
 impl State {

@@ -73,7 +73,7 @@ pub(super) enum NotSettled {
         ("Idempotency-Key" = Option<String>, Header, description = "The same key gives the same answer"),
         ("Prefer" = Option<String>, Header, description = "`respond-async` answers before the commit; with `wait=5` only if that takes longer than 5 s"),
     ),
-    request_body = NewEvent,
+    request_body(content = NewEvent, example = json!({"event": "PAY", "payload": {"amount": 120}, "id": "pay-1"})),
     responses(
         (status = 200, description = "Transitioned, ignored or deferred", body = Handled),
         (status = 202, description = "It faulted and will be tried again; or the caller did not want to wait: it was taken in, and is not durable yet", body = NotSettled),
@@ -231,7 +231,7 @@ pub(super) struct NewBroadcast {
         ("Idempotency-Key" = Option<String>, Header, description = "The same key gives the same answer"),
         ("Prefer" = Option<String>, Header, description = "`respond-async` answers before the commit; with `wait=5` only if that takes longer than 5 s"),
     ),
-    request_body = NewBroadcast,
+    request_body(content = NewBroadcast, example = json!({"event": "PRICE_CHANGED", "payload": {"price": 9.5}, "state": "Open"})),
     responses(
         (status = 200, description = "How it ended", body = BroadcastTally),
         (status = 202, description = "The caller did not want to wait: it was taken in, and is not durable yet", body = Accepted),

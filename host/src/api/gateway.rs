@@ -238,7 +238,7 @@ async fn call(
         ));
     }
     let kind = HeaderValue::from_static("application/json");
-    let mut response = room.hold(status, kind, body.into());
+    let mut response = room.hold(status, kind, body);
     response.headers_mut().extend(chosen(&headers, &ANSWERED));
     Ok(response)
 }

@@ -60,7 +60,7 @@ pub(super) struct NewInstance {
         ("Idempotency-Key" = Option<String>, Header, description = "The same key for the same machine gives the first instance"),
         ("Prefer" = Option<String>, Header, description = "`respond-async` answers before the commit; with `wait=5` only if that takes longer than 5 s"),
     ),
-    request_body = NewInstance,
+    request_body(content = NewInstance, example = json!({"context": {"customer": "Ann", "amount": 120}, "id": "order-1"})),
     responses(
         (status = 201, description = "The instance", body = Instance),
         (status = 200, description = "The instance that this id or key named before", body = Instance),
@@ -225,22 +225,56 @@ pub(super) struct InstanceCount {
 pub(super) struct UnreadableInstance {
     /// Its id; empty where that cannot be read either.
     id: String,
-    /// `unreadable`.
-    status: &'static str,
     /// What is wrong with it.
     why: String,
 }
 
-/// What a search answers.
+/// What a search answers, told apart by `kind`.
 #[derive(Debug, serde::Serialize, ToSchema)]
 #[serde(untagged)]
 pub(super) enum Found {
     /// Instances, the last created first.
-    Instances(List<Instance>),
+    Instances(FoundInstances),
     /// With `status=unreadable`: those that cannot be read.
-    Unreadable(List<UnreadableInstance>),
+    Unreadable(FoundUnreadable),
     /// With `count=true`: how many there are of each kind.
-    Counts(List<InstanceCount>),
+    Counts(FoundCounts),
+}
+
+/// A page of instances.
+#[derive(Debug, serde::Serialize, ToSchema)]
+pub(super) struct FoundInstances {
+    /// `instances`.
+    #[schema(value_type = words::InstancesKind)]
+    kind: &'static str,
+    /// What is on it, the last created first.
+    items: Vec<Instance>,
+    /// Where the next page begins; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// A page of instances that cannot be read.
+#[derive(Debug, serde::Serialize, ToSchema)]
+pub(super) struct FoundUnreadable {
+    /// `unreadable`.
+    #[schema(value_type = words::UnreadableKind)]
+    kind: &'static str,
+    /// What is on it.
+    items: Vec<UnreadableInstance>,
+    /// Where the next page begins; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// How many instances there are.
+#[derive(Debug, serde::Serialize, ToSchema)]
+pub(super) struct FoundCounts {
+    /// `counts`.
+    #[schema(value_type = words::CountsKind)]
+    kind: &'static str,
+    /// Of each kind.
+    items: Vec<InstanceCount>,
 }
 
 /// Instances, the last created first.
@@ -267,12 +301,17 @@ pub(super) async fn list(
         let page = state.page_request(&caller, &page)?;
         let room = state.room(answers::PAGE).await?;
         let found = state.handle().unreadable(&caller.tenant, page).await?;
-        let list = state.page_of(&caller, found, |found| UnreadableInstance {
-            id: found.id.to_string(),
-            status: "unreadable",
-            why: found.why.to_string(),
+        let List { items, next_cursor } =
+            state.page_of(&caller, found, |found| UnreadableInstance {
+                id: found.id.to_string(),
+                why: found.why.to_string(),
+            });
+        let found = Found::Unreadable(FoundUnreadable {
+            kind: "unreadable",
+            items,
+            next_cursor,
         });
-        return room.answer(StatusCode::OK, &Found::Unreadable(list));
+        return room.answer(StatusCode::OK, &found);
     }
     let conditions = pairs.iter().filter(|(name, _)| name == "where");
     let conditions = conditions.map(|(_, text)| condition(text));
@@ -290,9 +329,9 @@ pub(super) async fn list(
             status: count.status.as_str(),
             instances: count.instances,
         });
-        let counts = Found::Counts(List {
+        let counts = Found::Counts(FoundCounts {
+            kind: "counts",
             items: items.collect(),
-            next_cursor: None,
         });
         return Ok(JsonAnswer(counts).into_response());
     }
@@ -302,8 +341,14 @@ pub(super) async fn list(
         .handle()
         .instances(&caller.tenant, filter, page)
         .await?;
-    let list = state.page_of(&caller, found, |instance| Instance::of(&instance));
-    room.answer(StatusCode::OK, &Found::Instances(list))
+    let List { items, next_cursor } =
+        state.page_of(&caller, found, |instance| Instance::of(&instance));
+    let found = Found::Instances(FoundInstances {
+        kind: "instances",
+        items,
+        next_cursor,
+    });
+    room.answer(StatusCode::OK, &found)
 }
 
 fn filter(search: &Search, conditions: Vec<Where>) -> Result<InstanceFilter> {

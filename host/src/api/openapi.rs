@@ -102,7 +102,7 @@ pub(super) fn serve(document: OpenApi) -> impl Fn() -> Ready<Response> + Clone +
             all.extend(more.clone());
         }
     }
-    narrow::parameters(&mut all);
+    narrow::texts(&mut all);
     let text: bytes::Bytes = all.to_string().into();
     move || {
         let body = ([(header::CONTENT_TYPE, "application/json")], text.clone());

@@ -24,6 +24,7 @@ use super::{
     State,
     caller::Caller,
     error::{ApiError, Result},
+    openapi::words,
 };
 
 const PREFER: &str = "prefer";
@@ -149,6 +150,7 @@ fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Accepted {
     /// Always `accepted`: what becomes of it is not known.
+    #[schema(value_type = words::Accepted)]
     disposition: &'static str,
     /// Always false: nothing is promised yet.
     durable: bool,

@@ -308,6 +308,7 @@ pub(super) enum StreamRecord {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ParkedRecord {
     /// `dead-lettered`.
+    #[schema(value_type = words::ParkedKind)]
     kind: &'static str,
     /// Where it stands in the log; opaque.
     position: String,
@@ -322,6 +323,7 @@ pub(super) struct ParkedRecord {
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct OtherRecord {
     /// `selected`, `departed`, `moved`, `discarded` or `received`.
+    #[schema(value_type = words::OtherKind)]
     kind: &'static str,
     /// Where it stands in the log; opaque.
     position: String,

@@ -29,6 +29,7 @@ use super::{
     body::{self, Params},
     caller::Caller,
     error::{ApiError, Problem, Result},
+    openapi::words,
     record::StreamRecord,
     wire::Time,
 };
@@ -84,6 +85,7 @@ pub(super) struct Filter {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Heartbeat {
     /// `heartbeat`.
+    #[schema(value_type = words::HeartbeatKind)]
     kind: &'static str,
     /// From here it can be resumed.
     position: String,
@@ -96,11 +98,25 @@ pub(super) struct Heartbeat {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct StreamEnd {
     /// `error`.
+    #[schema(value_type = words::EndKind)]
     kind: &'static str,
     /// Stable, for programs.
     code: String,
     /// In words.
     detail: String,
+}
+
+/// What a stream says, told apart by `kind`; a dead letter that an instance left has a `seq`.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "it only describes what is written elsewhere")]
+pub(super) enum StreamMessage {
+    /// Something is durable.
+    Record(StreamRecord),
+    /// Nothing happened for a while.
+    Heartbeat(Heartbeat),
+    /// The stream ends here.
+    End(StreamEnd),
 }
 
 /// Records as they become durable.
@@ -111,7 +127,7 @@ pub(super) struct StreamEnd {
     get, path = "/v1/stream", operation_id = "openStream", tag = "stream",
     params(Filter),
     responses(
-        (status = 200, description = "Server-Sent Events", body = StreamRecord, content_type = "text/event-stream"),
+        (status = 200, description = "Server-Sent Events", body = StreamMessage, content_type = "text/event-stream"),
         (status = 101, description = "A WebSocket with the same messages"),
         (status = 410, description = "The log no longer reaches back to that position", body = Problem),
         (status = 426, description = "Neither a WebSocket nor `Accept: text/event-stream`", body = Problem),

@@ -21,6 +21,7 @@ use super::{
     body::Params,
     caller::Caller,
     error::{ApiError, Problem, Result, UPLOAD_RETRY_S},
+    openapi::words,
     wire::Report,
 };
 use crate::{
@@ -99,8 +100,8 @@ pub(super) struct UploadAnswer {
     put, path = "/v1/components/{component}", operation_id = "uploadVersion", tag = "components",
     params(("component" = String, Path, description = "Its name, as the definition has it"), HowToSwitch),
     request_body(content(
-        (Vec<u8> = "application/wasm"),
-        (String = "application/yaml"),
+        (words::WasmBytes = "application/wasm"),
+        (String = "application/yaml", example = json!("name: Door\nversion: 1.0.0\nstateMachines:\n  - name: Door\n    initialState: Closed\n    states:\n      - {name: Closed}\n      - {name: Open}\n    transitions:\n      - {from: Closed, to: Open, event: OPEN}\n")),
     )),
     responses(
         (status = 201, description = "It runs", body = UploadAnswer),

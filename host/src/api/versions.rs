@@ -65,7 +65,7 @@ pub(super) struct Activated {
 #[utoipa::path(
     post, path = "/v1/components/{component}/activate", operation_id = "activateVersion", tag = "components",
     params(("component" = String, Path, description = "Its name")),
-    request_body = Activation,
+    request_body(content = Activation, example = json!({"version": "2.0.0", "on_live": "pin"})),
     responses(
         (status = 200, description = "It is the active one", body = Activated),
         (status = 404, description = "There is no such component or version", body = Problem),
@@ -98,7 +98,7 @@ pub(super) async fn activate(
 #[utoipa::path(
     post, path = "/v1/components/{component}/rollback", operation_id = "rollBack", tag = "components",
     params(("component" = String, Path, description = "Its name")),
-    request_body = Option<Rollback>,
+    request_body(content = Option<Rollback>, example = json!({"on_live": "next-event"})),
     responses(
         (status = 200, description = "It is the active one again", body = Activated),
         (status = 404, description = "There is no such component", body = Problem),
@@ -168,7 +168,7 @@ pub(super) struct MigratedInstance {
 #[utoipa::path(
     post, path = "/v1/components/{component}/migrate", operation_id = "migrateInstances", tag = "components",
     params(("component" = String, Path, description = "Its name")),
-    request_body = Migration,
+    request_body(content = Migration, example = json!({"from": "1.0.0", "to": "2.0.0", "states": {"Paid": "Settled"}, "dry_run": true})),
     responses(
         (status = 200, description = "What became of each instance", body = MigrationAnswer),
         (status = 404, description = "There is no such component or version", body = Problem),

@@ -75,15 +75,21 @@ impl Instances {
             printer.json(&page);
             return Ok(Verdict::Done);
         }
-        let (heading, row): (_, fn(&Value) -> _) = match self.count {
-            true => (
-                ["INSTANCES", "MACHINE", "VERSION", "STATE", "STATUS"],
-                count_row,
-            ),
-            false => (["ID", "MACHINE", "STATE", "STATUS", "UPDATED"], row),
-        };
-        let rows: Vec<_> = items(&page).iter().map(row).collect();
-        table::print(heading, &rows, printer);
+        let found = items(&page).iter();
+        match text(&page, "kind").as_str() {
+            "counts" => {
+                let heading = ["INSTANCES", "MACHINE", "VERSION", "STATE", "STATUS"];
+                table::print(heading, &found.map(count_row).collect::<Vec<_>>(), printer);
+            }
+            "unreadable" => {
+                let row = |one| ["id", "why"].map(|name| text(one, name));
+                table::print(["ID", "WHY"], &found.map(row).collect::<Vec<_>>(), printer);
+            }
+            _ => {
+                let heading = ["ID", "MACHINE", "STATE", "STATUS", "UPDATED"];
+                table::print(heading, &found.map(row).collect::<Vec<_>>(), printer);
+            }
+        }
         more(&page, printer);
         Ok(Verdict::Done)
     }
@@ -101,10 +107,6 @@ fn machine(item: &Value) -> String {
 }
 
 fn row(instance: &Value) -> [String; 5] {
-    if text(instance, "status") == "unreadable" {
-        let [id, status, why] = ["id", "status", "why"].map(|name| text(instance, name));
-        return [id, status, why, String::new(), String::new()];
-    }
     [
         text(instance, "id"),
         machine(instance),

@@ -1,7 +1,7 @@
 //! What can be asked of a store, and the shapes of its answers.
 
-mod slices;
 mod kind;
+mod slices;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 

@@ -3,9 +3,9 @@
 use std::{
     ffi::OsStr,
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Lines, Read},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     sync::mpsc::sync_channel,
     thread,
     time::Duration,
@@ -225,6 +225,22 @@ impl Serving {
         xcomponent(args)
     }
 
+    /// Runs the program, which is to ask this host and go on, and gives the lines that it prints.
+    pub(crate) fn watch<const N: usize>(&self, args: [&str; N]) -> Watching {
+        let mut child = command()
+            .args(args)
+            .args(["--url", self.url()])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program can be started");
+        let stdout = child.stdout.take().expect("it is piped");
+        Watching {
+            child,
+            lines: BufReader::new(stdout).lines(),
+        }
+    }
+
     /// Creates an instance.
     pub(crate) fn create(&self, component: &str, machine: &str, new: &Value) -> Value {
         let url = format!(
@@ -257,6 +273,28 @@ impl Serving {
 }
 
 impl Drop for Serving {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A program that goes on until it is killed. Dropped, it is.
+pub(crate) struct Watching {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watching {
+    /// The next line that it prints.
+    pub(crate) fn line(&mut self) -> String {
+        let line = self.lines.next().expect("it goes on");
+        line.expect("the output is text")
+    }
+}
+
+impl Drop for Watching {
     fn drop(&mut self) {
         // It may have ended.
         let _ = self.child.kill();

@@ -301,3 +301,35 @@ fn what_is_suspended_is_unblocked() {
         "error: there is no component `Nobody` (unknown_component)\n"
     );
 }
+
+/// The position in the log after which the stream of a host says everything about an instance.
+fn beginning(serving: &Serving, id: &str) -> String {
+    let told = serving.ask(["history", id, "--json"]).done().json();
+    let position = told["items"][0]["position"].as_str();
+    position.expect("a record has a position").to_owned()
+}
+
+#[test]
+fn what_happens_is_shown_as_it_happens() {
+    let serving = shop();
+    let after = beginning(&serving, "o-1");
+    let tail = ["tail", "--instance", "o-1", "--after", &after];
+    let mut shown = serving.watch(tail);
+    let mut told = serving.watch(["tail", "--instance", "o-1", "--after", &after, "--json"]);
+    for event in ["PAY", "SHIP"] {
+        serving.ask(["send", "o-1", event]).done();
+        serving.ask(["send", "o-2", event]).done();
+        let (before, now) = match event {
+            "PAY" => ("Created", "Paid"),
+            _ => ("Paid", "Shipped"),
+        };
+        let line = shown.line();
+        let record = format!("  Shop/Order  o-1  {event}  transitioned  {before} → {now}");
+        assert!(line.ends_with(&record), "{line}");
+        let record: Value = serde_json::from_str(&told.line()).unwrap();
+        assert_eq!(
+            (&record["kind"], &record["instance_id"], &record["to"]),
+            (&json!("transitioned"), &json!("o-1"), &json!(now))
+        );
+    }
+}

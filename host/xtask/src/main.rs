@@ -2,6 +2,7 @@
 
 mod attack;
 mod bench;
+mod clients;
 mod command;
 mod crash;
 mod demo;
@@ -36,6 +37,9 @@ enum Chore {
     Guests(guests::Guests),
     /// Measures, and prints a table: `cargo xtask bench [NAME…] [--json FILE]`.
     Bench(bench::Bench),
+    /// Makes clients from the description of the API, compiles and runs them, and compares what the
+    /// host answers with the description.
+    Clients(clients::Clients),
     /// Runs the simulator over seeds.
     Sim(sim::Sim),
     /// Kills a working host again and again, and compares what it kept with what it acknowledged.
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Chore::Test(test) => test.run(),
         Chore::Guests(guests) => guests.run(),
         Chore::Bench(bench) => bench.run(),
+        Chore::Clients(clients) => clients.run(),
         Chore::Sim(sim) => sim.run(),
         Chore::Crash(crash) => crash.run(),
         Chore::Attack(attack) => attack.run(),

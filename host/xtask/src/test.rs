@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    attack,
+    attack, clients,
     command::{answers, cargo, root, say, step},
     crash, demo, example, guests, sim,
 };
@@ -51,6 +51,7 @@ impl Test {
             crash.run()?;
         }
         attack::Attack::check().run()?;
+        clients::Clients {}.run()?;
         step("doc tests", &mut cargo(&["test", "--workspace", "--doc"]))?;
         let mut docs = cargo(&[
             "doc",

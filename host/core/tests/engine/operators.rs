@@ -36,7 +36,7 @@ fn host() -> Host {
 }
 
 fn id(id: &str) -> InstanceId {
-    InstanceId::parse(id).unwrap()
+    InstanceId::parse(id).expect("an id of a test is sound")
 }
 
 fn end(instance: &str) -> Request {

@@ -1,6 +1,6 @@
 //! `/api/components…` and diagrams: what is loaded, and what it looks like.
 
-use axum::{Json as JsonAnswer, extract::State as Shared};
+use axum::{Json as JsonAnswer, extract::State as Shared, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use xcomponent_core::{
@@ -9,7 +9,7 @@ use xcomponent_core::{
 };
 
 use super::{
-    super::{State, caller::Caller},
+    super::{State, answers, caller::Caller},
     failure::{Failure, Result},
     read::{Asked, Named},
     shape::{self, Component},
@@ -23,10 +23,8 @@ pub(super) struct Components {
 }
 
 /// All components, by name.
-pub(super) async fn list(
-    Shared(state): Shared<State>,
-    caller: Caller,
-) -> Result<JsonAnswer<Components>> {
+pub(super) async fn list(Shared(state): Shared<State>, caller: Caller) -> Result<Response> {
+    let room = state.room(answers::PAGE).await?;
     let filter = InstanceFilter::default();
     let counts = state.handle().instance_counts(&caller.tenant, filter);
     let counts = counts.await?;
@@ -38,9 +36,10 @@ pub(super) async fn list(
     let components = loaded
         .iter()
         .map(|(name, loaded)| Component::of(&loaded.active, of(name)));
-    Ok(JsonAnswer(Components {
+    let components = Components {
         components: components.collect(),
-    }))
+    };
+    Ok(room.answer(StatusCode::OK, &components)?)
 }
 
 /// One component.
@@ -54,7 +53,8 @@ pub(super) async fn read(
     Shared(state): Shared<State>,
     caller: Caller,
     Named(component): Named<String>,
-) -> Result<JsonAnswer<OneComponent>> {
+) -> Result<Response> {
+    let room = state.room(answers::PAGE).await?;
     let component = ComponentName::new(component);
     let loaded = state.registry().expect(&caller.tenant, &component)?;
     let filter = InstanceFilter {
@@ -63,9 +63,10 @@ pub(super) async fn read(
     };
     let counts = state.handle().instance_counts(&caller.tenant, filter);
     let instances = counts.await?.iter().map(|count| count.instances).sum();
-    Ok(JsonAnswer(OneComponent {
+    let component = OneComponent {
         component: Component::of(&loaded.active, instances),
-    }))
+    };
+    Ok(room.answer(StatusCode::OK, &component)?)
 }
 
 /// The machines of a component.
@@ -79,11 +80,12 @@ pub(super) async fn machines(
     Shared(state): Shared<State>,
     caller: Caller,
     Named(component): Named<String>,
-) -> Result<JsonAnswer<Machines>> {
+) -> Result<Response> {
+    let room = state.room(answers::PAGE).await?;
     let component = ComponentName::new(component);
     let loaded = state.registry().expect(&caller.tenant, &component);
     let machines = shape::machines(&loaded?.active.definition);
-    Ok(std::future::ready(JsonAnswer(Machines { machines })).await)
+    Ok(room.answer(StatusCode::OK, &Machines { machines })?)
 }
 
 /// How a diagram is wanted.

@@ -79,3 +79,81 @@ pub(in super::super) enum HealthStatus {
     /// A thread has failed or makes no progress.
     Failed,
 }
+
+/// What is said of what was taken in.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+#[schema(as = AcceptedDisposition)]
+pub(in super::super) enum Accepted {
+    /// What becomes of it is not known.
+    Accepted,
+}
+
+/// An event that no instance took.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub(in super::super) enum ParkedKind {
+    /// It was parked.
+    DeadLettered,
+}
+
+/// What a record says that is no part of an instance's history.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub(in super::super) enum OtherKind {
+    /// The instances were chosen that an event is for.
+    Selected,
+    /// An event left for another host.
+    Departed,
+    /// Instances moved to another version.
+    Moved,
+    /// A dead letter was discarded.
+    Discarded,
+    /// An event came from another host.
+    Received,
+}
+
+/// A stream is still there.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub(in super::super) enum HeartbeatKind {
+    /// Nothing happened for a while.
+    Heartbeat,
+}
+
+/// A stream ends.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub(in super::super) enum EndKind {
+    /// It cannot go on.
+    Error,
+}
+
+/// What a search without `count` finds.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub(in super::super) enum InstancesKind {
+    /// Instances.
+    Instances,
+}
+
+/// What a search for `unreadable` ones finds.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub(in super::super) enum UnreadableKind {
+    /// Instances that cannot be read.
+    Unreadable,
+}
+
+/// What a search with `count` finds.
+#[derive(ToSchema)]
+#[schema(rename_all = "kebab-case")]
+pub(in super::super) enum CountsKind {
+    /// How many instances there are of each kind.
+    Counts,
+}
+
+/// The bytes of a component.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub(in super::super) struct WasmBytes(Vec<u8>);
