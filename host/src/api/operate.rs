@@ -41,7 +41,7 @@ pub(super) struct Termination {
 #[utoipa::path(
     post, path = "/v1/instances/{id}/terminate", operation_id = "terminateInstance", tag = "instances",
     params(("id" = String, Path, description = "Its id")),
-    request_body = Option<Termination>,
+    request_body(content = Option<Termination>, example = json!({"reason": "the customer has left"})),
     responses(
         (status = 200, description = "The instance, terminated now or before", body = Instance),
         (status = 404, description = "There is none", body = Problem),

@@ -121,7 +121,8 @@ async fn every_route_answers_whatever_body_it_is_sent() {
 async fn every_route_that_reads_a_body_refuses_one_that_is_too_large() {
     let host = doors().await;
     for (method, path) in operations(&host, "Door").await {
-        if method != Method::POST || path.contains("dead-letters") || path.ends_with("rollback") {
+        let reads_none = ["dead-letters", "/rollback", "/unblock"];
+        if method != Method::POST || reads_none.iter().any(|route| path.contains(route)) {
             continue;
         }
         let place = format!("{method} {path}");

@@ -62,7 +62,7 @@ async fn a_component_is_listed_and_described() {
     assert_eq!(item["breaker"], "closed");
     assert_eq!(
         item["instances"],
-        json!({"active": 1, "completed": 1, "error": 0})
+        json!({"active": 1, "completed": 1, "error": 0, "terminated": 0})
     );
     assert_eq!(list["items"].as_array().unwrap().len(), 2);
 
