@@ -154,6 +154,11 @@ impl Handled {
             .map(|state| &self.after.machine().state(state).name)
     }
 
+    /// Whether an operator ended the instance with it.
+    pub fn is_termination(&self) -> bool {
+        self.disposition == Disposition::Transitioned && self.after.status == Status::Terminated
+    }
+
     /// Name of the state after.
     pub fn to_name(&self) -> &StateName {
         &self.after.machine().state(self.to).name

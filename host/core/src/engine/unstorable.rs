@@ -102,6 +102,10 @@ impl Engine {
         }
         // Of a caller's creation nothing is left: there is no instance to park it for.
         handled.from?;
+        // An operator is told that nothing was committed, and asks again if it is still to end.
+        if handled.is_termination() {
+            return None;
+        }
         let mut stripped = false;
         if let Trigger::Unstorable { stripped: all, .. } = letter.errand.trigger {
             if all {

@@ -1,6 +1,6 @@
 //! What a record says in one word.
 
-use xcomponent_core::record::{Body, Disposition, Record, Status};
+use xcomponent_core::record::{Body, Disposition, Record};
 
 /// Kinds of records, as streams name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,9 +55,7 @@ impl Kind {
         match &record.body {
             Body::Handled(handled) => match handled.disposition {
                 Disposition::Transitioned if handled.from.is_none() => Self::Created,
-                Disposition::Transitioned if handled.after.status == Status::Terminated => {
-                    Self::Terminated
-                }
+                Disposition::Transitioned if handled.is_termination() => Self::Terminated,
                 Disposition::Transitioned => Self::Transitioned,
                 Disposition::Ignored => Self::Ignored,
                 Disposition::Deferred => Self::Deferred,
