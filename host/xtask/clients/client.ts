@@ -8,16 +8,27 @@ declare const process: { argv: string[] };
 type Message = components["schemas"]["StreamMessage"];
 type Found = components["schemas"]["Found"];
 
-/** Compiles only where members of unions are told apart by `kind`. */
-export function words(message: Message, found: Found): string {
-  const count = found.kind === "counts" ? found.items[0]?.instances : found.items[0]?.seq;
+/** What a search found, in words. Compiles only where members of unions are told apart by `kind`. */
+export function counted(found: Found): string {
+  switch (found.kind) {
+    case "counts":
+      return `${found.items[0]?.instances} instances`;
+    case "unreadable":
+      return `unreadable: ${found.items[0]?.why}`;
+    default:
+      return `an instance after ${found.items[0]?.seq} steps`;
+  }
+}
+
+/** A message of a stream, in words. */
+export function words(message: Message): string {
   switch (message.kind) {
     case "heartbeat":
       return message.position;
     case "error":
       return message.code;
     case "transitioned":
-      return `${message.instance_id} ${message.to} ${count}`;
+      return `${message.instance_id} ${message.to}`;
     default:
       return message.kind;
   }

@@ -14,7 +14,7 @@ const OPAQUE: &str = "^[0-9a-f]{32}$";
 /// What a condition of a search looks like.
 const CONDITION: &str = "^[^.:]+(\\.[^.:]+)*:(={1,3}|!==?|[<>]=?|contains|in):";
 
-const STATUSES: [&str; 5] = ["active", "completed", "error", "terminated", "unreadable"];
+const STATUSES: [&str; 4] = ["active", "completed", "error", "terminated"];
 
 const ON_LIVE: [&str; 3] = ["next-event", "pin", "refuse"];
 
@@ -22,16 +22,18 @@ const ON_LIVE: [&str; 3] = ["next-event", "pin", "refuse"];
 pub(super) fn texts(document: &mut Value) {
     let mut bodies = Vec::new();
     let paths = document["paths"].as_object_mut().into_iter();
-    let operations = paths.flat_map(|paths| paths.values_mut());
-    let operations = operations.filter_map(Value::as_object_mut);
-    for operation in operations.flat_map(|methods| methods.values_mut()) {
+    let operations = paths.flatten().flat_map(|(path, methods)| {
+        let methods = methods.as_object_mut().into_iter();
+        methods.flat_map(move |methods| methods.values_mut().map(move |one| (path, one)))
+    });
+    for (path, operation) in operations {
         let parameters = operation.get_mut("parameters");
         for parameter in parameters
             .and_then(Value::as_array_mut)
             .into_iter()
             .flatten()
         {
-            if let Some(schema) = parameter_schema(&parameter["name"]) {
+            if let Some(schema) = parameter_schema(path, &parameter["name"]) {
                 parameter["schema"] = schema;
             }
         }
@@ -49,12 +51,16 @@ pub(super) fn texts(document: &mut Value) {
     }
 }
 
-fn parameter_schema(name: &Value) -> Option<Value> {
+fn parameter_schema(path: &str, name: &Value) -> Option<Value> {
     Some(match name.as_str()? {
         "id" | "instance" | "Idempotency-Key" | "event" => json!({"type": "string", "pattern": ID}),
         "cursor" | "after" => json!({"type": "string", "pattern": OPAQUE}),
         "where" => json!({"type": "array", "items": {"type": "string", "pattern": CONDITION}}),
-        "status" => json!({"type": "string", "enum": STATUSES}),
+        "status" if path.starts_with("/api/") => json!({"type": "string", "enum": STATUSES}),
+        "status" => {
+            let all: Vec<_> = STATUSES.into_iter().chain(["unreadable"]).collect();
+            json!({"type": "string", "enum": all})
+        }
         "on-live" => json!({"type": "string", "enum": ON_LIVE}),
         "format" => json!({"type": "string", "enum": ["mermaid", "dot", "svg"]}),
         _ => return None,
