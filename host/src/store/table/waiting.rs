@@ -32,7 +32,7 @@ pub(in crate::store) const WAITING_COLUMNS: [Column; 10] = [
     text("waiting_json"),
 ];
 
-/// Reads rows of `waiting`, for [`read_waiting`].
+/// Reads rows of `waiting`, for [`Gathered::add`].
 pub(in crate::store) const SELECT_WAITING: &str =
     "SELECT w.instance, w.kind, w.due, w.waiting_json, w.position, w.n, w.payload FROM waiting w";
 
