@@ -296,9 +296,17 @@ impl State {
         caller: &Caller,
         component: &ComponentName,
     ) -> Result<Vec<effect::Breaker>> {
-        let request = Request::Breakers {
-            component: component.clone(),
-        };
+        let component = component.clone();
+        self.told_breakers(caller, Request::Breakers { component })
+            .await
+    }
+
+    /// How breakers stand after a request that is answered with them.
+    async fn told_breakers(
+        &self,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Vec<effect::Breaker>> {
         match self.handle().request(&caller.tenant, request).await {
             Reply::Breakers(breakers) => Ok(breakers),
             Reply::Refused(refused) => Err(ApiError::of_refused(refused, self.handle().now())),
@@ -347,20 +355,15 @@ pub(super) async fn unblock(
     }
     let component = name.to_string();
     let request = Request::Unblock { component: name };
-    match state.handle().request(&caller.tenant, request).await {
-        Reply::Breakers(breakers) => {
-            let items = breakers.iter().map(|breaker| UnblockedVersion {
-                version: breaker.version.to_string(),
-                breaker: breaker.state.as_str(),
-            });
-            Ok(JsonAnswer(Unblocked {
-                component,
-                items: items.collect(),
-            }))
-        }
-        Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now())),
-        other => unreachable!("breakers are told or refused: {other:?}"),
-    }
+    let breakers = state.told_breakers(&caller, request).await?;
+    let items = breakers.iter().map(|breaker| UnblockedVersion {
+        version: breaker.version.to_string(),
+        breaker: breaker.state.as_str(),
+    });
+    Ok(JsonAnswer(Unblocked {
+        component,
+        items: items.collect(),
+    }))
 }
 
 /// Which version of a component.

@@ -352,26 +352,21 @@ pub(super) async fn list(
 }
 
 fn filter(search: &Search, conditions: Vec<Where>) -> Result<InstanceFilter> {
-    let status = match search.status.as_deref() {
-        None => None,
-        Some("active") => Some(Status::Active),
-        Some("completed") => Some(Status::Completed),
-        Some("error") => Some(Status::Error),
-        Some("terminated") => Some(Status::Terminated),
-        Some(other) => {
-            return Err(ApiError::bad_request(
+    let status = search.status.as_deref().map(|word| {
+        Status::parse(word).ok_or_else(|| {
+            ApiError::bad_request(
                 "invalid_query",
                 format!(
-                    "`status` is `active`, `completed`, `error`, `terminated` or `unreadable`, not `{other}`"
+                    "`status` is `active`, `completed`, `error`, `terminated` or `unreadable`, not `{word}`"
                 ),
-            ));
-        }
-    };
+            )
+        })
+    });
     Ok(InstanceFilter {
         component: search.component.as_deref().map(ComponentName::new),
         machine: search.machine.as_deref().map(MachineName::new),
         state: search.state.as_deref().map(StateName::new),
-        status,
+        status: status.transpose()?,
         version: search.version.as_deref().map(Version::new),
         conditions,
         text: search.q.clone(),

@@ -250,24 +250,18 @@ async fn found(state: &State, caller: &Caller, search: &Search) -> Result<Respon
 }
 
 fn filter(search: &Search) -> Result<InstanceFilter> {
-    let status = match search.status.as_deref() {
-        None => None,
-        Some("active") => Some(Status::Active),
-        Some("completed") => Some(Status::Completed),
-        Some("error") => Some(Status::Error),
-        Some("terminated") => Some(Status::Terminated),
-        Some(other) => {
-            let detail = format!(
-                "`status` is `active`, `completed`, `error` or `terminated`, not `{other}`"
-            );
-            return Err(Failure::bad_request("invalid_query", detail));
-        }
-    };
+    let status = search.status.as_deref().map(|word| {
+        Status::parse(word).ok_or_else(|| {
+            let detail =
+                format!("`status` is `active`, `completed`, `error` or `terminated`, not `{word}`");
+            Failure::bad_request("invalid_query", detail)
+        })
+    });
     Ok(InstanceFilter {
         component: search.component.as_deref().map(ComponentName::new),
         machine: search.machine.as_deref().map(MachineName::new),
         state: search.state.as_deref().map(StateName::new),
-        status,
+        status: status.transpose()?,
         text: search.q.clone(),
         ..InstanceFilter::default()
     })
@@ -294,11 +288,24 @@ pub(super) async fn send_in_component(
     headers: HeaderMap,
     Sent(event, ..): Sent<NewEvent>,
 ) -> Result<Response> {
+    let handled = handled_in_component(&state, &caller, component, &id, event, &headers);
+    let (status, handled) = handled.await?;
+    Ok(answered(status, &handled))
+}
+
+/// What an event came to at an instance of a component.
+pub(super) async fn handled_in_component(
+    state: &State,
+    caller: &Caller,
+    component: String,
+    id: &str,
+    event: NewEvent,
+    headers: &HeaderMap,
+) -> Result<(StatusCode, HandledReply)> {
     let component = ComponentName::new(component);
     state.registry().expect(&caller.tenant, &component)?;
-    let event = event.into_request(&id, Some(component), &headers)?;
-    let (status, handled) = handled(&state, &caller, event).await?;
-    Ok(answered(status, &handled))
+    let event = event.into_request(id, Some(component), headers)?;
+    handled(state, caller, event).await
 }
 
 fn answered(status: StatusCode, handled: &HandledReply) -> Response {

@@ -75,10 +75,8 @@ async fn send(
     headers: HeaderMap,
     Sent(event, ..): Sent<NewEvent>,
 ) -> Result<Response> {
-    let component = ComponentName::new(component);
-    state.registry().expect(&caller.tenant, &component)?;
-    let event = event.into_request(&id, Some(component), &headers)?;
-    let (status, handled) = instances::handled(&state, &caller, event).await?;
+    let handled = instances::handled_in_component(&state, &caller, component, &id, event, &headers);
+    let (status, handled) = handled.await?;
     let shown = shown(&state, &handled.after);
     let mut response = state.answer_done(status, &handled.after, &shown).await?;
     events::mark_replayed(&mut response, handled.replayed);
