@@ -6,6 +6,7 @@
 
 mod answers;
 mod arrival;
+mod aside;
 mod body;
 mod bulk;
 mod caller;
@@ -209,6 +210,7 @@ pub fn router(state: State) -> Router {
         None => routes,
     };
     let routes: Router = routes
+        .layer(middleware::from_fn_with_state(state.clone(), aside::step))
         .layer(middleware::from_fn_with_state(state.clone(), origin::check))
         .layer(middleware::from_fn_with_state(
             state.clone(),

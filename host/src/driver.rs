@@ -215,7 +215,7 @@ pub fn prepare<G: Guests>(
             shared.posts.iter().for_each(|post| post.inbox.nudge());
         }
     }));
-    let handle = Handle::new(shared);
+    let handle = Handle::new(shared, joiner.lane().clone());
     Ok(Prepared {
         handle,
         joiner,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::oneshot;
+use tokio::{runtime, sync::oneshot};
 use xcomponent_core::{
     call::Deployment,
     definition::OnLive,
@@ -38,11 +38,17 @@ const QUIET_PAUSE: Duration = Duration::from_millis(1);
 #[derive(Clone)]
 pub struct Handle {
     pub(super) shared: Arc<Shared>,
+    slow_lane: runtime::Handle,
 }
 
 impl Handle {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared>, slow_lane: runtime::Handle) -> Self {
+        Self { shared, slow_lane }
+    }
+
+    /// Threads for work that takes a while: they step back behind all others.
+    pub fn slow_lane(&self) -> &runtime::Handle {
+        &self.slow_lane
     }
 
     /// Asks, and waits for the answer. What concerns all shards is asked of all and merged.

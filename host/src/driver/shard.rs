@@ -171,6 +171,7 @@ impl<G: Guests> Shard<G> {
             self.receive(message, now);
             inputs += 1;
         }
+        self.shared.pace.at_work(self.engine.components_at_work());
         let is_done = self.perform_all(now);
         self.waits_for_commits = is_done && self.engine.waits_for_commits();
         self.post()

@@ -46,6 +46,9 @@ enum Chore {
     Crash(crash::Crash),
     /// Attacks a host with hostile input of every kind, next to a polite client.
     Attack(attack::Attack),
+    /// The polite client beside an attack.
+    #[command(hide = true)]
+    Polite(attack::Polite),
     /// Feeds random input to everything that reads what strangers send.
     Fuzz(fuzz::Fuzz),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Chore::Sim(sim) => sim.run(),
         Chore::Crash(crash) => crash.run(),
         Chore::Attack(attack) => attack.run(),
+        Chore::Polite(polite) => polite.run(),
         Chore::Fuzz(fuzz) => fuzz.run(),
     };
     match result {

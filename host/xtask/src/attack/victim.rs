@@ -15,6 +15,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use ureq::Agent;
 
+use super::cores::Cores;
+
 /// How long a start may take.
 const START: Duration = Duration::from_secs(120);
 
@@ -38,6 +40,7 @@ pub(super) struct Victim {
     program: PathBuf,
     folder: PathBuf,
     memory_mib: u64,
+    cores: Cores,
     process: Child,
     address: SocketAddr,
     agent: Agent,
@@ -49,9 +52,15 @@ pub(super) struct Victim {
 
 impl Victim {
     /// Starts a host in an empty folder.
-    pub(super) fn start(program: &Path, folder: &Path, memory_mib: u64) -> Result<Self> {
+    pub(super) fn start(
+        program: &Path,
+        folder: &Path,
+        memory_mib: u64,
+        cores: Cores,
+    ) -> Result<Self> {
         fs::write(folder.join("polite.yaml"), POLITE).context("writing a definition")?;
-        let (process, address) = spawn(program, folder, memory_mib, &["polite.yaml"])?;
+        let (process, address) = cores
+            .on_those_of_the_host(|| spawn(program, folder, memory_mib, &["polite.yaml"]))??;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_idle_connections(0)
@@ -60,6 +69,7 @@ impl Victim {
             program: program.to_owned(),
             folder: folder.to_owned(),
             memory_mib,
+            cores,
             process,
             address,
             agent: config.build().new_agent(),
@@ -112,7 +122,9 @@ impl Victim {
     pub(super) fn restart(&mut self) -> Result<Duration> {
         self.kill()?;
         let began = Instant::now();
-        let started = spawn(&self.program, &self.folder, self.memory_mib, &[])?;
+        let cores = self.cores;
+        let started = cores
+            .on_those_of_the_host(|| spawn(&self.program, &self.folder, self.memory_mib, &[]))??;
         (self.process, self.address) = started;
         Ok(began.elapsed())
     }
