@@ -6,7 +6,7 @@ mod step;
 use xcomponent_core::{
     call::Event,
     definition::TransitionKind,
-    engine::TERMINATED,
+    engine::{DELETED, TERMINATED},
     json::Json,
     record::{
         Disposition, Handled, Parked, Reason, SelectBy, Selector, Snapshot, Status, TimerKind,
@@ -157,6 +157,13 @@ fn decide(
     if is_end && !before.ended {
         return Ok(Decision::Terminated);
     }
+    if handled.event.name.as_str() == DELETED {
+        let keeps = before.retry.is_some() || !before.deferred.is_empty();
+        return match before.ended && !keeps {
+            true => Ok(Decision::Deleted),
+            false => Err("it was deleted before its end".to_owned()),
+        };
+    }
     if let Some((retried, due)) = &before.retry
         && !before.ended
     {
@@ -291,7 +298,7 @@ fn settle(
         OnFault::Keep | OnFault::Retry(..) | OnFault::Goto(_) => None,
     };
     let wanted = match &decision {
-        Decision::Take(_) | Decision::Terminated => Disposition::Transitioned,
+        Decision::Take(_) | Decision::Terminated | Decision::Deleted => Disposition::Transitioned,
         Decision::Ignored => Disposition::Ignored,
         Decision::Refused if next.timer(&step.event).is_some() => Disposition::DeadLettered,
         Decision::Refused | Decision::Rejected => Disposition::Rejected,
@@ -342,6 +349,7 @@ fn settle(
             next.timers.retain(is_for_others);
             Ok(Vec::new())
         }
+        Decision::Deleted => Ok(Vec::new()),
         Decision::Deferred => {
             next.take_timer(&step.event);
             next.deferred.push(step.event.clone());
