@@ -2,7 +2,7 @@
 
 use xcomponent_core::time::Timestamp;
 
-use super::Kept;
+use super::{Ended, Kept};
 use crate::store::{Result, retention::Shorten};
 
 impl Shorten for Kept {
@@ -23,21 +23,37 @@ impl Shorten for Kept {
         Ok(start - self.records())
     }
 
-    fn remove_finished(&mut self, before: Timestamp, most: u64) -> Result<u64> {
+    fn remove_deleted(&mut self, before: Timestamp, most: u64) -> Result<u64> {
         let start = self.records();
-        while start - self.records() < most {
-            let Some((owner, created)) = self.finished.front().copied() else {
-                break;
-            };
-            let known = self.instances.at(owner);
-            let last = known.and_then(|known| self.journal.slot(known.last));
-            let record = last.and_then(|slot| slot.record.as_ref());
-            if record.is_some_and(|record| record.at >= before) {
-                break;
-            }
-            self.finished.pop_front();
-            self.forget(owner, created);
+        while start - self.records() < most
+            && let Some(next) = self.deleted.front().copied()
+            && self.may_go(next, before)
+        {
+            self.deleted.pop_front();
+            self.forget(next);
         }
         Ok(start - self.records())
+    }
+
+    fn remove_finished(&mut self, before: Timestamp, most: u64) -> Result<u64> {
+        let start = self.records();
+        while start - self.records() < most
+            && let Some(next) = self.finished.front().copied()
+            && self.may_go(next, before)
+        {
+            self.finished.pop_front();
+            self.forget(next);
+        }
+        Ok(start - self.records())
+    }
+}
+
+impl Kept {
+    /// Whether the last record of an instance that has ended is from before a moment.
+    fn may_go(&self, ended: Ended, before: Timestamp) -> bool {
+        let known = self.ended(ended);
+        let last = known.and_then(|known| self.journal.slot(known.last));
+        let record = last.and_then(|slot| slot.record.as_ref());
+        record.is_none_or(|record| record.at < before)
     }
 }
