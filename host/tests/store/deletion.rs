@@ -82,7 +82,7 @@ pub(crate) fn nobody_is_shown_a_deleted_instance(store: &dyn Store) {
         .unwrap();
     assert_eq!(live, ["O-1"]);
     // Engines know that the id is taken, and followers of the log that the instance is gone.
-    let found = store.reload(&[(tenant.clone(), gone.id.clone())]).unwrap();
+    let found = store.reload(&[(tenant.clone(), gone.id)]).unwrap();
     assert_eq!(found.instances[0].status, Status::Deleted);
     let filter = RecordFilter {
         kinds: vec![Kind::Deleted],
@@ -98,7 +98,7 @@ pub(crate) fn a_deleted_instance_is_removed_whatever_is_kept(store: &dyn Store) 
     let gone = deleted(&mut shard, "O-2");
     shard.create("O-3", "{}");
     shorten(store, all_is_kept(3_000));
-    let found = store.reload(&[(shard.tenant().clone(), gone.id.clone())]);
+    let found = store.reload(&[(shard.tenant().clone(), gone.id)]);
     assert!(found.unwrap().instances.is_empty());
     assert_eq!(instances(&shard), ["O-3", "O-1"]);
     assert_eq!(history(&shard, "O-1"), 3);
@@ -131,7 +131,7 @@ pub(crate) fn a_deleted_instance_stays_while_repeated_ids_are_answered_from_it(s
     let place = [(shard.tenant().clone(), gone.id.clone())];
     let is_there = || !store.reload(&place).unwrap().instances.is_empty();
     shorten(store, all_is_kept(2_000 + DEDUP.0));
-    let event = (shard.tenant().clone(), gone.id.clone(), event_id("O-1-end"));
+    let event = (shard.tenant().clone(), gone.id, event_id("O-1-end"));
     let recalled = store.recall(std::slice::from_ref(&event)).unwrap();
     assert!(is_there() && recalled[0].is_some());
     shorten(store, all_is_kept(2_001 + DEDUP.0));

@@ -153,16 +153,8 @@ fn decide(
     {
         return Err(format!("{} fired before it was due", step.event));
     }
-    let is_end = handled.event.name.as_str() == TERMINATED;
-    if is_end && !before.ended {
-        return Ok(Decision::Terminated);
-    }
-    if handled.event.name.as_str() == DELETED {
-        let keeps = before.retry.is_some() || !before.deferred.is_empty();
-        return match before.ended && !keeps {
-            true => Ok(Decision::Deleted),
-            false => Err("it was deleted before its end".to_owned()),
-        };
+    if let Some(decision) = of_operator(before, handled) {
+        return decision;
     }
     if let Some((retried, due)) = &before.retry
         && !before.ended
@@ -219,6 +211,17 @@ fn decide(
         });
     }
     Ok(step.choose(before, &candidates))
+}
+
+/// What an operator did with the instance, if it was one.
+fn of_operator(before: &Instance, handled: &Handled) -> Option<Result<Decision, String>> {
+    let keeps = before.retry.is_some() || !before.deferred.is_empty();
+    match handled.event.name.as_str() {
+        TERMINATED if !before.ended => Some(Ok(Decision::Terminated)),
+        DELETED if before.ended && !keeps => Some(Ok(Decision::Deleted)),
+        DELETED => Some(Err("it was deleted before its end".to_owned())),
+        _ => None,
+    }
 }
 
 /// What had waited at an instance that has ended is parked; everything else is rejected.

@@ -159,6 +159,11 @@ impl Instances {
         })
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.known.len() - self.free.len()
+    }
+
     /// The instance with this id.
     pub(super) fn find(&self, tenant: &TenantId, id: &InstanceId) -> Option<&Known> {
         let tenant = *self.numbers.get(tenant)?;

@@ -2,7 +2,7 @@
 
 use xcomponent_core::time::Timestamp;
 
-use super::{Ended, Kept};
+use super::{Ended, Kept, SLICE};
 use crate::store::{Result, retention::Shorten};
 
 impl Shorten for Kept {
@@ -32,6 +32,7 @@ impl Shorten for Kept {
             self.deleted.pop_front();
             self.forget(next);
         }
+        self.forget_places();
         Ok(start - self.records())
     }
 
@@ -49,6 +50,15 @@ impl Shorten for Kept {
 }
 
 impl Kept {
+    /// Drops the places of finished instances that are gone, once these are the most.
+    fn forget_places(&mut self) {
+        if self.finished.len() > 2 * self.instances.len() + SLICE {
+            let mut finished = std::mem::take(&mut self.finished);
+            finished.retain(|ended| self.ended(*ended).is_some());
+            self.finished = finished;
+        }
+    }
+
     /// Whether the last record of an instance that has ended is from before a moment.
     fn may_go(&self, ended: Ended, before: Timestamp) -> bool {
         let known = self.ended(ended);
