@@ -238,7 +238,7 @@ fn native() -> OpenApiRouter<State> {
         .routes(routes!(components::unblock))
         .routes(routes!(instances::create))
         .routes(routes!(instances::list))
-        .routes(routes!(instances::read))
+        .routes(routes!(instances::read, operate::delete))
         .routes(routes!(operate::terminate))
         .routes(routes!(operate::unblock))
         .routes(routes!(history::transitions))

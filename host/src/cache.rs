@@ -37,7 +37,7 @@ const BYTES_MAX: usize = 1 << 20;
 /// Keys that Redis looks at for one answer while they are removed.
 const SCANNED: usize = 1_000;
 
-/// Writes a value unless there is one with a higher `seq`.
+/// Writes a value, or removes what is there, unless that has a higher `seq`.
 const WRITE: &str = "
 local found = redis.call('GET', KEYS[1])
 if found then
@@ -45,7 +45,8 @@ if found then
   local seq = ok and type(value) == 'table' and tonumber(value.seq)
   if seq and seq > tonumber(ARGV[2]) then return 0 end
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+if ARGV[1] == '' then redis.call('DEL', KEYS[1])
+else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3]) end
 return 1";
 
 /// Where copies go, and how long they live.
@@ -83,7 +84,7 @@ pub struct Value {
     pub id: InstanceId,
     /// Events that it has seen.
     pub seq: u64,
-    /// What the API shows of it.
+    /// What the API shows of it; empty if it was deleted: then the value is removed.
     pub json: String,
 }
 

@@ -11,6 +11,7 @@ mod completions;
 mod components;
 mod create;
 mod dead_letters;
+mod delete;
 mod deploy;
 mod diagram;
 mod health;
@@ -81,6 +82,7 @@ enum Command {
     Send(send::Send),
     Broadcast(broadcast::Broadcast),
     Terminate(terminate::Terminate),
+    Delete(delete::Delete),
     Unblock(unblock::Unblock),
     History(history::History),
     Trace(trace::Trace),
@@ -166,6 +168,7 @@ impl Command {
             Self::Send(send) => send.run(printer),
             Self::Broadcast(broadcast) => broadcast.run(printer),
             Self::Terminate(terminate) => terminate.run(printer),
+            Self::Delete(delete) => delete.run(printer),
             Self::Unblock(unblock) => unblock.run(printer),
             Self::History(history) => history.run(printer),
             Self::Trace(trace) => trace.run(printer),

@@ -165,8 +165,8 @@ pub trait Store: Send + Sync + 'static {
         Ok(false)
     }
 
-    /// Removes a little of the history that is not kept any longer; whether there is more of it.
-    /// What is owed stays, and so does the last record of all.
+    /// Removes a little of the history that is not kept any longer, deleted instances first; whether
+    /// there is more of it. What is owed stays, and so does the last record of all.
     ///
     /// # Errors
     ///
@@ -269,7 +269,8 @@ pub trait Store: Send + Sync + 'static {
         take: &mut dyn FnMut(Snapshot),
     ) -> Result<()>;
 
-    /// These instances with what waits at them, as far as they exist, finished ones included.
+    /// These instances with what waits at them, as far as they exist, finished ones included, and
+    /// deleted ones as long as their records are there.
     ///
     /// # Errors
     ///
@@ -307,14 +308,15 @@ pub trait Store: Send + Sync + 'static {
     /// If the store cannot be asked.
     fn selections(&self, tenant: &TenantId, root: &EventId) -> Result<Vec<Record>>;
 
-    /// One instance with what waits at it, finished or not.
+    /// One instance with what waits at it, finished or not; none if it was deleted.
     ///
     /// # Errors
     ///
     /// If the store cannot be asked.
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>>;
 
-    /// Instances, the last created first. What waits at them may be without its payloads.
+    /// Instances that are not deleted, the last created first. What waits at them may be without its
+    /// payloads.
     ///
     /// # Errors
     ///
@@ -326,7 +328,7 @@ pub trait Store: Send + Sync + 'static {
         page: PageRequest,
     ) -> Result<Page<Snapshot>>;
 
-    /// How many instances there are of each kind.
+    /// How many instances there are of each kind, without deleted ones.
     ///
     /// # Errors
     ///
@@ -337,7 +339,7 @@ pub trait Store: Send + Sync + 'static {
         filter: &InstanceFilter,
     ) -> Result<Vec<InstanceCount>>;
 
-    /// What happened to an instance, the last first.
+    /// What happened to an instance that is not deleted, the last first.
     ///
     /// # Errors
     ///
@@ -362,7 +364,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Tail>;
 
-    /// Everything that these events from outside led to, oldest first, at most `limit` entries.
+    /// Everything that these events from outside led to at instances that are not deleted, oldest
+    /// first, at most `limit` entries.
     ///
     /// # Errors
     ///

@@ -116,7 +116,7 @@ pub enum Reply {
         /// Whether this was a repetition.
         replayed: bool,
     },
-    /// To `Read`, `Terminate` and `UnblockInstance`.
+    /// To `Read`, `Terminate`, `Delete` and `UnblockInstance`.
     Instance(Box<Snapshot>),
     /// To `Discard`.
     Discarded,
@@ -316,6 +316,10 @@ pub enum Refused {
     InstanceExists(InstanceId),
     /// The instance has ended by itself.
     InstanceFinished(InstanceId),
+    /// The instance has not ended yet, so it is not deleted.
+    InstanceActive(InstanceId),
+    /// The id is that of a deleted instance whose records the store has not removed yet.
+    InstanceDeleted(InstanceId),
     /// The machine is a singleton and has its instance.
     SingletonExists(InstanceId),
     /// The context breaks the schema.

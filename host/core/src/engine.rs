@@ -15,6 +15,7 @@ mod breaker;
 mod budget;
 mod cascade;
 mod census;
+mod delete;
 mod elsewhere;
 pub mod figures;
 mod fingerprint;
@@ -71,6 +72,7 @@ use self::{
 };
 pub(crate) use self::{budget::exhausted, schedule::Account};
 pub use self::{
+    delete::DELETED,
     elsewhere::Parcels,
     suspensions::{Suspension, Suspensions},
     terminate::TERMINATED,

@@ -190,6 +190,8 @@ pub enum Request {
     Broadcast(Broadcast),
     /// An instance ends, whatever its state.
     Terminate(Terminate),
+    /// An instance that has ended is deleted.
+    Delete(Delete),
     /// The instance as it is.
     Read {
         /// Which.
@@ -259,7 +261,8 @@ impl Request {
             Self::Terminate(terminate) => {
                 terminate.reason.as_ref().map_or(0, |reason| reason.len())
             }
-            Self::Read { .. }
+            Self::Delete(_)
+            | Self::Read { .. }
             | Self::Preview { .. }
             | Self::Migrate(_)
             | Self::Census { .. }
@@ -347,6 +350,15 @@ pub struct Terminate {
     pub instance: InstanceId,
     /// Why, in the operator's words.
     pub reason: Option<Arc<str>>,
+    /// The trace of the request: W3C `traceparent`, and behind a space `tracestate` if it had one.
+    pub trace_parent: Option<Arc<str>>,
+}
+
+/// The deletion of an instance, on an operator's request.
+#[derive(Clone, Debug)]
+pub struct Delete {
+    /// Which instance.
+    pub instance: InstanceId,
     /// The trace of the request: W3C `traceparent`, and behind a space `tracestate` if it had one.
     pub trace_parent: Option<Arc<str>>,
 }

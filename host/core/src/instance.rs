@@ -83,9 +83,11 @@ impl Busy {
             && self.faults_in_row == 0
     }
 
-    /// Whether the next event may be looked at. The end of the instance waits for no time.
+    /// Whether the next event may be looked at. The end and the deletion of the instance wait for
+    /// no time.
     pub(crate) fn is_free(&self) -> bool {
-        let is_blocked = self.blocked_until.is_some() && !self.is_told_to_end();
+        let is_urgent = || self.is_told_to_end() || self.is_to_be_deleted();
+        let is_blocked = self.blocked_until.is_some() && !is_urgent();
         self.running.is_none() && !is_blocked && self.fetching == 0
     }
 
@@ -93,6 +95,12 @@ impl Busy {
     pub(crate) fn is_told_to_end(&self) -> bool {
         let next = self.own.front();
         next.is_some_and(|letter| matches!(letter.errand.trigger, Trigger::Terminate))
+    }
+
+    /// Whether the next event is the deletion of the instance.
+    fn is_to_be_deleted(&self) -> bool {
+        let next = self.own.front();
+        next.is_some_and(|letter| matches!(letter.errand.trigger, Trigger::Delete))
     }
 
     /// Whether the payload of the next event must be read from the log.
@@ -213,6 +221,8 @@ pub(crate) enum Trigger {
     },
     /// The end of the instance, whatever its state: an operator wants it.
     Terminate,
+    /// The deletion of the instance, if it has ended: an operator wants it.
+    Delete,
     /// Nothing: the store refused what became of it, and it is parked.
     Unstorable {
         /// The dead letter that it was the replay of.

@@ -159,6 +159,11 @@ impl Handled {
         self.disposition == Disposition::Transitioned && self.after.status == Status::Terminated
     }
 
+    /// Whether an operator deleted the instance with it.
+    pub fn is_deletion(&self) -> bool {
+        self.disposition == Disposition::Transitioned && self.after.is_deleted()
+    }
+
     /// Name of the state after.
     pub fn to_name(&self) -> &StateName {
         &self.after.machine().state(self.to).name
@@ -241,7 +246,7 @@ pub struct Snapshot {
     pub machine: MachineIdx,
     /// Its state there.
     pub state: StateIdx,
-    /// Active, completed, error or terminated.
+    /// Active, completed, error, terminated or deleted.
     pub status: Status,
     /// Context, or public member where the machine has one.
     pub context: Json,
@@ -273,11 +278,16 @@ impl Snapshot {
         &self.deployment.tenant
     }
 
-    /// Whether it belongs in memory: it goes on, was created at load, or has ended and still owes
-    /// a delayed send or what becomes of a deferred event.
+    /// Whether it was deleted: nobody is shown it any more.
+    pub fn is_deleted(&self) -> bool {
+        self.status == Status::Deleted
+    }
+
+    /// Whether it belongs in memory: it goes on, was created at load and is not deleted, or has
+    /// ended and still owes a delayed send or what becomes of a deferred event.
     pub fn is_live(&self) -> bool {
         self.status == Status::Active
-            || self.entry_point
+            || self.entry_point && !self.is_deleted()
             || !self.timers.is_empty()
             || self.extra.is_some()
     }
@@ -309,6 +319,9 @@ pub enum Status {
     Error,
     /// An operator ended it.
     Terminated,
+    /// It had ended, and an operator deleted it. Its id stays taken until the store has removed its
+    /// records.
+    Deleted,
 }
 
 stable_text!(Status {
@@ -316,6 +329,7 @@ stable_text!(Status {
     Completed = "completed",
     Error = "error",
     Terminated = "terminated",
+    Deleted = "deleted",
 });
 
 /// Who made an instance.

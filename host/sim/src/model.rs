@@ -10,8 +10,9 @@ mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xcomponent_core::record::{
-    Body, Departed, Disposition, Handled, Outgoing, Record, Selected, Target,
+use xcomponent_core::{
+    engine::DELETED,
+    record::{Body, Departed, Disposition, Handled, Outgoing, Record, Selected, Status, Target},
 };
 
 pub use self::{
@@ -28,8 +29,12 @@ pub type Key = (String, String);
 pub struct Model {
     /// All versions of all components.
     pub blueprints: Vec<Blueprint>,
-    /// All instances, ended ones too.
+    /// All instances that are not deleted, ended ones too.
     pub instances: BTreeMap<Key, Instance>,
+    /// Deleted instances: nothing happens there any more, but their delayed sends leave.
+    pub deleted: BTreeMap<Key, Instance>,
+    /// Events that were chosen for an instance and given up, by tenant, instance and event.
+    pub given_up: BTreeSet<(String, String, String)>,
     /// What was sent: by tenant and event id.
     pub sent: BTreeMap<Key, Sent>,
     /// Instances chosen, by tenant and event id.
@@ -83,6 +88,8 @@ impl Model {
         Self {
             blueprints: blueprint::all(),
             instances: BTreeMap::new(),
+            deleted: BTreeMap::new(),
+            given_up: BTreeSet::new(),
             sent: BTreeMap::new(),
             chosen: BTreeMap::new(),
             owed: BTreeMap::new(),
@@ -129,6 +136,11 @@ impl Model {
             // In this world there is one host.
             Body::Received(_) => Err("nobody sends from elsewhere".to_owned()),
             Body::Discarded(discarded) => {
+                if let Some(instance) = &discarded.instance {
+                    let event = of_selection(&discarded.id.to_string());
+                    let given_up = (tenant.clone(), instance.to_string(), event);
+                    self.given_up.insert(given_up);
+                }
                 let resent = discarded.resent.as_ref();
                 let resent = resent.map(|resent| (tenant, resent.event.id.to_string()));
                 self.selections.extend(resent);
@@ -140,6 +152,13 @@ impl Model {
     fn handled(&mut self, tenant: &str, at: u64, handled: &Handled) -> Result<(), String> {
         let id = handled.after.id.to_string();
         let event = handled.event.id.to_string();
+        if self.deleted.contains_key(&(tenant.to_owned(), id.clone())) {
+            return Err(format!("{event} came to {id}, which was deleted"));
+        }
+        let deletes = handled.event.name.as_str() == DELETED;
+        if deletes != (handled.after.status == Status::Deleted) {
+            return Err(format!("{event} left {id} {}", handled.after.status));
+        }
         self.has_cause(tenant, &id, handled)?;
         self.is_in_order(tenant, &id, &event)?;
         let is_outside = self
@@ -167,7 +186,13 @@ impl Model {
         for outgoing in &handled.deliveries {
             self.send(tenant, &id, outgoing);
         }
-        self.instances.insert((tenant.to_owned(), id), next);
+        let key = (tenant.to_owned(), id);
+        if deletes {
+            self.instances.remove(&key);
+            self.deleted.insert(key, next);
+        } else {
+            self.instances.insert(key, next);
+        }
         Ok(())
     }
 
@@ -223,9 +248,9 @@ impl Model {
     fn departed(&mut self, tenant: &str, at: u64, departed: &Departed) -> Result<(), String> {
         let key = (tenant.to_owned(), departed.after.id.to_string());
         let event = departed.outgoing.event.id.to_string();
-        let instance = self
-            .instances
-            .get_mut(&key)
+        let instance = self.instances.get_mut(&key);
+        let instance = instance
+            .or_else(|| self.deleted.get_mut(&key))
             .ok_or("an unknown instance sent something")?;
         let timer = instance.take_timer(&event);
         let timer = timer.ok_or_else(|| format!("{event} left without being due"))?;

@@ -27,6 +27,8 @@ pub enum Kind {
     Replay,
     /// Operators end instances.
     Terminate,
+    /// Operators delete instances.
+    Delete,
     /// New instances.
     Create,
     /// Events for one instance.
@@ -37,13 +39,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, those that explain the most first.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Refuse,
         Self::Spill,
         Self::Passivate,
         Self::Crash,
         Self::Truncate,
         Self::Activate,
+        Self::Delete,
         Self::Terminate,
         Self::Replay,
         Self::Repeat,
@@ -121,6 +124,11 @@ impl Plan {
     /// Whether operators end instances: in one run of five.
     pub(crate) fn terminates(&self) -> bool {
         self.seed % 5 == 2
+    }
+
+    /// Whether operators delete instances: where they end them, and in one run of ten besides.
+    pub(crate) fn deletes(&self) -> bool {
+        self.terminates() || self.seed % 10 == 1
     }
 
     /// Whether broadcasts are repeated: in one run of four.

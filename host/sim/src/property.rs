@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use xcomponent_core::{
     effect::Reply,
     id::MADE_ID_BYTES_MAX,
-    record::{Body, Disposition, Record, Target},
+    record::{Body, Disposition, Record, Status, Target},
     time::Timestamp,
 };
 
@@ -53,6 +53,14 @@ pub fn answer(log: &Log, tenant: &str, reply: &Reply) -> Result<(), String> {
                 return Err(format!("{} was created and is not in the log", instance.id));
             }
         }
+        Reply::Instance(instance) if instance.status == Status::Deleted => {
+            let is_true = handled(&|handled| {
+                handled.after.id == instance.id && handled.after.status == Status::Deleted
+            });
+            if !is_true {
+                return Err(format!("{} was deleted and is not in the log", instance.id));
+            }
+        }
         Reply::Tally { tally, .. } if tally.settled() != tally.matched => {
             return Err(format!("{tally:?} does not add up"));
         }
@@ -82,9 +90,10 @@ pub fn at_rest(model: &Model, now: Timestamp, known: usize) -> Result<(), String
                 let id = id.to_string();
                 is_settled(model, tenant, &id, event) || is_blocked(model, tenant, &id)
             }
-            Target::Create { id, .. } => model
-                .instances
-                .contains_key(&(tenant.clone(), id.to_string())),
+            Target::Create { id, .. } => {
+                let made = (tenant.clone(), id.to_string());
+                model.instances.contains_key(&made) || model.deleted.contains_key(&made)
+            }
             Target::Selection(_) => true,
         };
         if !arrived && !spent && !model.parked.contains(&key) && !model.cancelled.contains(&key) {
@@ -110,13 +119,14 @@ pub fn at_rest(model: &Model, now: Timestamp, known: usize) -> Result<(), String
             !arrived.contains(&(tenant.clone(), (*id).clone(), event.clone()))
                 && !parked.contains(&(tenant.clone(), event.clone()))
                 && !is_blocked(model, tenant, id)
+                && !is_given_up(model, tenant, id, event)
         });
         if let Some(lost) = lost {
             return Err(format!("{event} was lost on its way to {lost}"));
         }
     }
     let mut expected = 0;
-    for ((tenant, id), instance) in &model.instances {
+    for ((tenant, id), instance) in model.instances.iter().chain(&model.deleted) {
         let overdue = instance.timers.iter().find(|timer| timer.due <= now.0);
         if let Some(timer) = overdue.filter(|_| instance.retry.is_none()) {
             return Err(format!("{timer:?} of {tenant}/{id} never fired"));
@@ -138,6 +148,13 @@ pub fn at_rest(model: &Model, now: Timestamp, known: usize) -> Result<(), String
 fn is_blocked(model: &Model, tenant: &str, id: &str) -> bool {
     let instance = model.instances.get(&(tenant.to_owned(), id.to_owned()));
     instance.is_some_and(|instance| instance.retry.is_some())
+}
+
+/// Whether an event was given up since the instance that it was chosen for is deleted.
+fn is_given_up(model: &Model, tenant: &str, id: &str, event: &str) -> bool {
+    let (tenant, id) = (tenant.to_owned(), id.to_owned());
+    model.deleted.contains_key(&(tenant.clone(), id.clone()))
+        && model.given_up.contains(&(tenant, id, event.to_owned()))
 }
 
 /// Whether an event has come to something at an instance, or waits there.

@@ -70,6 +70,8 @@ impl StatusCounts {
             Status::Completed => &mut self.completed,
             Status::Error => &mut self.error,
             Status::Terminated => &mut self.terminated,
+            // Nobody is shown deleted instances.
+            Status::Deleted => return,
         };
         *of_status += count.instances;
     }

@@ -415,6 +415,17 @@ impl ApiError {
                 "instance_finished",
                 format!("the instance `{id}` has finished already"),
             ),
+            Refused::InstanceActive(id) => Self::conflict(
+                "instance_active",
+                format!("the instance `{id}` has not ended yet: terminate it first"),
+            ),
+            Refused::InstanceDeleted(id) => Self::conflict(
+                "instance_deleted",
+                format!(
+                    "the instance `{id}` was deleted; its id, or the key that it was created with, can \
+                     be used again once its records are removed"
+                ),
+            ),
             Refused::SingletonExists(id) => Self::conflict(
                 "singleton_exists",
                 format!("the machine is a singleton, and `{id}` is its instance"),

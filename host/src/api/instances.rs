@@ -353,7 +353,8 @@ pub(super) async fn list(
 
 fn filter(search: &Search, conditions: Vec<Where>) -> Result<InstanceFilter> {
     let status = search.status.as_deref().map(|word| {
-        Status::parse(word).ok_or_else(|| {
+        let shown = Status::parse(word).filter(|status| *status != Status::Deleted);
+        shown.ok_or_else(|| {
             ApiError::bad_request(
                 "invalid_query",
                 format!(

@@ -1,4 +1,5 @@
-//! What operators do to single instances: end them, and let those go on that are suspended.
+//! What operators do to single instances: end them, delete them, and let those go on that are
+//! suspended.
 
 use axum::{
     extract::{Path, State as Shared},
@@ -80,6 +81,39 @@ pub(super) async fn terminate(
         }
         Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now())),
         other => unreachable!("a termination is answered with an instance or refused: {other:?}"),
+    }
+}
+
+/// Deletes an instance that has ended, and answers when that is durable.
+///
+/// From then on no list, count, search, history or trace shows it, and what is sent to it comes to
+/// the same as for an instance that never was. The stream of records says `deleted`. Delayed sends
+/// to others still leave, and its dead letters stay until they are replayed or discarded. Its
+/// records are removed when nothing of them is owed and no repeated id is answered from them any
+/// more, whatever history is kept; until then its id is taken.
+#[utoipa::path(
+    delete, path = "/v1/instances/{id}", operation_id = "deleteInstance", tag = "instances",
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 204, description = "It is deleted"),
+        (status = 404, description = "There is none, or it was deleted before", body = Problem),
+        (status = 409, description = "It has not ended yet: terminate it first", body = Problem),
+    )
+)]
+pub(super) async fn delete(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<StatusCode> {
+    let request = Request::Delete(input::Delete {
+        instance: body::instance_id(&id)?,
+        trace_parent: traced::context(&headers),
+    });
+    match state.handle().request(&caller.tenant, request).await {
+        Reply::Instance(_) => Ok(StatusCode::NO_CONTENT),
+        Reply::Refused(refused) => Err(ApiError::of_refused(refused, state.handle().now())),
+        other => unreachable!("a deletion is answered with an instance or refused: {other:?}"),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::driver::{Entry, Kind};
 /// Something that happened to an instance.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct HistoryRecord {
-    /// `created`, `terminated`, or the disposition.
+    /// `created`, `terminated`, `deleted`, or the disposition.
     #[schema(value_type = words::HistoryKind)]
     kind: &'static str,
     /// Its own name: the instance's id and the number.
@@ -296,7 +296,7 @@ impl LogView {
 #[serde(untagged)]
 pub(super) enum StreamRecord {
     /// `created`, `transitioned`, `ignored`, `deferred`, `retrying`, `rejected`, `dead-lettered`:
-    /// an instance looked at an event.
+    /// an instance looked at an event. `terminated`, `deleted`: an operator did that with it.
     Handled(Box<HistoryRecord>),
     /// `dead-lettered`: an event that no instance took was parked.
     Parked(Box<ParkedRecord>),

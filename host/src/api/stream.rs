@@ -74,7 +74,8 @@ pub(super) struct Filter {
     /// About this instance.
     instance: Option<String>,
     /// Of these kinds, separated by commas: `created`, `transitioned`, `ignored`, `deferred`,
-    /// `retrying`, `rejected`, `dead-lettered`, `terminated`, `selected`, `departed`, `moved`, `discarded`.
+    /// `retrying`, `rejected`, `dead-lettered`, `terminated`, `deleted`, `selected`, `departed`, `moved`,
+    /// `discarded`.
     kinds: Option<String>,
     /// After this position; without it, what happens from now on. The header `Last-Event-ID` does
     /// the same and wins.

@@ -100,7 +100,10 @@ fn values(changed: &Changed) -> Vec<Value> {
     let value = |snapshot: &Snapshot| Value {
         id: snapshot.id.clone(),
         seq: snapshot.seq,
-        json: api::instance_json(snapshot),
+        json: match snapshot.is_deleted() {
+            true => String::new(),
+            false => api::instance_json(snapshot),
+        },
     };
     changed.snapshots().map(value).collect()
 }

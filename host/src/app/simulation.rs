@@ -456,6 +456,8 @@ fn refused(why: &Refused) -> (String, String) {
         Refused::UnknownInstance(id) => ("unknown_instance", format!("no instance `{id}`")),
         Refused::InstanceExists(id) => ("instance_exists", format!("`{id}` is another one")),
         Refused::InstanceFinished(id) => ("instance_finished", format!("`{id}` has finished")),
+        Refused::InstanceActive(id) => ("instance_active", format!("`{id}` has not ended yet")),
+        Refused::InstanceDeleted(id) => ("instance_deleted", format!("`{id}` was deleted")),
         Refused::SingletonExists(id) => ("singleton_exists", format!("`{id}` is the only one")),
         Refused::Schema(violations) => ("schema", listed(violations)),
         Refused::Refusal(Refusal { code, message }) => (code, message.to_string()),

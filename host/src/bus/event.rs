@@ -45,7 +45,10 @@ fn kinds(handled: &Handled) -> Vec<(&'static str, Value)> {
     let state = handled.to_name().as_str();
     let mut kinds = Vec::new();
     let transitioned = handled.disposition == Disposition::Transitioned;
-    if transitioned {
+    if handled.is_deletion() {
+        // Its end was told before.
+        kinds.push(("instance_disposed", instance(after, state)));
+    } else if transitioned {
         kinds.push(match handled.from_name() {
             None => ("instance_created", instance(after, state)),
             Some(before) => {

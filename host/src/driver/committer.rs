@@ -99,9 +99,7 @@ fn next_step(
     broken_since: &mut Option<Instant>,
 ) -> Duration {
     match checking.step(shared) {
-        Ok(next) => shortening
-            .step(shared)
-            .map_or(next, |other| other.min(next)),
+        Ok(next) => shortening.step(shared).min(next),
         Err(error) => {
             tracing::error!(
                 error = &error as &dyn std::error::Error,

@@ -458,6 +458,7 @@ impl Handle {
             Request::Create(create) => create.id.route(),
             Request::Send(send) => send.instance.route(),
             Request::Terminate(terminate) => terminate.instance.route(),
+            Request::Delete(delete) => delete.instance.route(),
             Request::Read { instance } | Request::UnblockInstance { instance } => instance.route(),
             Request::Replay { letter } | Request::Discard { letter } => route_of_letter(letter),
             Request::Receive(receive) => receive.stream.route(),

@@ -1,4 +1,5 @@
-//! Removes history that is not kept any longer, a little at a time between two batches.
+//! Removes deleted instances, and history that is not kept any longer, a little at a time between two
+//! batches.
 
 use std::time::{Duration, Instant};
 
@@ -27,14 +28,11 @@ impl Shortening {
         }
     }
 
-    /// Takes a step if it is due, and says how long to wait for the next; none if all is kept.
-    pub(super) fn step(&mut self, shared: &Shared) -> Option<Duration> {
-        if self.retention.is_everything() {
-            return None;
-        }
+    /// Takes a step if it is due, and says how long to wait for the next.
+    pub(super) fn step(&mut self, shared: &Shared) -> Duration {
         let began = Instant::now();
         if began < self.due {
-            return Some(self.due - began);
+            return self.due - began;
         }
         let now = shared.clock.now();
         let removable = self.retention.at(now, shared.limits.dedup_retention);
@@ -50,6 +48,6 @@ impl Shortening {
             }
         };
         self.due = Instant::now() + rest;
-        Some(rest)
+        rest
     }
 }

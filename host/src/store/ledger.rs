@@ -21,7 +21,10 @@ use xcomponent_core::{
 
 use self::stale::Newest;
 pub(super) use self::{recovered::Recovered, stale::Stale};
-use super::{Entry, retention::Reach};
+use super::{
+    Entry,
+    retention::{Reach, Removable},
+};
 
 /// Instances whose rows may be behind.
 const STALE_MAX: usize = 65_536;
@@ -58,6 +61,8 @@ pub(super) struct Ledger {
     /// The first record that an instance's row may miss whose journal cannot be read: that must stay
     /// to be seen by the next host that starts.
     unread: Option<u64>,
+    /// Whether there may be deleted instances whose records can be removed.
+    pub(super) has_deleted: bool,
     /// The last record that was committed.
     pub(super) last: u64,
 }
@@ -136,6 +141,7 @@ impl Ledger {
             next: 1,
             owed: Owed::nothing(),
             unread: None,
+            has_deleted: true,
             last: 0,
         }
     }
@@ -162,6 +168,11 @@ impl Ledger {
     pub(super) fn skipped(&self, entries: &[Entry]) -> u64 {
         let end = entries.last().map_or(self.last, |entry| entry.position.0);
         end - self.last - entries.len() as u64
+    }
+
+    /// Whether nothing can be there that may be removed.
+    pub(super) fn has_nothing_of(&self, removable: &Removable) -> bool {
+        removable.is_of_deleted_only() && !self.has_deleted
     }
 
     /// How far the log is.
@@ -340,6 +351,7 @@ impl Ledger {
             stale.written(touched.number);
             let snapshot = touched.snapshot(entries);
             if !snapshot.is_live() {
+                self.has_deleted |= snapshot.is_deleted();
                 self.tips.remove(&touched.key);
             } else if let Some(tip) = self.tips.get_mut(&touched.key) {
                 tip.written = Some(snapshot.seq);

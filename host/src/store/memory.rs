@@ -2,8 +2,8 @@
 //!
 //! What a host does per second passes through here on one thread, so a record costs one look-up
 //! and no copy: the log, the instance's newest state and whoever reads share it. Readers hold the
-//! lock for one slice at a time. At [`Config::history_bytes_max`] finished instances are forgotten,
-//! the first finished first; if there are none, the log loses its oldest records.
+//! lock for one slice at a time. At [`Config::history_bytes_max`] deleted instances are forgotten,
+//! then finished ones, the first first; if there are none, the log loses its oldest records.
 
 mod crossing;
 mod instances;
@@ -32,7 +32,7 @@ use xcomponent_core::{
 use self::{
     crossing::Crossings,
     instances::{Instances, Known, is_over},
-    journal::{Journal, Owner},
+    journal::{Journal, Owner, Slot},
     keys::Keys,
     letters::Letters,
     versions::Versions,
@@ -84,10 +84,15 @@ struct Kept {
     keys: Keys,
     letters: Letters,
     crossings: Crossings,
-    /// Places of finished instances with the position of their creation, the first finished
-    /// first.
-    finished: VecDeque<(Owner, u64)>,
+    /// Finished instances, the first finished first.
+    finished: VecDeque<Ended>,
+    /// Deleted instances that owe nothing, the first deleted first.
+    deleted: VecDeque<Ended>,
 }
+
+/// The place of an instance that has ended, with the position of its creation: the place may be
+/// another's by now.
+type Ended = (Owner, u64);
 
 impl Memory {
     /// An empty store.
@@ -99,6 +104,7 @@ impl Memory {
             letters: Letters::default(),
             crossings: Crossings::default(),
             finished: VecDeque::new(),
+            deleted: VecDeque::new(),
         };
         Self {
             config,
@@ -184,18 +190,26 @@ impl Kept {
         self.journal.push(position, record, owner, before);
         self.keys.note(&self.journal, position, &entry.record);
         if let Some(noted) = noted
-            && noted.ended
             && let Some(known) = self.instances.at(noted.owner)
         {
-            self.finished.push_back((noted.owner, known.created));
+            let ended = (noted.owner, known.created);
+            self.finished.extend(noted.ended.then_some(ended));
+            self.deleted.extend(noted.deleted.then_some(ended));
         }
+    }
+
+    /// Whether a record is about a deleted instance.
+    fn is_of_deleted(&self, slot: &Slot) -> bool {
+        let owner = slot.owner.and_then(|owner| self.instances.at(owner));
+        owner.is_some_and(|known| known.snapshot().is_deleted())
     }
 
     /// Forgets until no more than so many bytes of history are left.
     fn trim(&mut self, history_bytes_max: usize) {
         while self.journal.bytes() > history_bytes_max {
-            match self.finished.pop_front() {
-                Some((owner, created)) => self.forget(owner, created),
+            let next = self.deleted.pop_front();
+            match next.or_else(|| self.finished.pop_front()) {
+                Some(ended) => self.forget(ended),
                 None => self.drop_oldest(),
             }
         }
@@ -204,13 +218,15 @@ impl Kept {
         }
     }
 
+    /// An instance that has ended, unless it is gone.
+    fn ended(&self, (owner, created): Ended) -> Option<&Known> {
+        let known = self.instances.at(owner);
+        known.filter(|known| known.created == created)
+    }
+
     /// Removes an instance with its history, if it is still the one created there.
-    fn forget(&mut self, owner: Owner, created: u64) {
-        let Some(known) = self
-            .instances
-            .at(owner)
-            .filter(|known| known.created == created)
-        else {
+    fn forget(&mut self, ended: Ended) {
+        let Some(known) = self.ended(ended) else {
             return;
         };
         let mut position = known.last;
@@ -221,7 +237,7 @@ impl Kept {
             }
             position = self.journal.empty(position);
         }
-        self.instances.remove(owner);
+        self.instances.remove(ended.0);
     }
 
     /// Drops the oldest record. An instance whose last it was keeps its state, unless it is over.
@@ -344,7 +360,7 @@ impl Store for Memory {
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
-        Ok(self.kept().instances.find(tenant, id).map(Known::whole))
+        Ok(self.kept().instances.shown(tenant, id).map(Known::whole))
     }
 
     fn instances(
@@ -401,7 +417,7 @@ impl Store for Memory {
         let mut found = Found::new(page);
         let mut position = kept
             .instances
-            .find(tenant, instance)
+            .shown(tenant, instance)
             .map_or(0, |known| known.last);
         while let Some(slot) = kept.journal.slot(position) {
             let Some(record) = &slot.record else { break };
@@ -458,10 +474,9 @@ impl Store for Memory {
             let kept = self.kept();
             let last = kept.journal.last().min(next + SLICE as u64);
             for position in next..=last {
-                let record = kept
-                    .journal
-                    .slot(position)
-                    .and_then(|slot| slot.record.as_ref());
+                let slot = kept.journal.slot(position);
+                let slot = slot.filter(|slot| !kept.is_of_deleted(slot));
+                let record = slot.and_then(|slot| slot.record.as_ref());
                 let part =
                     record.filter(|record| record.tenant == *tenant && belongs_to(record, &roots));
                 bytes += part.map_or(0, Weighed::weight);

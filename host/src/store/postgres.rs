@@ -299,7 +299,8 @@ impl Store for Postgres {
         if !found.unreadable.is_empty() {
             return Err(Error::Unreadable(self.why_unreadable(tenant, id)?));
         }
-        Ok(found.instances.pop())
+        let instance = found.instances.pop();
+        Ok(instance.filter(|instance| !instance.is_deleted()))
     }
 
     fn instances(

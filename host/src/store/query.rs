@@ -203,7 +203,7 @@ pub struct InstanceFilter {
     pub machine: Option<MachineName>,
     /// In this state.
     pub state: Option<StateName>,
-    /// Active, completed or error.
+    /// Active, completed, error or terminated.
     pub status: Option<Status>,
     /// On this version.
     pub version: Option<Version>,
@@ -214,9 +214,10 @@ pub struct InstanceFilter {
 }
 
 impl InstanceFilter {
-    /// Whether an instance passes.
+    /// Whether an instance passes. A deleted one never does.
     pub fn passes(&self, instance: &Snapshot) -> bool {
-        let matches_kind = same(&self.component, instance.component())
+        let matches_kind = !instance.is_deleted()
+            && same(&self.component, instance.component())
             && same(&self.machine, &instance.machine().name)
             && same(&self.state, &instance.state().name)
             && same(&self.status, &instance.status)
@@ -226,7 +227,8 @@ impl InstanceFilter {
 
     /// Whether instances of a kind pass, as far as their kind decides.
     pub fn passes_kind(&self, kind: &InstanceCount) -> bool {
-        same(&self.component, &kind.component)
+        kind.status != Status::Deleted
+            && same(&self.component, &kind.component)
             && same(&self.machine, &kind.machine)
             && same(&self.state, &kind.state)
             && same(&self.status, &kind.status)
@@ -273,7 +275,7 @@ pub struct InstanceCount {
     pub machine: MachineName,
     /// In which state.
     pub state: StateName,
-    /// Active, completed or error.
+    /// Active, completed, error or terminated.
     pub status: Status,
     /// How many.
     pub instances: u64,

@@ -1,6 +1,6 @@
 //! What of the history goes, and in which order.
 //!
-//! By age: whatever is older, from the beginning of the log; an instance that is over goes with its
+//! Deleted instances go first, whatever is kept of others. By age: whatever is older, from the beginning of the log; an instance that is over goes with its
 //! last record, one that goes on stays as it is. By number: first all of the instances that finished
 //! first, then the oldest records of those that go on. Both in small steps, so that no event waits
 //! for long, and neither takes what is still owed or what a repeated id is answered from. Parked
@@ -44,10 +44,17 @@ impl Retention {
 pub struct Removable {
     /// What is from before this goes.
     expired: Option<Timestamp>,
-    /// What is from since then stays, whatever else is said.
+    /// What is from since then stays, whatever else is said, also of deleted instances.
     spare: Timestamp,
     /// How many records stay if there are more.
     records: Option<u64>,
+}
+
+impl Removable {
+    /// Whether only deleted instances may go.
+    pub(super) fn is_of_deleted_only(&self) -> bool {
+        self.expired.is_none() && self.records.is_none()
+    }
 }
 
 /// How far a log is.
@@ -113,13 +120,16 @@ pub(super) trait Shorten {
     /// Removes records from the beginning, and an instance that is over with its last one.
     fn remove_oldest(&mut self, before: Timestamp, most: u64) -> Result<u64>;
 
+    /// Removes deleted instances with all their records, the one that was deleted first first.
+    fn remove_deleted(&mut self, before: Timestamp, most: u64) -> Result<u64>;
+
     /// Removes instances that are over with all their records, the one that ended first first.
     fn remove_finished(&mut self, before: Timestamp, most: u64) -> Result<u64>;
 }
 
 /// Removes a little; whether there is more of it.
 pub(super) fn shorten(log: &mut impl Shorten, removable: &Removable) -> Result<bool> {
-    let mut room = STEP;
+    let mut room = STEP.saturating_sub(log.remove_deleted(removable.spare, STEP)?);
     if let Some(expired) = removable.expired {
         room = room.saturating_sub(log.remove_oldest(expired, room)?);
     }

@@ -398,7 +398,8 @@ impl Store for Sqlite {
     }
 
     fn instance(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<Snapshot>> {
-        self.find(tenant, id)
+        let found = self.find(tenant, id)?;
+        Ok(found.filter(|instance| !instance.is_deleted()))
     }
 
     fn instances(

@@ -13,7 +13,8 @@ use std::borrow::Cow;
 
 pub(super) use self::{
     event::{
-        BEFORE, EVENT_COLUMNS, INSTANCE, Links, POSITION, SELECT_EVENTS, event_cells, read_event,
+        BEFORE, EVENT_COLUMNS, INSTANCE, Links, POSITION, SELECT_EVENTS, SHOWN, event_cells,
+        read_event,
     },
     instance::{
         ID, INSTANCE_COLUMNS, NUMBER, SELECT_INSTANCES, STATE_COLUMNS, instance_cells,

@@ -14,6 +14,7 @@ mod bulk;
 mod components;
 mod connections;
 mod dead_letters;
+mod deletion;
 mod events;
 #[path = "../common/faulty.rs"]
 mod faulty;

@@ -96,7 +96,7 @@ async fn the_description_has_every_route() {
             &["post"],
         ),
         ("/v1/instances", &["get"]),
-        ("/v1/instances/{id}", &["get"]),
+        ("/v1/instances/{id}", &["get", "delete"]),
         ("/v1/instances/{id}/terminate", &["post"]),
         ("/v1/instances/{id}/unblock", &["post"]),
         ("/v1/instances/{id}/transitions", &["get"]),

@@ -285,6 +285,31 @@ fn an_instance_is_ended_and_told_so() {
 }
 
 #[test]
+fn an_instance_that_has_ended_is_deleted_and_told_so() {
+    let serving = shop();
+    let refused = serving.ask(["delete", "o-1"]);
+    assert_eq!(refused.code, 1);
+    assert_eq!(
+        refused.stderr,
+        "error: the instance `o-1` has not ended yet: terminate it first (instance_active)\n"
+    );
+    for id in ["o-1", "o-2"] {
+        serving.ask(["terminate", id]).done();
+    }
+    let deleted = serving.ask(["delete", "o-1"]).done();
+    assert_eq!(deleted.stdout, "o-1 is deleted\n");
+    let deleted = serving.ask(["delete", "o-2", "--json"]).done();
+    assert_eq!(deleted.json(), json!({"deleted": "o-2"}));
+    let again = serving.ask(["delete", "o-1"]);
+    assert_eq!(
+        again.stderr,
+        "error: there is no instance `o-1` (unknown_instance)\n"
+    );
+    let listed = serving.ask(["instances", "--json"]).done();
+    assert_eq!(listed.json()["items"], json!([]));
+}
+
+#[test]
 fn what_is_suspended_is_unblocked() {
     let serving = shop();
     let component = serving.ask(["unblock", "Shop"]).done();

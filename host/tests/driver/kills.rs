@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use xcomponent_core::{
     call::{Answer, Call, Send},
     definition::OnLive,
-    effect::Reply,
+    effect::{Refused, Reply},
     id::{
         ComponentName, EventId, EventName, InstanceId, MachineName, PartitionCount, TenantId,
         uuid_v8,
     },
-    input::{Broadcast, Create, Repeatable, Request, SendEvent},
+    input::{Broadcast, Create, Delete, Repeatable, Request, SendEvent, Terminate},
     json::Json,
     limits::Limits,
     record::{Body, Cause, SelectBy, Selector, Snapshot},
@@ -410,4 +410,88 @@ async fn what_a_killed_host_owes_is_done_though_no_history_is_kept() {
         }
     }
     assert!(removed > 0, "nothing was removed");
+}
+
+/// A target is made, ends and is deleted.
+fn a_short_life(instance: &InstanceId) -> [Request; 3] {
+    [
+        Request::Create(Create {
+            component: ComponentName::new("Game"),
+            machine: MachineName::new("Target"),
+            context: Json::empty(),
+            id: instance.clone(),
+            repeatable: Repeatable::ById,
+            entry_point: false,
+            trace_parent: None,
+        }),
+        Request::Terminate(Terminate {
+            instance: instance.clone(),
+            reason: None,
+            trace_parent: None,
+        }),
+        Request::Delete(Delete {
+            instance: instance.clone(),
+            trace_parent: None,
+        }),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_survives_a_kill_and_its_id_is_free_once_its_records_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let id = instance(0);
+    let taken = Refused::InstanceDeleted(id.clone());
+    for cut in 0..=3 {
+        let path = folder.path().join(format!("{cut}.db"));
+        let life = Life::begin(&path, Some(cut), 2).await;
+        let mut acknowledged = 0;
+        for request in a_short_life(&id) {
+            tokio::select! {
+                reply = life.handle.request(&life.tenant, request) => {
+                    assert!(!matches!(reply, Reply::Refused(_)), "cut at {cut}: {reply:?}");
+                }
+                () = life.store.is_cut_off() => break,
+            }
+            acknowledged += 1;
+        }
+        assert!(acknowledged <= cut, "cut at {cut}: {acknowledged}");
+        soon(life.kill()).await;
+
+        // What was acknowledged holds, and the rest is done.
+        let life = Life::begin(&path, None, 2).await;
+        let [create, end, delete] = a_short_life(&id);
+        match soon(life.handle.request(&life.tenant, create.clone())).await {
+            Reply::Refused(refused) => assert_eq!(refused, taken, "cut at {cut}"),
+            reply => {
+                assert!(acknowledged < 3, "cut at {cut}: {reply:?}");
+                soon(life.handle.request(&life.tenant, end)).await;
+                soon(life.handle.request(&life.tenant, delete)).await;
+            }
+        }
+        let read = soon(life.handle.read(&life.tenant, &id)).await.unwrap();
+        let unknown = Refused::UnknownInstance(id.clone());
+        assert_eq!(read.map(|found| found.seq), Err(unknown), "cut at {cut}");
+        assert!(life.end().is_empty(), "cut at {cut}");
+
+        // All history is kept, and that of the deleted instance goes. The last record of all stays.
+        let life = Life::begin_later(&path, Retention::default()).await;
+        let [other, ..] = a_short_life(&instance(2));
+        soon(life.handle.request(&life.tenant, other)).await;
+        let created = async {
+            loop {
+                let reply = life.handle.request(&life.tenant, create.clone()).await;
+                match reply {
+                    Reply::Refused(refused) => assert_eq!(refused, taken, "cut at {cut}"),
+                    reply => return reply,
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let reply = soon(created).await;
+        assert!(
+            matches!(&reply, Reply::Created { instance, existing: false } if instance.seq == 1),
+            "cut at {cut}: {reply:?}"
+        );
+        assert_eq!(life.end().len(), 2, "cut at {cut}");
+    }
 }

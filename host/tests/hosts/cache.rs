@@ -105,6 +105,8 @@ async fn a_reader_finds_what_the_host_would_answer() {
         let left: u64 = reader.0.pttl(key(&order)).await.unwrap();
         assert!(left > 0 && left <= 600_000, "{left}");
     }
+    host.delete(&format!("/v1/instances/{order}")).await;
+    reader.until(&order, |found| found.is_none()).await;
     let health = host.get("/readyz").await.json();
     assert_eq!(health["status"], "ok");
     let metrics = host.get("/metrics").await;

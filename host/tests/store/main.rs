@@ -13,6 +13,7 @@
 mod crossing;
 mod damage;
 mod damaged;
+mod deletion;
 mod durable;
 mod encrypted;
 mod instances;
@@ -70,6 +71,13 @@ macro_rules! suite {
                 what_waits_is_not_removed,
                 a_stream_is_known_up_to_its_last_parcel,
                 what_was_taken_in_is_owed;
+            deletion:
+                nobody_is_shown_a_deleted_instance,
+                a_deleted_instance_is_removed_whatever_is_kept,
+                a_deleted_instance_stays_while_repeated_ids_are_answered_from_it,
+                a_deleted_instance_stays_until_its_delayed_sends_left,
+                a_deleted_entry_point_is_removed,
+                many_deleted_instances_are_removed_in_small_steps;
             instances:
                 an_instance_is_as_its_last_record_left_it,
                 what_goes_on_is_loaded_by_partition,

@@ -14,7 +14,7 @@ use xcomponent_host::store::{
 use crate::sample::{Shard, id};
 
 /// How long answers to repeated ids are remembered.
-const DEDUP: Duration = Duration(100);
+pub(crate) const DEDUP: Duration = Duration(100);
 
 /// Records from before a moment go.
 fn older_than(moment: u64) -> Removable {
@@ -30,14 +30,14 @@ fn more_than(records: u64, now: u64) -> Removable {
     retention.at(Timestamp(now), DEDUP)
 }
 
-fn shorten(store: &dyn Store, removable: Removable) {
+pub(crate) fn shorten(store: &dyn Store, removable: Removable) {
     // What rows of instances miss stays.
     while store.tidy().unwrap() {}
     while store.shorten(&removable).unwrap() {}
 }
 
 /// The ids of the instances, the last created first.
-fn instances(shard: &Shard<'_>) -> Vec<String> {
+pub(crate) fn instances(shard: &Shard<'_>) -> Vec<String> {
     let filter = InstanceFilter::default();
     let page = shard
         .store
@@ -47,7 +47,7 @@ fn instances(shard: &Shard<'_>) -> Vec<String> {
 }
 
 /// How long the history of an instance is.
-fn history(shard: &Shard<'_>, instance: &str) -> usize {
+pub(crate) fn history(shard: &Shard<'_>, instance: &str) -> usize {
     let page = PageRequest::first(1_000);
     let history = shard.store.history(shard.tenant(), &id(instance), page);
     history.unwrap().items.len()
@@ -67,7 +67,7 @@ fn log(shard: &Shard<'_>, after: u64) -> Result<Vec<u64>, u64> {
 }
 
 /// An instance that is over, after so many events.
-fn over(shard: &mut Shard<'_>, instance: &str, events: usize) {
+pub(crate) fn over(shard: &mut Shard<'_>, instance: &str, events: usize) {
     let mut order = shard.create(instance, "{}");
     for n in 2..events {
         order = shard.handle(

@@ -170,6 +170,7 @@ impl<'s> Shard<'s> {
         after.state = state_of(before, state);
         after.status = match before.machine().state(after.state).name.as_str() {
             _ if name == "$terminated" => Status::Terminated,
+            _ if name == "$deleted" => Status::Deleted,
             "Done" => Status::Completed,
             _ => Status::Active,
         };

@@ -129,6 +129,12 @@ impl Engine {
     /// A creation under an id that is taken.
     pub(crate) fn be_born(&mut self, slot: Slot, letter: Letter) {
         let snapshot = &self.instances.expect(slot).snapshot;
+        if snapshot.is_deleted() {
+            // Whoever repeats the creation of a deleted instance does not get another one.
+            let (tenant, id) = (snapshot.tenant().clone(), snapshot.id.clone());
+            let refused = Refused::InstanceDeleted(id.clone());
+            return self.stillborn(&tenant, id, letter, refused);
+        }
         let Trigger::Create(birth) = &letter.errand.trigger else {
             return;
         };
@@ -197,10 +203,14 @@ impl Engine {
                 format!("component `{}` has no machine `{name}`", birth.component).into(),
             ),
             Refused::RecordUnreadable(_) => Parked::RecordUnreadable,
+            Refused::InstanceDeleted(id) => {
+                Parked::UnknownTarget(format!("the instance `{id}` was deleted").into())
+            }
             Refused::UnknownComponent(_)
             | Refused::UnknownInstance(_)
             | Refused::InstanceExists(_)
             | Refused::InstanceFinished(_)
+            | Refused::InstanceActive(_)
             | Refused::KeyReused
             | Refused::AnswerLost
             | Refused::InstanceSuspended { .. }

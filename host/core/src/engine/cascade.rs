@@ -288,6 +288,7 @@ pub(crate) fn is_host_made(trigger: &Trigger, payload: &Json) -> bool {
         | Trigger::Due
         | Trigger::Create(_)
         | Trigger::Terminate
+        | Trigger::Delete
         | Trigger::Unstorable { .. } => false,
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     instance::{After, Birth, Letter, Origin, Trigger, mailbox::Mailbox},
     record::{
         AppendSeq, Body, Cause, Delayed, Departed, Extra, Mail, Outgoing, Parked, Retry, Snapshot,
-        Status, Timer, TimerKind,
+        Timer, TimerKind,
     },
     time::Timestamp,
 };
@@ -35,6 +35,7 @@ impl Engine {
             Request::Send(send) => self.send(ticket, &tenant, send),
             Request::Broadcast(broadcast) => self.broadcast(ticket, &tenant, broadcast),
             Request::Terminate(terminate) => self.request_termination(ticket, &tenant, terminate),
+            Request::Delete(delete) => self.request_deletion(ticket, &tenant, delete),
             Request::Read { instance } => self.read(ticket, &tenant, instance),
             Request::Replay { letter } => self.replay(ticket, &tenant, *letter),
             Request::Discard { letter } => self.discard(ticket, &tenant, *letter),
@@ -247,6 +248,9 @@ impl Engine {
         if matches!(letter.errand.trigger, Trigger::Terminate) {
             return self.be_told_to_end(slot, letter);
         }
+        if matches!(letter.errand.trigger, Trigger::Delete) {
+            return self.be_told_to_go(slot, letter);
+        }
         if let (Origin::Caller { .. }, Some(until)) =
             (letter.errand.origin, self.suspended_until(slot))
         {
@@ -405,13 +409,8 @@ impl Engine {
     pub(crate) fn leave_if_done(&mut self, slot: Slot, durable: AppendSeq) {
         let instance = self.instances.expect(slot);
         let snapshot = &instance.snapshot;
-        let ended = snapshot.seq > 0 && snapshot.status != Status::Active && !snapshot.entry_point;
-        if ended
-            && instance.appended <= durable
-            && snapshot.timers.is_empty()
-            && snapshot.extra.is_none()
-            && instance.busy.is_none()
-        {
+        let is_over = snapshot.seq > 0 && !snapshot.is_live();
+        if is_over && instance.appended <= durable && instance.busy.is_none() {
             self.instances.remove(slot);
         }
     }
@@ -523,11 +522,12 @@ impl Engine {
         }
     }
 
-    /// A born instance in memory.
+    /// A born instance in memory that is not deleted.
     pub(crate) fn born(&self, tenant: &TenantId, id: &InstanceId) -> Option<Slot> {
-        self.instances
-            .find(tenant, id)
-            .filter(|slot| self.instances.expect(*slot).snapshot.seq > 0)
+        self.instances.find(tenant, id).filter(|slot| {
+            let snapshot = &self.instances.expect(*slot).snapshot;
+            snapshot.seq > 0 && !snapshot.is_deleted()
+        })
     }
 
     /// There is no such instance.

@@ -498,6 +498,7 @@ impl Errand {
             | Trigger::Expecting(_)
             | Trigger::Create(_)
             | Trigger::Terminate
+            | Trigger::Delete
             | Trigger::Replay { .. } => self.attempts == 0 || self.origin != Origin::Inside,
         }
     }

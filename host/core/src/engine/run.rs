@@ -145,6 +145,9 @@ impl Engine {
         if let Trigger::Terminate = letter.errand.trigger {
             return self.terminate(slot, letter);
         }
+        if let Trigger::Delete = letter.errand.trigger {
+            return self.delete(slot, letter);
+        }
         if self.is_left_alone(slot, &letter) {
             return;
         }
@@ -202,6 +205,8 @@ impl Engine {
         if snapshot.status != Status::Active {
             if snapshot.owes(&letter) {
                 self.park_deferred(slot, letter);
+            } else if snapshot.is_deleted() {
+                self.is_gone(slot, letter);
             } else {
                 self.reject(slot, letter, Reason::Finished);
             }
@@ -231,6 +236,7 @@ impl Engine {
             | Trigger::Create(_)
             | Trigger::Replay { .. }
             | Trigger::Terminate
+            | Trigger::Delete
             | Trigger::Unstorable { .. } => return Some(letter),
         }
         None
@@ -510,6 +516,7 @@ fn is_still_waiting(snapshot: &Snapshot, letter: &Letter) -> bool {
         | Trigger::Create(_)
         | Trigger::Replay { .. }
         | Trigger::Terminate
+        | Trigger::Delete
         | Trigger::Unstorable { .. } => true,
     }
 }

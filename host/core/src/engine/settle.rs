@@ -530,6 +530,7 @@ pub(crate) fn settled_by(trigger: &Trigger) -> Option<&EventId> {
         | Trigger::Timeout
         | Trigger::Auto
         | Trigger::Terminate
+        | Trigger::Delete
         | Trigger::Create(_) => None,
     }
 }

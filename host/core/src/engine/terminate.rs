@@ -1,6 +1,8 @@
 //! Instances that an operator ends: no guest is asked, and nothing that blocks the instance is
 //! waited for.
 
+use std::sync::Arc;
+
 use serde_json::json;
 use thin_vec::ThinVec;
 
@@ -27,16 +29,29 @@ impl Engine {
         tenant: &TenantId,
         terminate: Terminate,
     ) {
-        let id = self.mint();
         let payload = match terminate.reason {
             Some(reason) => Json::from_value(&json!({ "reason": &*reason })),
             None => Json::empty(),
         };
+        let letter = self.letter_of_operator(ticket, TERMINATED, payload, terminate.trace_parent);
+        let letter = letter.triggering(Trigger::Terminate);
+        self.deliver(tenant, terminate.instance, letter);
+    }
+
+    /// The event with which an operator changes an instance.
+    pub(crate) fn letter_of_operator(
+        &mut self,
+        ticket: Ticket,
+        name: &str,
+        payload: Json,
+        trace_parent: Option<Arc<str>>,
+    ) -> Letter {
+        let id = self.mint();
         let mail = Mail {
-            cause: Cause::outside(&id, terminate.trace_parent),
+            cause: Cause::outside(&id, trace_parent),
             event: Event {
                 id,
-                name: EventName::new(TERMINATED),
+                name: EventName::new(name),
                 payload,
                 at: self.now,
             },
@@ -46,8 +61,7 @@ impl Engine {
             ticket,
             remember: false,
         };
-        let letter = Letter::new(mail, origin, After::Nothing).triggering(Trigger::Terminate);
-        self.deliver(tenant, terminate.instance, letter);
+        Letter::new(mail, origin, After::Nothing)
     }
 
     /// The request comes before everything that waits at the instance, behind what is being done.
@@ -70,11 +84,12 @@ impl Engine {
         let snapshot = &self.instances.expect(slot).snapshot;
         match snapshot.status {
             Status::Active => self.end_now(slot, letter),
-            Status::Terminated => self.answer_terminated(slot, &letter.errand),
+            Status::Terminated => self.answer_operator(slot, &letter.errand),
             Status::Completed | Status::Error => {
                 let refused = Refused::InstanceFinished(snapshot.id.clone());
                 self.refuse_all(letter.errand.origin.ticket(), None, refused);
             }
+            Status::Deleted => self.is_gone(slot, letter),
         }
     }
 
@@ -91,6 +106,21 @@ impl Engine {
             // It is owed until it is parked, one record later.
             self.extra(slot).retry.clone_from(&retry);
         }
+        self.done_by_operator(slot, letter);
+        self.fire_due(slot);
+        if let Some(retry) = retry {
+            // It is not the event of a deadline any more: deadlines are void.
+            let trigger = retried_trigger(&self.instances.expect(slot).snapshot, &retry);
+            let is_another = |letter: &Letter| letter.mail.event.id != retry.mail.event.id;
+            self.busy(slot).own.retain(is_another);
+            let letter = Letter::inside(retry.mail.clone(), trigger, After::Nothing);
+            self.enqueue(slot, letter.attempted(retry.attempts), Place::Next);
+        }
+        self.redeliver_deferred(slot);
+    }
+
+    /// Records and answers what an operator did with an instance. Its state is the same as before.
+    pub(crate) fn done_by_operator(&mut self, slot: Slot, letter: Letter) {
         let (after, waits) = self.recorded(slot);
         let Letter { mail, errand } = letter;
         let handled = Handled {
@@ -115,20 +145,10 @@ impl Engine {
         let (handled, _) = self.append_handled(slot, &errand, handled);
         self.counters.count(handled.disposition);
         self.instances.refresh(slot);
-        self.answer_terminated(slot, &errand);
-        self.fire_due(slot);
-        if let Some(retry) = retry {
-            // It is not the event of a deadline any more: deadlines are void.
-            let trigger = retried_trigger(&self.instances.expect(slot).snapshot, &retry);
-            let is_another = |letter: &Letter| letter.mail.event.id != retry.mail.event.id;
-            self.busy(slot).own.retain(is_another);
-            let letter = Letter::inside(retry.mail.clone(), trigger, After::Nothing);
-            self.enqueue(slot, letter.attempted(retry.attempts), Place::Next);
-        }
-        self.redeliver_deferred(slot);
+        self.answer_operator(slot, &errand);
     }
 
-    fn answer_terminated(&mut self, slot: Slot, errand: &Errand) {
+    fn answer_operator(&mut self, slot: Slot, errand: &Errand) {
         let snapshot = self.instances.expect(slot).snapshot.clone();
         if let Some(ticket) = errand.origin.ticket() {
             self.reply(ticket, Reply::Instance(Box::new(snapshot)));

@@ -102,8 +102,8 @@ impl Engine {
         }
         // Of a caller's creation nothing is left: there is no instance to park it for.
         handled.from?;
-        // An operator is told that nothing was committed, and asks again if it is still to end.
-        if handled.is_termination() {
+        // An operator is told that nothing was committed, and asks again if it is still wanted.
+        if handled.is_termination() || handled.is_deletion() {
             return None;
         }
         let mut stripped = false;

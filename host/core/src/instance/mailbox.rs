@@ -31,6 +31,7 @@ impl Letter {
             | Trigger::Auto
             | Trigger::Create(_)
             | Trigger::Terminate
+            | Trigger::Delete
             | Trigger::Replay { .. }
             | Trigger::Unstorable { .. } => 1,
         };

@@ -3,6 +3,7 @@
 mod budget;
 mod cascades;
 mod chains;
+mod deletion;
 mod differences;
 mod elsewhere;
 mod faults;

@@ -6,7 +6,7 @@ mod step;
 use xcomponent_core::{
     call::Event,
     definition::TransitionKind,
-    engine::TERMINATED,
+    engine::{DELETED, TERMINATED},
     json::Json,
     record::{
         Disposition, Handled, Parked, Reason, SelectBy, Selector, Snapshot, Status, TimerKind,
@@ -153,9 +153,8 @@ fn decide(
     {
         return Err(format!("{} fired before it was due", step.event));
     }
-    let is_end = handled.event.name.as_str() == TERMINATED;
-    if is_end && !before.ended {
-        return Ok(Decision::Terminated);
+    if let Some(decision) = of_operator(before, handled) {
+        return decision;
     }
     if let Some((retried, due)) = &before.retry
         && !before.ended
@@ -212,6 +211,17 @@ fn decide(
         });
     }
     Ok(step.choose(before, &candidates))
+}
+
+/// What an operator did with the instance, if it was one.
+fn of_operator(before: &Instance, handled: &Handled) -> Option<Result<Decision, String>> {
+    let keeps = before.retry.is_some() || !before.deferred.is_empty();
+    match handled.event.name.as_str() {
+        TERMINATED if !before.ended => Some(Ok(Decision::Terminated)),
+        DELETED if before.ended && !keeps => Some(Ok(Decision::Deleted)),
+        DELETED => Some(Err("it was deleted before its end".to_owned())),
+        _ => None,
+    }
 }
 
 /// What had waited at an instance that has ended is parked; everything else is rejected.
@@ -291,7 +301,7 @@ fn settle(
         OnFault::Keep | OnFault::Retry(..) | OnFault::Goto(_) => None,
     };
     let wanted = match &decision {
-        Decision::Take(_) | Decision::Terminated => Disposition::Transitioned,
+        Decision::Take(_) | Decision::Terminated | Decision::Deleted => Disposition::Transitioned,
         Decision::Ignored => Disposition::Ignored,
         Decision::Refused if next.timer(&step.event).is_some() => Disposition::DeadLettered,
         Decision::Refused | Decision::Rejected => Disposition::Rejected,
@@ -342,6 +352,7 @@ fn settle(
             next.timers.retain(is_for_others);
             Ok(Vec::new())
         }
+        Decision::Deleted => Ok(Vec::new()),
         Decision::Deferred => {
             next.take_timer(&step.event);
             next.deferred.push(step.event.clone());

@@ -9,7 +9,7 @@ use xcomponent_core::{
         ComponentName, EventId, EventName, InstanceId, MachineName, StateName, TenantId, Version,
         keyed_instance_id, singleton_id, uuid_v8,
     },
-    input::{Broadcast, Create, Input, Repeatable, Request, SendEvent, Terminate, Ticket},
+    input::{Broadcast, Create, Delete, Input, Repeatable, Request, SendEvent, Terminate, Ticket},
     json::{Json, Path},
     owed::letter_route,
     record::{Cause, Condition, DeadLetter, SelectBy, Selector},
@@ -57,6 +57,7 @@ impl World {
         let (kind, ask): (Kind, fn(&mut Self, TenantId)) = match self.chance.u32(0..100) {
             0..=17 => (Kind::Create, Self::ask_create),
             18..=20 if self.plan.terminates() => (Kind::Terminate, Self::ask_terminate),
+            21..=32 if self.plan.deletes() => (Kind::Delete, Self::ask_delete),
             18..=69 => (Kind::Send, Self::ask_send),
             70..=79 => (Kind::Repeat, Self::ask_again),
             80..=89 => (Kind::Broadcast, Self::ask_broadcast),
@@ -194,6 +195,26 @@ impl World {
             trace_parent: None,
         };
         self.request(shard, tenant, Request::Terminate(terminate));
+    }
+
+    /// Mostly of an instance that has ended: there are few of them.
+    fn ask_delete(&mut self, tenant: TenantId) {
+        let known = self.model.instances.iter();
+        let ended: Vec<&String> = known
+            .filter(|(key, instance)| key.0 == tenant.as_str() && instance.ended)
+            .map(|(key, _)| &key.1)
+            .collect();
+        let instance = match ended.len() {
+            0 => self.some_instance(&tenant),
+            _ if self.chance.u32(0..4) == 0 => self.some_instance(&tenant),
+            count => InstanceId::from_stored(ended[self.chance.usize(0..count)]),
+        };
+        let shard = self.owner(&instance);
+        let delete = Delete {
+            instance,
+            trace_parent: None,
+        };
+        self.request(shard, tenant, Request::Delete(delete));
     }
 
     /// The same once more; now and then with another payload under the same id.
@@ -356,6 +377,7 @@ fn describe(request: &Request) -> String {
         Request::Replay { letter } => format!("replay {}", letter.event.id),
         Request::Discard { letter } => format!("discard {}", letter.event.id),
         Request::Terminate(terminate) => format!("terminate {}", terminate.instance),
+        Request::Delete(delete) => format!("delete {}", delete.instance),
         Request::UnblockInstance { instance } => format!("unblock {instance}"),
         Request::Read { instance } => format!("read {instance}"),
         Request::Receive(receive) => format!("receive {}", receive.stream),

@@ -251,7 +251,8 @@ async fn found(state: &State, caller: &Caller, search: &Search) -> Result<Respon
 
 fn filter(search: &Search) -> Result<InstanceFilter> {
     let status = search.status.as_deref().map(|word| {
-        Status::parse(word).ok_or_else(|| {
+        let shown = Status::parse(word).filter(|status| *status != Status::Deleted);
+        shown.ok_or_else(|| {
             let detail =
                 format!("`status` is `active`, `completed`, `error` or `terminated`, not `{word}`");
             Failure::bad_request("invalid_query", detail)

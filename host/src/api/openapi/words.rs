@@ -58,6 +58,8 @@ pub(in super::super) enum HistoryKind {
     Moved,
     /// The instance was ended by a person.
     Terminated,
+    /// The instance was deleted by a person: only streams say so, its history is not shown any more.
+    Deleted,
 }
 
 /// How the host is.

@@ -105,6 +105,8 @@ pub(super) struct Noted {
     pub(super) before: u64,
     /// Whether this record ended the instance.
     pub(super) ended: bool,
+    /// Whether the instance is deleted and owes nothing since this record.
+    pub(super) deleted: bool,
 }
 
 impl Instances {
@@ -116,16 +118,19 @@ impl Instances {
         let hash = self.hash(tenant, &snapshot.id);
         let same = |place: &u32| is_at(&self.known, *place, tenant, &snapshot.id);
         let over = is_over(snapshot);
+        let deleted = over && snapshot.is_deleted();
         if let Some(place) = self.places.find(hash, same).copied() {
             let known = self.occupied(place);
-            let ended = over && !is_over(known.snapshot());
+            let was_over = is_over(known.snapshot());
+            let was_deleted = was_over && known.snapshot().is_deleted();
             let before = std::mem::replace(&mut known.last, position);
             known.latest = Latest::Record(record.body.clone());
             known.wait(told);
             return Some(Noted {
                 owner: Owner(place),
                 before,
-                ended,
+                ended: over && !was_over,
+                deleted: deleted && !was_deleted,
             });
         }
         let mut known = Known {
@@ -150,7 +155,13 @@ impl Instances {
             owner: Owner(place),
             before: 0,
             ended: over,
+            deleted,
         })
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.known.len() - self.free.len()
     }
 
     /// The instance with this id.
@@ -160,6 +171,12 @@ impl Instances {
             is_at(&self.known, *place, tenant, id)
         })?;
         self.known[*place as usize].as_ref()
+    }
+
+    /// The same, unless it is deleted.
+    pub(super) fn shown(&self, tenant: &TenantId, id: &InstanceId) -> Option<&Known> {
+        let found = self.find(tenant, id);
+        found.filter(|known| !known.snapshot().is_deleted())
     }
 
     /// The instance at a place.

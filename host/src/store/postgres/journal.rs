@@ -18,7 +18,7 @@ use super::{
 use crate::store::{
     Entry, EventAt, Position, Result,
     query::{Cursor, Found, Page, PageRequest, RecordFilter, Slices, Tail, gather_trace, is_shown},
-    table::{BEFORE, Columns as _, POSITION, SELECT_EVENTS, signed, unsigned},
+    table::{BEFORE, Columns as _, POSITION, SELECT_EVENTS, SHOWN, signed, unsigned},
 };
 
 impl Postgres {
@@ -78,7 +78,7 @@ impl Postgres {
     /// An instance's number and the position of its last record.
     fn end_of_journal(&self, tenant: &TenantId, id: &InstanceId) -> Result<Option<(i64, i64)>> {
         let question = "SELECT i.instance, i.last FROM instances i JOIN tenants t USING (tenant)
-            WHERE t.name = $1 AND i.id = $2";
+            WHERE t.name = $1 AND i.id = $2 AND i.status <> 'deleted'";
         let values: Values<'_> = &[&tenant.as_str(), &id.to_string()];
         let (rows, stale) = self.instance_rows(question, values)?;
         let Some(row) = rows.first() else {
@@ -164,7 +164,7 @@ impl Postgres {
         let roots: Vec<String> = roots.iter().map(ToString::to_string).collect();
         let question = format!(
             "{SELECT_EVENTS} WHERE (e.root = ANY($1) OR e.event_id = ANY($1)) AND t.name = $2
-               AND e.position > $3
+               AND e.position > $3 AND {SHOWN}
              ORDER BY e.position LIMIT $4"
         );
         let mut after = Position(0);

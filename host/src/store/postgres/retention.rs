@@ -16,7 +16,16 @@ use crate::store::{
 /// nobody knows what it is.
 const IS_OVER: &str =
     "status <> 'active' AND NOT entry_point AND timers_json IS NULL AND extra_json IS NULL
-     AND status IN ('completed', 'error', 'terminated')";
+     AND status IN ('completed', 'error', 'terminated', 'deleted')";
+
+/// What makes an instance one that is deleted and owes nothing, as the index on them says it.
+const IS_DELETED: &str = "status = 'deleted' AND timers_json IS NULL AND extra_json IS NULL";
+
+/// Whether there are deleted instances to be removed, now or later.
+pub(super) fn has_deleted(session: &mut Session) -> Result<bool> {
+    let question = format!("SELECT EXISTS (SELECT FROM instances WHERE {IS_DELETED})");
+    Ok(one(session.ask_one(&question, NONE)?)?.try_get(0)?)
+}
 
 /// Instances that one statement removes: each may have a history of as many records as one step
 /// removes.
@@ -118,12 +127,23 @@ impl Shorten for Shortened<'_> {
         Ok(removed.len() as u64)
     }
 
+    fn remove_deleted(&mut self, before: Timestamp, most: u64) -> Result<u64> {
+        self.remove_instances(IS_DELETED, before, most)
+    }
+
     fn remove_finished(&mut self, before: Timestamp, most: u64) -> Result<u64> {
+        self.remove_instances(IS_OVER, before, most)
+    }
+}
+
+impl Shortened<'_> {
+    /// Removes instances of a kind with all their records, the one with the oldest end first.
+    fn remove_instances(&mut self, which: &str, before: Timestamp, most: u64) -> Result<u64> {
         let start = self.extent.absent;
         while self.extent.absent - start < most {
             let first = format!(
                 "SELECT i.instance, i.last, i.seq, e.at FROM
-                   (SELECT instance, last, seq FROM instances WHERE {IS_OVER} AND last < $1
+                   (SELECT instance, last, seq FROM instances WHERE {which} AND last < $1
                     ORDER BY last LIMIT $2) i
                  LEFT JOIN events e ON e.position = i.last ORDER BY i.last"
             );
@@ -158,9 +178,7 @@ impl Shorten for Shortened<'_> {
         }
         Ok(self.extent.absent - start)
     }
-}
 
-impl Shortened<'_> {
     /// Removes histories from these last records on, and says of those that are longer than a step
     /// where the rest ends.
     fn remove_histories(

@@ -20,7 +20,7 @@ use super::{
     letters,
     link::Link,
     months::Months,
-    retention::{Shortened, skipped},
+    retention::{Shortened, has_deleted, skipped},
     row::{
         COPY_EVENTS, EVENT_TYPES, N_INSTANCE_COLUMNS, NONE, Table, WRITE_BATCH,
         WRITE_BATCH_WAITING, WRITE_INSTANCES, WRITE_MARKS, WRITE_TAKEN_IN,
@@ -460,8 +460,11 @@ impl Writer {
 
     /// Removes a little of the history; whether there is more of it.
     pub(super) fn shorten(&mut self, removable: &Removable, stale: &RwLock<Stale>) -> Result<bool> {
+        if self.ledger.has_nothing_of(removable) {
+            return Ok(false);
+        }
         let reach = self.ledger.reach();
-        self.change(stale, |session| {
+        let (more, has_deleted) = self.change(stale, |session| {
             // If the machine loses it, it is done once more.
             session.batch("SET LOCAL synchronous_commit = off")?;
             let mut log = Shortened::new(session, reach)?;
@@ -470,8 +473,10 @@ impl Writer {
             if log.records() < before {
                 log.finish()?;
             }
-            Ok(more)
-        })
+            Ok((more, has_deleted(session)?))
+        })?;
+        self.ledger.has_deleted = has_deleted;
+        Ok(more)
     }
 
     /// The number of a tenant.

@@ -21,6 +21,8 @@ pub enum Kind {
     DeadLettered,
     /// An operator ended an instance.
     Terminated,
+    /// An operator deleted an instance that had ended.
+    Deleted,
     /// Instances were chosen for an event.
     Selected,
     /// A delayed send left its instance.
@@ -34,7 +36,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Created,
         Self::Transitioned,
         Self::Ignored,
@@ -43,6 +45,7 @@ impl Kind {
         Self::Rejected,
         Self::DeadLettered,
         Self::Terminated,
+        Self::Deleted,
         Self::Selected,
         Self::Departed,
         Self::Moved,
@@ -56,6 +59,7 @@ impl Kind {
             Body::Handled(handled) => match handled.disposition {
                 Disposition::Transitioned if handled.from.is_none() => Self::Created,
                 Disposition::Transitioned if handled.is_termination() => Self::Terminated,
+                Disposition::Transitioned if handled.is_deletion() => Self::Deleted,
                 Disposition::Transitioned => Self::Transitioned,
                 Disposition::Ignored => Self::Ignored,
                 Disposition::Deferred => Self::Deferred,
@@ -83,6 +87,7 @@ impl Kind {
             Self::Rejected => "rejected",
             Self::DeadLettered => "dead-lettered",
             Self::Terminated => "terminated",
+            Self::Deleted => "deleted",
             Self::Selected => "selected",
             Self::Departed => "departed",
             Self::Moved => "moved",

@@ -23,7 +23,7 @@ use crate::store::{
     },
     table::{
         self, BEFORE, Columns, ID, INSTANCE, LAST_TIME, NUMBER, POSITION, SELECT_EVENTS,
-        SELECT_INSTANCES, read_instance, read_kind, signed, unsigned,
+        SELECT_INSTANCES, SHOWN, read_instance, read_kind, signed, unsigned,
     },
     unreadable::UnreadableInstance,
 };
@@ -228,7 +228,7 @@ impl Sqlite {
             "{SELECT_EVENTS} WHERE e.position IN
                (SELECT position FROM events WHERE root IN ({marks})
                 UNION SELECT position FROM events WHERE event_id IN ({marks}))
-             AND e.tenant = ? ORDER BY e.position LIMIT ?"
+             AND e.tenant = ? AND {SHOWN} ORDER BY e.position LIMIT ?"
         );
         let texts = || roots.iter().map(|root| Value::Text(root.to_string()));
         let bounds = [
@@ -523,7 +523,10 @@ impl Sqlite {
     ) -> Result<Option<(i64, u64)>> {
         let stale = self.stale();
         let found: Option<(i64, i64)> = connection
-            .prepare_cached("SELECT instance, last FROM instances WHERE tenant = ?1 AND id = ?2")?
+            .prepare_cached(
+                "SELECT instance, last FROM instances
+                 WHERE tenant = ?1 AND id = ?2 AND status <> 'deleted'",
+            )?
             .query_row(params![tenant, id.to_string()], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })

@@ -14,7 +14,17 @@ use crate::store::{
 /// nobody knows what it is.
 const IS_OVER: &str =
     "status <> 'active' AND entry_point = 0 AND timers_json IS NULL AND extra_json IS NULL
-     AND status IN ('completed', 'error', 'terminated')";
+     AND status IN ('completed', 'error', 'terminated', 'deleted')";
+
+/// What makes an instance one that is deleted and owes nothing, as the index on them says it.
+const IS_DELETED: &str = "status = 'deleted' AND timers_json IS NULL AND extra_json IS NULL";
+
+/// Whether there are deleted instances to be removed, now or later.
+pub(super) fn has_deleted(connection: &Connection) -> Result<bool> {
+    let question = format!("SELECT EXISTS (SELECT 1 FROM instances WHERE {IS_DELETED})");
+    let mut statement = connection.prepare_cached(&question)?;
+    Ok(statement.query_row([], |row| row.get(0))?)
+}
 
 /// Reads how much of the log there is.
 pub(super) fn extent(connection: &Connection) -> Result<Extent> {
@@ -132,11 +142,22 @@ impl Shorten for Shortened<'_> {
         Ok(removed.len() as u64)
     }
 
+    fn remove_deleted(&mut self, before: Timestamp, most: u64) -> Result<u64> {
+        self.remove_instances(IS_DELETED, before, most)
+    }
+
     fn remove_finished(&mut self, before: Timestamp, most: u64) -> Result<u64> {
+        self.remove_instances(IS_OVER, before, most)
+    }
+}
+
+impl Shortened<'_> {
+    /// Removes instances of a kind with all their records, the one with the oldest end first.
+    fn remove_instances(&mut self, which: &str, before: Timestamp, most: u64) -> Result<u64> {
         let connection = self.connection;
         let mut first = connection.prepare_cached(&format!(
             "SELECT instance, last, (SELECT at FROM events WHERE position = last) FROM instances
-             WHERE {IS_OVER} AND last < ?1 ORDER BY last LIMIT 1"
+             WHERE {which} AND last < ?1 ORDER BY last LIMIT 1"
         ))?;
         let mut forget = connection.prepare_cached("DELETE FROM instances WHERE instance = ?1")?;
         let mut shorten =

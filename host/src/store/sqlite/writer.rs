@@ -231,6 +231,9 @@ impl Writer {
 
     /// Removes a little of the history; whether there is more of it.
     pub(super) fn shorten(&mut self, removable: &Removable) -> Result<bool> {
+        if self.ledger.has_nothing_of(removable) {
+            return Ok(false);
+        }
         self.be_lax()?;
         let shortened = self.try_shorten(removable);
         self.abandon();
@@ -272,6 +275,7 @@ impl Writer {
     }
 
     fn try_shorten(&mut self, removable: &Removable) -> Result<bool> {
+        self.ledger.has_deleted = retention::has_deleted(&self.connection)?;
         self.connection.execute_batch("BEGIN IMMEDIATE")?;
         let mut log = Shortened::new(&self.connection, self.ledger.reach())?;
         let before = log.records();

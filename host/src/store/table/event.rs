@@ -64,6 +64,10 @@ pub(in crate::store) const SELECT_EVENTS: &str =
      FROM events e JOIN tenants t ON t.tenant = e.tenant
        LEFT JOIN instances i ON i.instance = e.instance";
 
+/// Of what [`SELECT_EVENTS`] reads: all but records about deleted instances. The row of a deleted
+/// instance is never behind.
+pub(in crate::store) const SHOWN: &str = "(i.status IS NULL OR i.status <> 'deleted')";
+
 /// Column of the position in what [`SELECT_EVENTS`] reads.
 pub(in crate::store) const POSITION: usize = 16;
 
@@ -213,7 +217,7 @@ fn read_handled(
         at: row.time(24)?,
     };
     let disposition = match kind {
-        "created" | "terminated" => Disposition::Transitioned,
+        "created" | "terminated" | "deleted" => Disposition::Transitioned,
         kind => word(kind, Disposition::parse, "disposition")?,
     };
     let from = row.optional_text(25)?;

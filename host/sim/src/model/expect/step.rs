@@ -44,6 +44,8 @@ pub(super) enum Decision {
     Fault,
     /// An operator ends the instance.
     Terminated,
+    /// An operator deletes the instance.
+    Deleted,
 }
 
 /// A transition that was taken.
