@@ -14,10 +14,7 @@ pub(crate) mod parse;
 pub(crate) mod read;
 mod written;
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, sync::Arc};
 
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashSet};
@@ -61,8 +58,6 @@ pub struct Definition {
     pub metadata: Option<Json>,
     /// Position of each machine's name in `machines`.
     pub(crate) positions: HashMap<MachineName, MachineIdx, FixedState>,
-    /// The document as JSON, once somebody asked for it.
-    pub(crate) written: OnceLock<Value>,
 }
 
 /// The entry machine of a component.
@@ -400,8 +395,10 @@ impl Definition {
 
     /// The document as JSON: the keys, values and order of its YAML. Names are texts, also where
     /// the author wrote a number.
-    pub fn written(&self) -> &Value {
-        self.written.get_or_init(|| written::of(&self.source))
+    ///
+    /// It is read again each time: as objects it takes many times the memory of its text.
+    pub fn written(&self) -> Value {
+        written::of(&self.source)
     }
 
     /// Every method the definition names, each once per kind, sorted.

@@ -58,6 +58,9 @@ pub const PATTERN_STEPS_MAX: usize = 32_000_000;
 /// Fields of a schema that one refusal names.
 pub const VIOLATIONS_MAX: usize = 100;
 
+/// Bytes of what one refusal says of fields, unless the first of them takes more.
+pub const VIOLATIONS_BYTES_MAX: usize = 4 << 10;
+
 /// What the cascading rules of one state may send at once, in bytes of payloads.
 pub const SENT_BYTES_MAX: usize = 16 << 20;
 

@@ -23,7 +23,10 @@ use crate::{
         read::{Fields, wrong_type},
     },
     json::{Decimal, Json, Raw, Tree, push_member},
-    limits::{FINDING_BYTES_MAX, MACHINE_PARTS_MAX, PATTERN_STEPS_MAX, VIOLATIONS_MAX},
+    limits::{
+        FINDING_BYTES_MAX, MACHINE_PARTS_MAX, PATTERN_STEPS_MAX, VIOLATIONS_BYTES_MAX,
+        VIOLATIONS_MAX,
+    },
 };
 
 /// What a context must look like. Fields that it does not name are free.
@@ -70,6 +73,13 @@ pub struct Violation {
     pub message: String,
 }
 
+impl Violation {
+    /// The texts in it.
+    pub(crate) fn bytes(&self) -> usize {
+        self.field.len() + self.code.len() + self.message.len()
+    }
+}
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` {}", self.field, self.message)
@@ -113,6 +123,18 @@ impl Schema {
         self.source.clone()
     }
 
+    /// What checking a context costs at most, in steps of [`PATTERN_STEPS_MAX`].
+    pub(crate) fn cost(&self, context: &Json) -> usize {
+        let patterns = self
+            .fields
+            .iter()
+            .filter_map(|field| field.pattern.as_ref());
+        let largest = patterns
+            .map(|pattern| pattern.steps(context.as_str()))
+            .max();
+        largest.unwrap_or(0).min(PATTERN_STEPS_MAX) + context.len() + self.fields.len()
+    }
+
     /// The context with the defaults of the fields that it lacks.
     #[must_use]
     pub fn defaults(&self, context: &Json) -> Json {
@@ -137,7 +159,8 @@ impl Schema {
     ///
     /// # Errors
     ///
-    /// The fields that are not: the first [`VIOLATIONS_MAX`] of them.
+    /// The fields that are not: the first [`VIOLATIONS_MAX`] of them, or fewer where these take
+    /// more than [`VIOLATIONS_BYTES_MAX`].
     pub fn check(&self, context: &Json) -> Result<(), Vec<Violation>> {
         let Some(members) = by_name(context) else {
             let message = "must be an object".to_owned();
@@ -158,7 +181,13 @@ impl Schema {
                 message,
             })
         });
-        let violations: Vec<Violation> = wrong.take(VIOLATIONS_MAX).collect();
+        let mut bytes = 0;
+        let fits = |violation: &Violation| {
+            let is_first = bytes == 0;
+            bytes += violation.bytes();
+            is_first || bytes <= VIOLATIONS_BYTES_MAX
+        };
+        let violations: Vec<Violation> = wrong.take(VIOLATIONS_MAX).take_while(fits).collect();
         if violations.is_empty() {
             Ok(())
         } else {
@@ -253,8 +282,10 @@ impl Field {
                 if self.options.iter().any(|option| option.tree() == *value) {
                     return Ok(());
                 }
-                let options: Vec<&str> = self.options.iter().map(Json::as_str).collect();
-                return Err(("options", format!("must be one of {}", options.join(", "))));
+                return Err((
+                    "options",
+                    format!("must be one of {}", listed(&self.options)),
+                ));
             }
             (FieldKind::Boolean, Tree::Bool(_)) | (FieldKind::Object, Tree::Object(_)) => {
                 return Ok(());
@@ -301,6 +332,21 @@ impl Field {
         }
         Ok(())
     }
+}
+
+/// The first values of a list, about as many as a message has room for.
+fn listed(values: &[Json]) -> String {
+    let mut text = String::new();
+    for value in values {
+        if text.len() > FINDING_BYTES_MAX {
+            break;
+        }
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        text.push_str(value.as_str());
+    }
+    text
 }
 
 /// An option is a value, or `{value, label}`.

@@ -24,7 +24,7 @@ use super::{
     body::Params,
     caller::Caller,
     error::{ApiError, Problem, Result},
-    machine::MachineView,
+    machine::{MachineView, machines},
     openapi::words,
     wire::{List, Time},
 };
@@ -162,7 +162,7 @@ pub(super) struct StateCount {
     machine: String,
     /// In which state.
     state: String,
-    /// `active`, `completed` or `error`.
+    /// `active`, `completed`, `error` or `terminated`.
     status: &'static str,
     /// How many.
     instances: u64,
@@ -285,7 +285,7 @@ impl Component {
                 xcomponent_core::definition::Isolation::Reused => "reused",
                 xcomponent_core::definition::Isolation::Fresh => "fresh",
             },
-            machines: definition.machines.iter().map(MachineView::of).collect(),
+            machines: machines(definition),
             instances: counts.iter().map(count).collect(),
         }
     }

@@ -4,11 +4,22 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use xcomponent_core::definition::{
-    Machine, MatchingRule, Sources, State, StateKind, Transition, TransitionKind,
+    Definition, Machine, MatchingRule, Sources, State, StateKind, Transition, TransitionKind,
 };
 
-/// Ways between states up to which a machine's transitions name all the states that they leave.
+/// Ways between states up to which the transitions of a component's machines name all the states
+/// that they leave.
 const WAYS_MAX: usize = 10_000;
+
+/// The machines of a component.
+pub(super) fn machines(definition: &Definition) -> Vec<MachineView> {
+    let n_ways: usize = definition.machines.iter().map(Machine::n_ways).sum();
+    let names_all = n_ways <= WAYS_MAX;
+    let machines = definition.machines.iter();
+    machines
+        .map(|machine| MachineView::of(machine, names_all))
+        .collect()
+}
 
 /// A machine of a component.
 #[derive(Debug, Serialize, ToSchema)]
@@ -112,12 +123,11 @@ pub(super) struct RuleView {
 }
 
 impl MachineView {
-    /// The wire form of a machine.
-    pub(super) fn of(machine: &Machine) -> Self {
-        let lists = machine.n_ways() <= WAYS_MAX;
+    /// The wire form of a machine; `names_all` = for `"*"` there is every state that it stands for.
+    fn of(machine: &Machine, names_all: bool) -> Self {
         let transition = |transition: &Transition| TransitionView {
             from: match &transition.from {
-                Sources::Any if !lists => vec!["*".to_owned()],
+                Sources::Any if !names_all => vec!["*".to_owned()],
                 Sources::Any | Sources::States(_) => {
                     let sources = machine.sources(transition);
                     sources

@@ -57,7 +57,7 @@ pub(super) struct Instance {
     machine: String,
     /// Its state.
     state: String,
-    /// `active`, `completed` or `error`.
+    /// `active`, `completed`, `error` or `terminated`.
     #[schema(value_type = words::InstanceStatus)]
     status: &'static str,
     /// Its context; empty where the machine has a public member.

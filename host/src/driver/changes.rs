@@ -1,7 +1,7 @@
 //! The newest state of each instance that changed, for who copies it elsewhere.
 //!
 //! Nobody waits for that one: what changes again before it was fetched is there once, and beyond a
-//! number all of it is forgotten, which is told.
+//! number of instances or bytes all of it is forgotten, which is told.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,8 +15,10 @@ use xcomponent_core::{
 use super::handle::Handle;
 use crate::store::Entry;
 
-/// Instances whose newest state waits. Beyond that whoever fetches them is away or far too slow.
+/// Instances whose newest state waits, and their bytes. Beyond that whoever fetches them is away or
+/// far too slow.
 const WAITING_MAX: usize = 65_536;
+const WAITING_BYTES_MAX: usize = 64 << 20;
 
 /// What changed since it was fetched last.
 #[derive(Default)]
@@ -28,6 +30,8 @@ pub(super) struct Changes {
 #[derive(Default)]
 struct Waiting {
     newest: HashMap<(TenantId, InstanceId), Body, foldhash::fast::RandomState>,
+    /// Bytes of these.
+    bytes: usize,
     /// How many were forgotten.
     dropped: u64,
 }
@@ -38,21 +42,26 @@ impl Waiting {
             return;
         };
         let key = (snapshot.tenant().clone(), snapshot.id.clone());
-        if self.newest.contains_key(&key) {
-            if is_newer {
-                self.newest.insert(key, body);
-            }
+        let known = self.newest.get(&key).map(Body::bytes);
+        if known.is_some() && !is_newer {
             return;
         }
-        if self.newest.len() >= WAITING_MAX {
-            if !is_newer {
-                self.dropped += 1;
-                return;
-            }
+        let bytes = self.bytes - known.unwrap_or(0) + body.bytes();
+        let is_full = known.is_none() && self.newest.len() >= WAITING_MAX;
+        if !is_full && bytes <= WAITING_BYTES_MAX {
+            self.bytes = bytes;
+            self.newest.insert(key, body);
+            return;
+        }
+        if is_newer {
+            self.newest.remove(&key);
             self.dropped += self.newest.len() as u64;
             self.newest.clear();
+            self.bytes = body.bytes();
+            self.newest.insert(key, body);
+        } else {
+            self.dropped += 1;
         }
-        self.newest.insert(key, body);
     }
 }
 
@@ -166,6 +175,10 @@ mod tests {
     });
 
     fn order(n: usize, seq: u64) -> Body {
+        with_context(n, seq, Json::empty())
+    }
+
+    fn with_context(n: usize, seq: u64, context: Json) -> Body {
         let deployment = Arc::clone(&SHOP);
         let (machine, found) = deployment.definition.find("Order").unwrap();
         let initial = found.initial;
@@ -175,7 +188,7 @@ mod tests {
             machine,
             state: initial,
             status: Status::Active,
-            context: Json::empty(),
+            context,
             seq,
             entry: 0,
             created: Timestamp(1),
@@ -212,5 +225,24 @@ mod tests {
         waiting.add(order(WAITING_MAX, 1), true);
         let all = WAITING_MAX as u64 + 1;
         assert_eq!((waiting.newest.len(), waiting.dropped), (1, all));
+    }
+
+    #[test]
+    fn large_states_wait_up_to_a_number_of_bytes() {
+        let mut waiting = Waiting::default();
+        let context = Json::parse(&format!("{{\"text\":\"{}\"}}", "x".repeat(1_000_000))).unwrap();
+        let large = |n, seq| with_context(n, seq, context.clone());
+        for (n, seq) in [(0, 1), (0, 2), (0, 3)] {
+            waiting.add(large(n, seq), true);
+        }
+        assert!(waiting.bytes < 2 << 20, "only the newest of one counts");
+        let fit = WAITING_BYTES_MAX / context.len();
+        for n in 1..fit {
+            waiting.add(large(n, 1), true);
+        }
+        assert_eq!((waiting.newest.len(), waiting.dropped), (fit, 0));
+        waiting.add(large(fit, 1), true);
+        assert_eq!((waiting.newest.len(), waiting.dropped), (1, fit as u64));
+        assert!(waiting.bytes < 2 << 20, "{}", waiting.bytes);
     }
 }

@@ -188,7 +188,6 @@ impl Kept {
             .as_ref()
             .map_or((None, 0), |noted| (Some(noted.owner), noted.before));
         self.journal.push(position, record, owner, before);
-        self.keys.note(&self.journal, position, &entry.record);
         if let Some(noted) = noted
             && let Some(known) = self.instances.at(noted.owner)
         {
@@ -231,10 +230,6 @@ impl Kept {
         };
         let mut position = known.last;
         while position != 0 {
-            let slot = self.journal.slot(position);
-            if let Some(record) = slot.and_then(|slot| slot.record.as_ref()) {
-                self.keys.forget(position, record);
-            }
             position = self.journal.empty(position);
         }
         self.instances.remove(ended.0);
@@ -245,10 +240,9 @@ impl Kept {
         let Some((position, slot)) = self.journal.pop() else {
             return;
         };
-        let (Some(record), Some(owner)) = (slot.record, slot.owner) else {
+        let (Some(_), Some(owner)) = (slot.record, slot.owner) else {
             return;
         };
-        self.keys.forget(position, &record);
         if let Some(known) = self
             .instances
             .at_mut(owner)

@@ -3,7 +3,10 @@
 
 use std::mem::{size_of, size_of_val};
 
-use xcomponent_core::record::{Body, DeadLetter, Handled, Outgoing, Record, Snapshot};
+use xcomponent_core::{
+    call::Fault,
+    record::{Body, DeadLetter, Handled, Outgoing, Reason, Record, Snapshot},
+};
 
 use super::{Entry, query::Letter, unreadable::UnreadableInstance};
 
@@ -24,7 +27,7 @@ impl Weighed for Record {
             Body::Selected(selected) => {
                 size_of_val(&*selected.instances) + selected.event.payload.len()
             }
-            Body::Parked(letter) => size_of::<Handled>() + letter.event.payload.len(),
+            Body::Parked(letter) => size_of::<Handled>() + letter.bytes(),
             Body::Discarded { .. } => 0,
             Body::Received(received) => of_sent(&received.deliveries),
         };
@@ -57,14 +60,16 @@ impl Weighed for Snapshot {
 
 impl Weighed for Letter {
     fn weight(&self) -> usize {
-        size_of::<DeadLetter>() + self.letter.event.payload.len()
+        size_of::<DeadLetter>() + self.letter.bytes()
     }
 }
 
 fn of_handled(handled: &Handled) -> usize {
     let texts = handled.event.payload.len() + handled.after.context.len();
     let logged = handled.logs.iter().map(|line| line.message.len());
-    texts + of_sent(&handled.deliveries) + logged.sum::<usize>()
+    let reason = handled.reason.as_deref().map_or(0, Reason::bytes);
+    let fault = handled.fault.as_deref().map_or(0, Fault::bytes);
+    texts + of_sent(&handled.deliveries) + logged.sum::<usize>() + reason + fault
 }
 
 fn of_sent(sent: &[Outgoing]) -> usize {

@@ -5,7 +5,7 @@ mod lint;
 mod machine;
 mod transition;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use sha2::{Digest as _, Sha256};
@@ -89,7 +89,6 @@ fn component(
         isolation,
         metadata: fields.json("metadata"),
         machines,
-        written: OnceLock::new(),
     })
 }
 

@@ -31,12 +31,11 @@ impl Choices {
         event: EventIdx,
         live: bool,
     ) -> SmallVec<[TransitionIdx; 4]> {
-        let mut choices = SmallVec::new();
-        if let Some(explicit) = self.explicit.get(&(state, event)) {
-            choices.extend_from_slice(explicit);
-        }
-        if live {
-            choices.extend_from_slice(Self::at(&self.any, event));
+        let explicit = self.explicit.get(&(state, event));
+        let mut choices = SmallVec::from_slice(explicit.map_or(&[], Vec::as_slice));
+        let any = Self::at(&self.any, event);
+        if live && !any.is_empty() {
+            choices.extend_from_slice(any);
         }
         choices
     }

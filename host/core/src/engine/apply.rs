@@ -126,12 +126,13 @@ impl Engine {
     /// Records the transition and sends what it sends.
     fn commit(&mut self, slot: Slot, attempt: Box<Attempt>, moved: Move, fault: Option<Fault>) {
         let (mut deliveries, mut own, mut cancels) = (Vec::new(), Vec::new(), ThinVec::new());
+        let mut over = Vec::new();
         if has_effects(&attempt, moved, &self.instances.expect(slot).snapshot) {
             (deliveries, own, cancels) = self.deliveries(slot, &attempt, moved);
+            let is_over = |outgoing: &mut Outgoing| exhausted(&outgoing.cause).is_some();
+            over.extend(deliveries.extract_if(.., is_over));
+            over.extend(own.extract_if(.., is_over));
         }
-        let is_over = |outgoing: &mut Outgoing| exhausted(&outgoing.cause).is_some();
-        let mut over: Vec<Outgoing> = deliveries.extract_if(.., is_over).collect();
-        over.extend(own.extract_if(.., is_over));
         let finished = self.instances.expect(slot).snapshot.status != Status::Active;
         if finished {
             self.finish(slot);

@@ -9,7 +9,7 @@ use crate::{
     engine::{
         Engine,
         instances::{Kind, Slot},
-        versions::{fit, place},
+        versions::{EXAMINED_COST_MAX, cost_of_fitting, fit, place},
     },
     id::{ComponentName, MachineName, StateName, TenantId, Version},
     record::Selector,
@@ -37,15 +37,23 @@ impl Fits {
 }
 
 impl Engine {
-    /// How the live instances here would fit another version. Of those that only the store has,
-    /// contexts are not looked at: where these matter, that is said.
+    /// How the live instances here would fit another version. Contexts of those that only the store
+    /// has are not looked at, nor any more once that has taken long: where these matter, that is
+    /// said.
     pub(crate) fn preview(&self, with: &Deployment) -> Vec<Fit> {
         let mut fits = Fits::default();
+        let mut left = EXAMINED_COST_MAX;
         let (tenant, component) = (&with.tenant, &with.definition.name);
         for slot in self.instances.of_component(tenant, component) {
             let snapshot = &self.instances.expect(slot).snapshot;
             let entry = fits.of(&snapshot.deployment, snapshot.machine(), snapshot.state());
             entry.instances += 1;
+            let cost = cost_of_fitting(snapshot, &with.definition);
+            let Some(rest) = left.checked_sub(cost) else {
+                entry.unexamined += 1;
+                continue;
+            };
+            left = rest;
             if let Err(reason) = fit(snapshot, &with.definition, None) {
                 entry.misfits += 1;
                 entry.reason.get_or_insert(reason);

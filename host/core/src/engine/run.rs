@@ -15,7 +15,7 @@ use crate::{
         cascade::is_host_made,
         instances::Slot,
         schedule::Work,
-        versions::{Chosen, context_on},
+        versions::{Chosen, context_on, machine_on},
     },
     id::MethodName,
     instance::{
@@ -164,11 +164,8 @@ impl Engine {
         }
         self.hold_version(slot, held);
         let snapshot = &self.instances.expect(slot).snapshot;
-        let machine_name = &snapshot.machine().name;
-        let (machine_idx, machine) = deployment
-            .definition
-            .find(machine_name.as_str())
-            .expect("it fits that version");
+        let machine_idx = machine_on(snapshot, &deployment);
+        let machine = deployment.definition.machine(machine_idx);
         let event = machine.find_event(letter.mail.event.name.as_str());
         let candidates = self.candidates(slot, &letter, machine, state, event);
         let defers = |name: &str| machine.state(state).defers(name);

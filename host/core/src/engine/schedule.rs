@@ -101,14 +101,14 @@ pub(crate) struct Account {
 impl Account {
     /// So many bytes more wait.
     pub(crate) fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.all.fetch_add(bytes, Ordering::Relaxed);
+        change(&self.bytes, |level| level.wrapping_add(bytes));
+        change(&self.all, |level| level.wrapping_add(bytes));
     }
 
     /// So many bytes less.
     pub(crate) fn take(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.all.fetch_sub(bytes, Ordering::Relaxed);
+        change(&self.bytes, |level| level.wrapping_sub(bytes));
+        change(&self.all, |level| level.wrapping_sub(bytes));
     }
 
     /// Instead of `before` letters, `after` letters wait somewhere.
@@ -117,6 +117,11 @@ impl Account {
             figures.queue(before, after);
         }
     }
+}
+
+/// Changes a level that nobody but the engine writes.
+fn change(level: &AtomicUsize, to: impl FnOnce(usize) -> usize) {
+    level.store(to(level.load(Ordering::Relaxed)), Ordering::Relaxed);
 }
 
 /// What one component has of everything that waits on the shard.

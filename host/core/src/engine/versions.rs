@@ -8,7 +8,7 @@ use hashbrown::{Equivalent, HashMap};
 use crate::{
     call::Deployment,
     definition::{
-        Definition, Machine, MatchingRule, OnLive, Operator, StateIdx, TransitionIdx,
+        Definition, Machine, MachineIdx, MatchingRule, OnLive, Operator, StateIdx, TransitionIdx,
         TransitionKind,
     },
     effect::{Breaker, Effect, Migrated, Refused, Reply},
@@ -23,6 +23,7 @@ use crate::{
     },
     input::Migrate,
     json::{Json, Path},
+    limits::FINDING_BYTES_MAX,
     record::{Body, Cause, Selector, Snapshot, Timer, TimerKind},
 };
 
@@ -309,6 +310,7 @@ impl Engine {
         }
         let slots: Vec<Slot> = self.movable(tenant, migrate).take(migrate.limit).collect();
         let mut outcomes = Vec::new();
+        let mut left = EXAMINED_COST_MAX;
         for slot in slots {
             let instance = self.instances.expect(slot);
             let id = instance.snapshot.id.clone();
@@ -316,16 +318,18 @@ impl Engine {
                 .busy
                 .as_ref()
                 .is_some_and(|busy| busy.running.is_some());
-            let held = match fit(&instance.snapshot, &to.definition, Some(&migrate.states)) {
-                _ if busy => Some("it is handling an event".into()),
-                Err(reason) => Some(reason),
-                Ok(state) => {
-                    if !migrate.dry_run {
-                        self.move_now(slot, &to, state);
-                    }
-                    None
-                }
+            let cost = cost_of_fitting(&instance.snapshot, &to.definition);
+            let is_examined = left.checked_sub(cost).map(|rest| left = rest).is_some();
+            let fits = || fit(&instance.snapshot, &to.definition, Some(&migrate.states));
+            let state = match () {
+                () if busy => Err("it is handling an event".into()),
+                () if !is_examined => Err("one request does not examine so many".into()),
+                () => fits(),
             };
+            if let (Ok(state), false) = (&state, migrate.dry_run) {
+                self.move_now(slot, &to, *state);
+            }
+            let held = state.err();
             outcomes.push(Migrated { instance: id, held });
         }
         Reply::Migrated(outcomes)
@@ -408,9 +412,32 @@ pub fn fit(
         && let Err(violations) = schema.check(&schema.defaults(&snapshot.context))
     {
         let fields: Vec<String> = violations.iter().map(ToString::to_string).collect();
-        return Err(format!("its context breaks the schema: {}", fields.join("; ")).into());
+        let mut why = format!("its context breaks the schema: {}", fields.join("; "));
+        // Each instance keeps its own.
+        why.truncate(why.floor_char_boundary(FINDING_BYTES_MAX));
+        return Err(why.into());
     }
     Ok(state)
+}
+
+/// What examining instances may cost in one turn, in steps of
+/// [`PATTERN_STEPS_MAX`](crate::limits::PATTERN_STEPS_MAX): about a second. Others wait for it.
+pub(crate) const EXAMINED_COST_MAX: usize = 100_000_000;
+
+/// What [`fit`] costs at most.
+pub(crate) fn cost_of_fitting(snapshot: &Snapshot, definition: &Definition) -> usize {
+    let machine = definition.find(snapshot.machine().name.as_str());
+    let schema = machine.and_then(|(_, machine)| machine.schema.as_ref());
+    schema.map_or(1, |schema| schema.cost(&snapshot.context))
+}
+
+/// The place of an instance's machine in a version that it fits.
+pub(crate) fn machine_on(snapshot: &Snapshot, to: &Deployment) -> MachineIdx {
+    if std::ptr::eq(to, &*snapshot.deployment) {
+        return snapshot.machine;
+    }
+    let name = snapshot.machine().name.as_str();
+    to.definition.find(name).expect("it fits that version").0
 }
 
 /// The context that an instance has on a machine's version: fields that only this one knows have their

@@ -1,29 +1,42 @@
 //! How many bytes a record is counted as while it waits for the log.
 
-use super::{Body, Handled, Outgoing, Record, Snapshot, Waits};
-use crate::limits::{LETTER_BYTES, RECORD_BYTES};
+use super::{Body, DeadLetter, Handled, Outgoing, Parked, Reason, Record, Snapshot, Waits};
+use crate::{
+    call::Fault,
+    limits::{LETTER_BYTES, RECORD_BYTES, SHOWN_VALUE_BYTES_MAX},
+    schema::Violation,
+};
 
 impl Record {
     /// The texts in it, and what it costs besides these. A measure for memory and for the time that
     /// a store takes to write it.
     pub fn bytes(&self) -> usize {
-        let texts = match &self.body {
-            Body::Handled(handled) => bytes_of(handled),
-            Body::Selected(selected) => {
+        RECORD_BYTES + self.body.bytes()
+    }
+}
+
+impl Body {
+    /// The texts in it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Handled(handled) => bytes_of(handled),
+            Self::Selected(selected) => {
                 selected.event.payload.len() + selected.instances.len() * ID_BYTES
             }
-            Body::Departed(departed) => snapshot(&departed.after) + outgoing(&departed.outgoing),
-            Body::Moved(after) => snapshot(after),
-            Body::Parked(letter) => letter.event.payload.len(),
-            Body::Discarded(discarded) => discarded.resent.as_deref().map_or(0, outgoing),
-            Body::Received(received) => received.deliveries.iter().map(outgoing).sum(),
-        };
-        RECORD_BYTES + texts
+            Self::Departed(departed) => snapshot(&departed.after) + outgoing(&departed.outgoing),
+            Self::Moved(after) => snapshot(after),
+            Self::Parked(letter) => letter.bytes(),
+            Self::Discarded(discarded) => discarded.resent.as_deref().map_or(0, outgoing),
+            Self::Received(received) => received.deliveries.iter().map(outgoing).sum(),
+        }
     }
 }
 
 /// An instance's id among those that a selection chose.
 const ID_BYTES: usize = 40;
+
+/// What is said of a rule that did not pass, with two values.
+const MISMATCH_BYTES: usize = 2 * SHOWN_VALUE_BYTES_MAX;
 
 fn bytes_of(handled: &Handled) -> usize {
     let logs = handled.logs.iter().map(|line| line.message.len());
@@ -34,7 +47,61 @@ fn bytes_of(handled: &Handled) -> usize {
         + logs.sum::<usize>()
         + deliveries.sum::<usize>()
         + handled.waits.as_deref().map_or(0, began)
-        + parked.map_or(0, |letter| letter.event.payload.len())
+        + handled.reason.as_deref().map_or(0, Reason::bytes)
+        + handled.fault.as_deref().map_or(0, Fault::bytes)
+        + parked.map_or(0, |letter| letter.bytes())
+}
+
+impl DeadLetter {
+    /// The texts in it.
+    pub fn bytes(&self) -> usize {
+        self.event.payload.len() + self.why.bytes()
+    }
+}
+
+impl Reason {
+    /// The texts in it that may be long.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Schema(violations) => violations.iter().map(Violation::bytes).sum(),
+            Self::Refused(refusal) => refusal.code.len() + refusal.message.len(),
+            Self::NothingMatched(Some(_)) => MISMATCH_BYTES,
+            Self::NothingMatched(None)
+            | Self::NoTransition
+            | Self::NoLongerMatches
+            | Self::NoAutoPassed
+            | Self::Finished
+            | Self::UnexpectedState(_)
+            | Self::Exists => 0,
+        }
+    }
+}
+
+impl Fault {
+    /// The texts in it.
+    pub fn bytes(&self) -> usize {
+        self.message.len() + self.backtrace.as_deref().map_or(0, str::len)
+    }
+}
+
+impl Parked {
+    /// The texts in it.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Fault(fault) => fault.bytes(),
+            Self::UnknownTarget(text)
+            | Self::CascadeBudget(text)
+            | Self::SchemaViolation(text)
+            | Self::Refused(text)
+            | Self::Undeliverable(text) => text.len(),
+            Self::InstanceFinished
+            | Self::Overload
+            | Self::ComponentSuspended
+            | Self::SingletonExists
+            | Self::Unstorable
+            | Self::RecordUnreadable => 0,
+        }
+    }
 }
 
 /// What waits at an instance is not written again with it.

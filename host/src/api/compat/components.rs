@@ -2,27 +2,30 @@
 
 use axum::{Json as JsonAnswer, extract::State as Shared, http::StatusCode, response::Response};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{
+    Value,
+    value::{RawValue, to_raw_value},
+};
 use xcomponent_core::{
     definition::{Definition, MachineIdx, mermaid},
     id::ComponentName,
 };
 
 use super::{
-    super::{State, answers, caller::Caller},
+    super::{State, answers, caller::Caller, error::ApiError},
     failure::{Failure, Result},
     read::{Asked, Named},
     shape::{self, Component},
 };
-use crate::driver::{InstanceCount, InstanceFilter};
+use crate::driver::{InstanceCount, InstanceFilter, PAGE_BYTES_MAX};
 
 /// All components.
 #[derive(Serialize)]
 pub(super) struct Components {
-    components: Vec<Component>,
+    components: Vec<Box<RawValue>>,
 }
 
-/// All components, by name.
+/// All components, by name; refused where they are more than fits one answer.
 pub(super) async fn list(Shared(state): Shared<State>, caller: Caller) -> Result<Response> {
     let room = state.room(answers::PAGE).await?;
     let filter = InstanceFilter::default();
@@ -32,14 +35,17 @@ pub(super) async fn list(Shared(state): Shared<State>, caller: Caller) -> Result
         let own = counts.iter().filter(|count| count.component == *name);
         own.map(|count: &InstanceCount| count.instances).sum()
     };
-    let loaded = state.registry().list(&caller.tenant);
-    let components = loaded
-        .iter()
-        .map(|(name, loaded)| Component::of(&loaded.active, of(name)));
-    let components = Components {
-        components: components.collect(),
-    };
-    Ok(room.answer(StatusCode::OK, &components)?)
+    let mut components = Vec::new();
+    let mut left = PAGE_BYTES_MAX;
+    for (name, loaded) in state.registry().list(&caller.tenant) {
+        let component = Component::of(&loaded.active, of(&name));
+        let text = to_raw_value(&component).map_err(|error| ApiError::internal(&error))?;
+        left = left.checked_sub(text.get().len()).ok_or_else(too_many)?;
+        components.push(text);
+        // One may take long.
+        tokio::task::yield_now().await;
+    }
+    Ok(room.answer(StatusCode::OK, &Components { components })?)
 }
 
 /// One component.
@@ -84,7 +90,8 @@ pub(super) async fn machines(
     let room = state.room(answers::PAGE).await?;
     let component = ComponentName::new(component);
     let loaded = state.registry().expect(&caller.tenant, &component);
-    let machines = shape::machines(&loaded?.active.definition);
+    let definition = &loaded?.active.definition;
+    let machines = shape::machines(definition, &definition.written());
     Ok(room.answer(StatusCode::OK, &Machines { machines })?)
 }
 
@@ -151,15 +158,25 @@ fn draw(definition: &Definition, idx: MachineIdx, wanted: &Wanted) -> Diagram {
         .states
         .iter()
         .filter(|state| state.kind.is_terminal());
-    let written = &definition.written()["stateMachines"][usize::from(idx.0)];
+    let written = definition.written();
+    let are_single = shape::are_single(definition, &written);
+    let written = &written["stateMachines"][usize::from(idx.0)];
     Diagram {
         diagram: mermaid(machine, current),
         terminal_states: terminal.map(|state| state.name.to_string()).collect(),
-        transitions: shape::transitions(written, machine),
+        transitions: shape::transitions(written, machine, are_single),
         machine_name: machine.name.to_string(),
         component_name: definition.name.to_string(),
         current_state: current.map(|state| machine.state(state).name.to_string()),
     }
+}
+
+fn too_many() -> Failure {
+    let detail = format!(
+        "the components are more than the {PAGE_BYTES_MAX} bytes of one answer; `/v1/components` \
+         lists them, `/api/components/{{name}}` has one"
+    );
+    ApiError::unprocessable("answer_too_large", detail).into()
 }
 
 /// 404.

@@ -43,6 +43,7 @@ impl Component {
         let definition = &deployment.definition;
         let entry = definition.entry.map(|entry| entry.machine);
         let entry = entry.map(|machine| definition.machine(machine).name.to_string());
+        let mut written = definition.written();
         Self {
             name: definition.name.to_string(),
             version: definition.version.to_string(),
@@ -50,28 +51,29 @@ impl Component {
             instance_count,
             entry_machine: entry,
             metadata: definition.metadata.as_ref().map(Json::value),
-            layout: definition.written()["layout"].clone(),
-            description: definition.written()["description"].clone(),
-            state_machines: machines(definition),
+            layout: written["layout"].take(),
+            description: written["description"].take(),
+            state_machines: machines(definition, &written),
         }
     }
 }
 
-/// All machines of a component.
-pub(super) fn machines(definition: &Definition) -> Vec<Value> {
-    let written = definition.written()["stateMachines"].as_array();
+/// All machines of a component, whose document was written like this.
+pub(super) fn machines(definition: &Definition, written: &Value) -> Vec<Value> {
+    let are_single = are_single(definition, written);
+    let written = written["stateMachines"].as_array();
     let written = written.into_iter().flatten();
     let all = written.zip(&definition.machines);
-    all.map(|(written, checked)| machine(written, checked))
+    all.map(|(written, checked)| machine(written, checked, are_single))
         .collect()
 }
 
 /// A machine as its YAML has it, for clients that know less of the format: every state and
 /// transition has a `type`, and every transition one state that it leaves.
-fn machine(written: &Value, checked: &Machine) -> Value {
+fn machine(written: &Value, checked: &Machine, are_single: bool) -> Value {
     let mut machine = written.clone();
     machine["states"] = states(written, checked);
-    machine["transitions"] = transitions(written, checked).into();
+    machine["transitions"] = transitions(written, checked, are_single).into();
     machine
 }
 
@@ -95,19 +97,35 @@ fn states(written: &Value, checked: &Machine) -> Value {
     typed.collect()
 }
 
-/// Largest list of transitions, in bytes of JSON, that has one for each state that is left.
-const SINGLE_BYTES_MAX: usize = 4 << 20;
+/// Largest list of transitions, in bytes of JSON, that has one for each state that is left: of all
+/// machines of a component together.
+const SINGLE_BYTES_MAX: usize = 1 << 20;
 
-/// A machine's transitions, one for each state that is left. If that were too much, each is there
-/// once, with `from` as it is written.
-pub(super) fn transitions(written: &Value, checked: &Machine) -> Vec<Value> {
-    let written = written["transitions"].as_array().into_iter().flatten();
-    let all = || written.clone().zip(&checked.transitions);
-    let sizes = all().map(|(written, checked_transition)| {
-        let n = checked.sources(checked_transition).count();
-        n.saturating_mul(written.to_string().len())
+/// What each of them has besides its text.
+const AROUND_BYTES: usize = 16;
+
+/// Whether there is a transition for each state that is left. If that were too much, each transition
+/// is there once, with `from` as it is written.
+pub(super) fn are_single(definition: &Definition, written: &Value) -> bool {
+    let machines = written["stateMachines"].as_array();
+    let machines = machines.into_iter().flatten().zip(&definition.machines);
+    let sizes = machines.flat_map(|(written, machine)| {
+        let written = written["transitions"].as_array().into_iter().flatten();
+        let all = written.zip(&machine.transitions);
+        all.map(|(written, transition)| {
+            let own = written.to_string().len() + AROUND_BYTES;
+            let sources = machine.sources(transition);
+            let named = sources.map(|from| own + machine.state(from).name.as_str().len());
+            named.sum::<usize>()
+        })
     });
-    let are_single = sizes.fold(0, usize::saturating_add) <= SINGLE_BYTES_MAX;
+    sizes.fold(0, usize::saturating_add) <= SINGLE_BYTES_MAX
+}
+
+/// A machine's transitions: one for each state that is left, or as they are written.
+pub(super) fn transitions(written: &Value, checked: &Machine, are_single: bool) -> Vec<Value> {
+    let written = written["transitions"].as_array().into_iter().flatten();
+    let all = written.zip(&checked.transitions);
     let typed = |written: &Value| {
         let mut transition = written.clone();
         if transition["type"].is_null() {
@@ -116,9 +134,9 @@ pub(super) fn transitions(written: &Value, checked: &Machine) -> Vec<Value> {
         transition
     };
     if !are_single {
-        return all().map(|(written, _)| typed(written)).collect();
+        return all.map(|(written, _)| typed(written)).collect();
     }
-    let single = all().flat_map(|(written, checked_transition)| {
+    let single = all.flat_map(|(written, checked_transition)| {
         checked.sources(checked_transition).map(move |from| {
             let mut transition = typed(written);
             transition["from"] = checked.state(from).name.as_str().into();

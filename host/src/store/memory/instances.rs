@@ -72,14 +72,16 @@ impl Known {
     /// Takes over what a record changes of what waits.
     fn wait(&mut self, body: &Body) {
         let began = body.began();
-        let names = body
+        let mut names = body
             .ended()
-            .chain(began.iter().map(|new| (new.kind, &new.id)));
-        let gone: HashSet<(WaitingKind, &EventId)> = names.collect();
-        if !gone.is_empty() {
-            self.waiting
-                .retain(|waiting| !gone.contains(&(waiting.kind(), &waiting.event().id)));
+            .chain(began.iter().map(|new| (new.kind, &new.id)))
+            .peekable();
+        if names.peek().is_none() {
+            return;
         }
+        let gone: HashSet<(WaitingKind, &EventId)> = names.collect();
+        self.waiting
+            .retain(|waiting| !gone.contains(&(waiting.kind(), &waiting.event().id)));
         let new = began.iter().filter_map(|began| began.what.clone());
         self.waiting.extend(new);
     }
@@ -121,7 +123,8 @@ impl Instances {
         let deleted = over && snapshot.is_deleted();
         if let Some(place) = self.places.find(hash, same).copied() {
             let known = self.occupied(place);
-            let was_over = is_over(known.snapshot());
+            // The record before is looked at only if it must: it has left the processor's cache.
+            let was_over = over && is_over(known.snapshot());
             let was_deleted = was_over && known.snapshot().is_deleted();
             let before = std::mem::replace(&mut known.last, position);
             known.latest = Latest::Record(record.body.clone());
