@@ -14,6 +14,7 @@
 //!
 //! What the API asks for is named here, so that it needs no other module.
 
+mod asking;
 mod bisect;
 mod changes;
 mod checking;

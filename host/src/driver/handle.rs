@@ -23,6 +23,7 @@ use super::{
     waiter::{Batch, Pending, PendingBatch, Waiter},
 };
 use crate::{
+    memory::Memory,
     store::{Error, Position, Result},
     telemetry::Tracer,
 };
@@ -44,6 +45,11 @@ pub struct Handle {
 impl Handle {
     pub(super) fn new(shared: Arc<Shared>, slow_lane: runtime::Handle) -> Self {
         Self { shared, slow_lane }
+    }
+
+    /// The host's budget.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.shared.memory
     }
 
     /// Threads for work that takes a while: they step back behind all others.

@@ -10,8 +10,8 @@ use xcomponent_core::{
 
 use crate::store::{EventAt, Result, Store};
 
-/// Instances that the store is asked about at once.
-const SLICE: usize = 1_000;
+/// Instances that the store is asked about at once: each answer has a payload.
+const SLICE: usize = 16;
 
 /// Asks the store.
 pub(super) fn reached(store: &dyn Store, asked: &[(TenantId, EventId)]) -> Result<Vec<Reached>> {

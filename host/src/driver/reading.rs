@@ -1,9 +1,17 @@
 //! Reads from the store that a shard needs to go on.
+//!
+//! They are read in pieces, and the next piece waits for room: so what is read at once stays small,
+//! however many instances with however large contexts were asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::shared::Shared;
-use crate::store::{Result, Store};
+use crate::{
+    memory::Purpose,
+    store::{Result, Store},
+};
 
 /// Wait before the store is asked again: doubled from the first to the last.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
@@ -11,56 +19,98 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1
 /// How long callers wait for a read that fails or hangs before they are refused.
 const CALLERS_WAIT: Duration = Duration::from_secs(3);
 
-/// Asks the store until it answers: what was accepted waits for as long as it takes. `refuse` is
-/// called once if that takes longer than a caller may be kept waiting, and at once if it is known
+/// Questions in a piece. The longest answer to one is an instance with everything that waits at it,
+/// some 17 MiB.
+const PIECE: usize = 8;
+
+/// How long a piece waits for room before it is read all the same: whoever has the room may need
+/// what is in the piece to give it back.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
+
+/// In how many pieces so many questions are answered.
+pub(super) fn pieces(questions: usize) -> usize {
+    questions.div_ceil(PIECE)
+}
+
+/// How long callers are kept waiting, and what happens to them then.
+struct Patience<R> {
+    left: Pin<Box<Sleep>>,
+    refuse: Option<R>,
+}
+
+impl<R> Patience<R> {
+    /// Waits for something; callers who lose patience meanwhile are refused, once.
+    async fn during<Q, T>(&mut self, unanswered: &[Q], work: impl Future<Output = T>) -> T
+    where
+        R: FnOnce(&[Q]),
+    {
+        tokio::pin!(work);
+        tokio::select! {
+            done = &mut work => return done,
+            () = &mut self.left, if self.refuse.is_some() => self.refuse(unanswered),
+        }
+        work.await
+    }
+
+    fn refuse<Q>(&mut self, unanswered: &[Q])
+    where
+        R: FnOnce(&[Q]),
+    {
+        self.refuse
+            .take()
+            .into_iter()
+            .for_each(|refuse| refuse(unanswered));
+    }
+}
+
+/// Asks the store until it has answered everything, and gives each piece of the answer to `take`:
+/// what was accepted waits for as long as it takes. `refuse` is called once, with what is not
+/// answered yet, if that takes longer than a caller may be kept waiting, and at once if it is known
 /// that the store cannot be read.
-pub(super) async fn read_until_answered<Q: Send + Sync + 'static, A: Send + 'static>(
+pub(super) async fn read_until_answered<Q: Clone + Send + Sync + 'static, A: Send + 'static>(
     shared: &Arc<Shared>,
     asked: Vec<Q>,
     question: fn(&dyn Store, &[Q]) -> Result<A>,
     refuse: impl FnOnce(&[Q]),
-) -> (Vec<Q>, A) {
-    let asked = Arc::new(asked);
-    let mut refuse = Some(refuse);
-    let mut wait = BACKOFF[0];
-    let patience = tokio::time::sleep(CALLERS_WAIT);
-    tokio::pin!(patience);
-    let answer = loop {
-        let (store, wanted) = (Arc::clone(&shared.store), Arc::clone(&asked));
-        let mut reading = tokio::task::spawn_blocking(move || question(&*store, &wanted));
-        let read = tokio::select! {
-            read = &mut reading => read,
-            () = &mut patience, if refuse.is_some() => {
-                refuse.take().into_iter().for_each(|refuse| refuse(&asked));
-                reading.await
-            }
-        };
-        match read {
-            Ok(Ok(answer)) => break answer,
-            // Where it is known that it does not work, each of a thousand need not say so.
-            Ok(Err(_)) if shared.store_is_away() => {
-                refuse.take().into_iter().for_each(|refuse| refuse(&asked));
-            }
-            Ok(Err(error)) => {
-                shared.read_fails(&error);
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a read from the store failed; retrying"
-                );
-            }
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a read from the store panicked; retrying"
-            ),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = &mut patience, if refuse.is_some() => {
-                refuse.take().into_iter().for_each(|refuse| refuse(&asked));
-            }
-        }
-        wait = (wait * 2).min(BACKOFF[1]);
+    mut take: impl FnMut(Vec<Q>, A),
+) {
+    let mut patience = Patience {
+        left: Box::pin(sleep(CALLERS_WAIT)),
+        refuse: Some(refuse),
     };
-    let asked = Arc::into_inner(asked).expect("the question has been answered");
-    (asked, answer)
+    let mut unanswered = asked.as_slice();
+    while !unanswered.is_empty() {
+        let (piece, later) = unanswered.split_at(unanswered.len().min(PIECE));
+        let is_first = unanswered.len() == asked.len();
+        if !is_first {
+            let room = shared.memory.wait_for(Purpose::Instances, 1);
+            // Nothing follows from whether there was any.
+            let _ = patience.during(unanswered, timeout(ROOM_WAIT, room)).await;
+        }
+        let mut wait = BACKOFF[0];
+        let answer = loop {
+            let (store, wanted) = (Arc::clone(&shared.store), piece.to_vec());
+            let reading = tokio::task::spawn_blocking(move || question(&*store, &wanted));
+            match patience.during(unanswered, reading).await {
+                Ok(Ok(answer)) => break answer,
+                // Where it is known that it does not work, each of a thousand need not say so.
+                Ok(Err(_)) if shared.store_is_away() => patience.refuse(unanswered),
+                Ok(Err(error)) => {
+                    shared.read_fails(&error);
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a read from the store failed; retrying"
+                    );
+                }
+                Err(error) => tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a read from the store panicked; retrying"
+                ),
+            }
+            patience.during(unanswered, sleep(wait)).await;
+            wait = (wait * 2).min(BACKOFF[1]);
+        };
+        take(piece.to_vec(), answer);
+        unanswered = later;
+    }
 }

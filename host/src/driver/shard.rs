@@ -14,13 +14,13 @@ use xcomponent_core::{
     call::{Call, Deployment, Lease},
     effect::Effect,
     engine::Engine,
-    id::{EventId, InstanceId, TenantId},
     input::Input,
-    record::{AppendSeq, Handled},
+    record::AppendSeq,
     time::Timestamp,
 };
 
 use super::{
+    asking::Questions,
     feed::Feed,
     gate::Gated,
     gauges::ShardGauges,
@@ -31,13 +31,11 @@ use super::{
     intake::Intake,
     leases::{Ended, Leases},
     outbox::Outbox,
-    reached::reached,
-    reading::read_until_answered,
     shared::{Phase, Post, Shared},
     suspensions::Untold,
     tickets::Tickets,
 };
-use crate::store::{EventAt, Position};
+use crate::store::Position;
 
 /// Inputs fed to the engine in one turn: so many, and more while it has work of its own, since then
 /// they only take their places in its fair queue.
@@ -60,22 +58,19 @@ const DURABLE_NEWS_AFTER: Duration = Duration::from_millis(5);
 
 /// A shard and everything only its thread touches.
 pub(super) struct Shard<G: Guests> {
-    number: usize,
-    shared: Arc<Shared>,
+    pub(super) number: usize,
+    pub(super) shared: Arc<Shared>,
     guests: G,
-    engine: Engine,
+    pub(super) engine: Engine,
     leases: Leases<G>,
-    lane: runtime::Handle,
+    pub(super) lane: runtime::Handle,
     tickets: Tickets,
     feed: Feed,
     outbox: Outbox,
     intake: Intake,
     /// Messages that were ever put into the inbox up to the last look.
     taken: u64,
-    /// Questions to the store that are on their way.
-    reloads: usize,
-    /// Events that the store is to be asked about.
-    recalls: Vec<EventAt>,
+    pub(super) questions: Questions,
     /// Whether the engine wanted nothing more at the end of the last turn.
     idle: bool,
     /// Whether it has work that waits until less is on its way to the store.
@@ -111,8 +106,7 @@ impl<G: Guests> Shard<G> {
             outbox,
             intake: Intake::nothing(),
             taken: 0,
-            reloads: 0,
-            recalls: Vec::new(),
+            questions: Questions::default(),
             idle: false,
             waits_for_commits: false,
             pace: 0,
@@ -233,7 +227,7 @@ impl<G: Guests> Shard<G> {
                 let _ = done.send(());
             }
             Message::Read(answers) => {
-                self.reloads -= 1;
+                self.questions.answered();
                 for answer in answers {
                     self.engine.handle(answer, now);
                 }
@@ -345,95 +339,6 @@ impl<G: Guests> Shard<G> {
         self.engine.handle(Input::Outcome { lease, outcome }, now);
     }
 
-    /// Asks the store: here if it has everything in memory, else off the shard until it answers.
-    fn reload(&mut self, asked: Vec<(TenantId, InstanceId)>, now: Timestamp) {
-        if self.shared.store.is_immediate()
-            && let Ok(found) = self.shared.store.reload(&asked)
-        {
-            return self.engine.handle(Input::Reloaded { asked, found }, now);
-        }
-        self.reloads += 1;
-        let (shared, number) = (Arc::clone(&self.shared), self.number);
-        self.lane.spawn(async move {
-            let refuse = |asked: &[(TenantId, InstanceId)]| {
-                let instances = asked.to_vec();
-                let unread = Input::Unread {
-                    instances,
-                    broadcasts: Vec::new(),
-                };
-                shared.posts[number].inbox.put(Message::Unread(unread));
-            };
-            let (asked, found) =
-                read_until_answered(&shared, asked, |store, asked| store.reload(asked), refuse)
-                    .await;
-            let answer = Input::Reloaded { asked, found };
-            shared.posts[number].inbox.put(Message::Read(vec![answer]));
-        });
-    }
-
-    /// Asks the store about an event: here if it has everything in memory, else with others.
-    fn recall_soon(&mut self, asked: EventAt, now: Timestamp) {
-        if self.shared.store.is_immediate()
-            && let Ok(found) = self.shared.store.recall(std::slice::from_ref(&asked))
-        {
-            for answer in recalled(vec![asked], found) {
-                self.engine.handle(answer, now);
-            }
-            return;
-        }
-        self.recalls.push(asked);
-    }
-
-    /// Asks the store about all events at once that the engine was not sure of in this turn.
-    fn recall(&mut self) {
-        if self.recalls.is_empty() {
-            return;
-        }
-        let asked = std::mem::take(&mut self.recalls);
-        self.reloads += 1;
-        let (shared, number) = (Arc::clone(&self.shared), self.number);
-        self.lane.spawn(async move {
-            let refuse = |asked: &[EventAt]| {
-                let places = asked.iter();
-                let instances = places.map(|(tenant, id, _)| (tenant.clone(), id.clone()));
-                let unread = Input::Unread {
-                    instances: instances.collect(),
-                    broadcasts: Vec::new(),
-                };
-                shared.posts[number].inbox.put(Message::Unread(unread));
-            };
-            let (asked, found) =
-                read_until_answered(&shared, asked, |store, asked| store.recall(asked), refuse)
-                    .await;
-            let answers = Message::Read(recalled(asked, found).collect());
-            shared.posts[number].inbox.put(answers);
-        });
-    }
-
-    /// Asks the store whom a broadcast reached.
-    fn recall_broadcast(&mut self, asked: (TenantId, EventId)) {
-        self.reloads += 1;
-        let (shared, number) = (Arc::clone(&self.shared), self.number);
-        self.lane.spawn(async move {
-            let refuse = |asked: &[(TenantId, EventId)]| {
-                let unread = Input::Unread {
-                    instances: Vec::new(),
-                    broadcasts: asked.to_vec(),
-                };
-                shared.posts[number].inbox.put(Message::Unread(unread));
-            };
-            let (asked, found) = read_until_answered(&shared, vec![asked], reached, refuse).await;
-            let answers = asked.into_iter().zip(found);
-            let answers = answers.map(|((tenant, event), reached)| Input::BroadcastRecalled {
-                tenant,
-                event,
-                reached,
-            });
-            let answers = Message::Read(answers.collect());
-            shared.posts[number].inbox.put(answers);
-        });
-    }
-
     /// Stands still until the committer has voided what could not be committed, and tells the
     /// engine.
     fn halt(&mut self) {
@@ -511,7 +416,11 @@ impl<G: Guests> Shard<G> {
 
     /// Says so if nothing that came in so far is still being worked on.
     fn report_quiet(&self) {
-        if self.idle && self.feed.is_empty() && self.leases.away() == 0 && self.reloads == 0 {
+        if self.idle
+            && self.feed.is_empty()
+            && self.leases.away() == 0
+            && self.questions.are_answered()
+        {
             self.post().handled.store(self.taken, Ordering::SeqCst);
             self.shared.tell_quiet();
         }
@@ -585,15 +494,4 @@ impl Drop for Guard {
             self.shared.break_down();
         }
     }
-}
-
-/// What the engine is told of events that it asked the store about.
-fn recalled(asked: Vec<EventAt>, found: Vec<Option<Arc<Handled>>>) -> impl Iterator<Item = Input> {
-    let answers = asked.into_iter().zip(found);
-    answers.map(|((tenant, instance, event), handled)| Input::Recalled {
-        tenant,
-        instance,
-        event,
-        handled,
-    })
 }

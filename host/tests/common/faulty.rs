@@ -63,6 +63,8 @@ struct Control {
     refuses: bool,
     is_unreadable: bool,
     unstorable: Option<Rule>,
+    /// The most instances that were asked for at once.
+    asked_at_once: usize,
 }
 
 /// Whether a record is one that the store cannot take.
@@ -109,6 +111,11 @@ impl Faulty {
     /// From now on nothing that shards ask can be read, or it can again.
     pub(crate) fn be_unreadable(&self, is_unreadable: bool) {
         self.control().is_unreadable = is_unreadable;
+    }
+
+    /// The most instances that were asked for at once.
+    pub(crate) fn asked_at_once(&self) -> usize {
+        self.control().asked_at_once
     }
 
     fn read(&self) -> Result<()> {
@@ -284,6 +291,9 @@ impl Store for Faulty {
 
     fn reload(&self, asked: &[(TenantId, InstanceId)]) -> Result<Found> {
         self.read()?;
+        let mut control = self.control();
+        control.asked_at_once = control.asked_at_once.max(asked.len());
+        drop(control);
         self.inner.reload(asked)
     }
 

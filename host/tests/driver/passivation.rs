@@ -58,6 +58,43 @@ async fn what_is_idle_leaves_memory_and_comes_back_with_an_event_or_a_deadline()
     assert!(world.joiner.shutdown(Duration::from_secs(10)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_are_due_at_once_are_read_a_few_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    let sqlite = Sqlite::open(&path, sqlite::Config::default()).unwrap();
+    let store = Arc::new(Faulty::cut_off(Box::new(sqlite), None));
+    let limits = Limits {
+        passivate_after: Some(time::Duration::from_secs(60)),
+        ..Limits::default()
+    };
+    let setup = Setup {
+        store: Arc::clone(&store),
+        limits,
+        ..Setup::default()
+    };
+    let world = World::start(CART, setup).await;
+    let mut carts = Vec::new();
+    for n in 0..100 {
+        let cart = world.create("Cart", n % 2, "{}").await;
+        world.handled(&cart, "FILL").await;
+        carts.push(cart);
+    }
+    soon(until(&world, (0, 100))).await;
+    world.clock.advance(time::Duration::from_secs(3_600));
+    soon(async {
+        for cart in &carts {
+            while world.state(cart).await != "Abandoned" {
+                tokio::task::yield_now().await;
+            }
+        }
+    })
+    .await;
+    // Any of them may be as large as an instance with all that waits at it.
+    assert_eq!(store.asked_at_once(), 8);
+    assert!(world.joiner.shutdown(Duration::from_secs(10)));
+}
+
 /// How many instances are in memory, and how many only in the store.
 fn memory(world: &World) -> (usize, usize) {
     let shards = world.handle.gauges().shards;

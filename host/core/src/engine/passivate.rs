@@ -24,8 +24,10 @@ const ROUNDS: u8 = 4;
 const PRESSED_REST: Duration = Duration(5);
 const LOOKED_AT_PRESSED: usize = 4_096;
 
-/// Instances that the store is asked for at the same time because of their deadlines.
+/// Instances that the store is asked for at the same time because of their deadlines; and while
+/// those in memory hold too many bytes.
 const SUMMONED_MAX: usize = 10_000;
+const SUMMONED_PRESSED: usize = 16;
 
 /// Bytes of what waits at instances that a start keeps in memory: beyond that they leave, however
 /// busy they were.
@@ -187,7 +189,7 @@ impl Engine {
     /// Asks for passive instances whose deadlines have come.
     pub(crate) fn summon_due(&mut self) {
         let mut due = Vec::new();
-        while self.asked.len() + due.len() < SUMMONED_MAX
+        while self.asked.len() + due.len() < self.summoned_max()
             && let Some(slot) = self.passivation.timers.pop_due(self.now)
         {
             due.push(slot);
@@ -196,7 +198,15 @@ impl Engine {
     }
 
     fn may_summon(&self) -> bool {
-        self.asked.len() < SUMMONED_MAX
+        self.asked.len() < self.summoned_max()
+    }
+
+    fn summoned_max(&self) -> usize {
+        if self.is_pressed() {
+            SUMMONED_PRESSED
+        } else {
+            SUMMONED_MAX
+        }
     }
 
     /// Asks the store for passive instances, and says who they are.
