@@ -83,6 +83,14 @@ impl Breaker {
         }
     }
 
+    /// It was reached and did not answer in time, which may be due to what was asked: that says
+    /// something only where it was a trial.
+    pub fn slow(&mut self, now: Instant, chance: f64) {
+        if matches!(self.state, State::HalfOpen { .. }) {
+            self.failed(now, chance);
+        }
+    }
+
     /// How it stands.
     pub fn status(&self) -> Status {
         match self.state {
@@ -112,6 +120,22 @@ mod tests {
         let now = Instant::now();
         assert_eq!(open(now).status(), Status::Away);
         assert_eq!(open(now).admit(now), Err(OPEN_FOR[0]));
+    }
+
+    #[test]
+    fn slow_answers_do_not_open_it_and_do_not_close_it() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        for _ in 0..2 * FAILURES_MAX {
+            breaker.admit(now).expect("it is closed");
+            breaker.slow(now, 0.5);
+        }
+        assert_eq!(breaker.status(), Status::Working);
+        let mut breaker = open(now);
+        let later = now + OPEN_FOR[1];
+        breaker.admit(later).expect("somebody may try");
+        breaker.slow(later, 0.5);
+        assert_eq!(breaker.status(), Status::Away);
     }
 
     #[test]

@@ -106,6 +106,15 @@ struct Told {
     detail: String,
 }
 
+/// Why a host did not answer.
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer {
+    #[error("no answer within {} s", ANSWER_MAX.as_secs())]
+    Late,
+    #[error("{0}")]
+    Failed(String),
+}
+
 impl Peer {
     /// The host at an address.
     ///
@@ -168,10 +177,16 @@ impl Peer {
             .map_err(|wait| CallError::Open { wait })?;
         let answer = self.ask(method, path, headers, body, room).await;
         drop(permit);
-        answer.map_err(CallError::Lost)
+        let (now, chance) = (Instant::now(), fastrand::f64());
+        match &answer {
+            Ok(_) => self.breaker().succeeded(),
+            // What takes long is the caller's choice: that must not stop shipments.
+            Err(NoAnswer::Late) => self.breaker().slow(now, chance),
+            Err(NoAnswer::Failed(_)) => self.breaker().failed(now, chance),
+        }
+        answer.map_err(|error| CallError::Lost(error.to_string()))
     }
 
-    /// Asks, and tells the breaker what came of it.
     async fn ask<R>(
         &self,
         method: Method,
@@ -179,19 +194,10 @@ impl Peer {
         headers: HeaderMap,
         body: Bytes,
         room: impl Future<Output = R>,
-    ) -> Result<(Answer, R), String> {
+    ) -> Result<(Answer, R), NoAnswer> {
         let asking = self.ask_once(method, path, headers, body, room);
-        let asked = tokio::time::timeout(ANSWER_MAX, asking);
-        let answer = match asked.await {
-            Ok(answer) => answer,
-            Err(_) => Err(format!("no answer within {} s", ANSWER_MAX.as_secs())),
-        };
-        let mut breaker = self.breaker();
-        match &answer {
-            Ok(_) => breaker.succeeded(),
-            Err(_) => breaker.failed(Instant::now(), fastrand::f64()),
-        }
-        answer
+        let asked = tokio::time::timeout(ANSWER_MAX, asking).await;
+        asked.map_err(|_| NoAnswer::Late)?.map_err(NoAnswer::Failed)
     }
 
     async fn ask_once<R>(
@@ -238,8 +244,14 @@ impl Peer {
         let body = shipment.to_json();
         let bytes = body.len();
         let room = std::future::ready(());
-        let answer = self.ask(Method::POST, &path, headers, body.into(), room);
-        let (answer, ()) = answer.await.map_err(SendError::Unavailable)?;
+        let answer = self
+            .ask(Method::POST, &path, headers, body.into(), room)
+            .await;
+        match &answer {
+            Ok(_) => self.breaker().succeeded(),
+            Err(_) => self.breaker().failed(Instant::now(), fastrand::f64()),
+        }
+        let (answer, ()) = answer.map_err(|error| SendError::Unavailable(error.to_string()))?;
         let told: Told = serde_json::from_slice(&answer.body).unwrap_or_default();
         match (answer.status, told.through) {
             (StatusCode::OK, Some(through)) => Ok(through),

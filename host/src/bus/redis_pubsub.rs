@@ -16,13 +16,18 @@ use std::sync::Arc;
 
 use futures_util::{FutureExt as _, future::BoxFuture};
 use redis::RedisError;
-use xcomponent_core::input::Parcel;
+use xcomponent_core::{
+    id::{ComponentName, EventId, StreamId, TenantId},
+    input::{Parcel, Receive},
+    record::Outgoing,
+};
 
 use self::message::{COMMANDS, CREATE, CROSS, Message};
 use super::{
     SendError, Shipment, Transport,
     broker::{Broker, Door, Place, plain},
     event::Published,
+    now,
     redis_server::RedisServer,
     redis_streams,
 };
@@ -36,6 +41,35 @@ const NOBODY: &str = "xcomponent:nobody";
 
 /// Most bytes of one message.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
+/// What a message of xcomponent-ai asks for, as a shipment without a number: its event gets this id.
+///
+/// # Errors
+///
+/// If it is no such message: why.
+pub fn heard(channel: &str, text: &str, id: EventId) -> Result<Shipment, String> {
+    let message = Message::read(channel, text)?;
+    let component = message.component();
+    let outgoing = message.outgoing(id, now())?;
+    Ok(Shipment {
+        tenant: TenantId::default_tenant(),
+        component,
+        receive: Receive {
+            stream: StreamId::none(),
+            parcels: vec![Parcel {
+                number: 0,
+                before: None,
+                source: None,
+                deliveries: vec![outgoing],
+            }],
+        },
+    })
+}
+
+/// The message of xcomponent-ai that asks for this, and before it the channel it is published on.
+pub fn said(outgoing: &Outgoing, source: Option<&ComponentName>) -> (String, String) {
+    Message::of(outgoing, source).published()
+}
 
 /// Redis Pub/Sub on one server.
 pub struct RedisPubSub {
@@ -68,7 +102,7 @@ impl RedisPubSub {
     /// program listen to some of its channels too, for whatever they have, and do not count.
     async fn tell_foreign(&self, parcel: &Parcel) -> Result<bool, RedisError> {
         for outgoing in &parcel.deliveries {
-            let (channel, text) = Message::of(outgoing, parcel.source.as_ref()).published();
+            let (channel, text) = said(outgoing, parcel.source.as_ref());
             let hosts = match &*channel {
                 CREATE | CROSS => HOSTS,
                 channel if COMMANDS.contains(&channel) => HOSTS_WITH_API,

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    convert::Infallible,
     hash::{BuildHasher, RandomState},
     sync::Arc,
     time::Duration,
@@ -13,14 +14,15 @@ use redis::{
     aio::{PubSubSink, PubSubStream},
 };
 use serde_json::json;
-use xcomponent_core::{
-    id::{EventId, StreamId, TenantId},
-    input::{Parcel, Receive},
+use tokio::sync::{
+    OwnedSemaphorePermit, Semaphore,
+    mpsc::{self, UnboundedReceiver, UnboundedSender},
 };
+use xcomponent_core::id::EventId;
 
 use super::{
-    HOSTS, HOSTS_WITH_API, RedisPubSub,
-    message::{BROADCASTS, CASCADES, COMMANDS, CREATE, CROSS, Message},
+    HOSTS, HOSTS_WITH_API, MESSAGE_BYTES_MAX, RedisPubSub, heard,
+    message::{BROADCASTS, CASCADES, COMMANDS, CREATE, CROSS},
     shipments,
 };
 use crate::bus::{
@@ -34,6 +36,9 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// How often a host says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// Bytes of messages that wait to be taken in.
+const WAITING_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 
 /// Whoever asks who is here.
 const DISCOVER: &str = "fsm:registry:discover";
@@ -54,6 +59,52 @@ pub(super) async fn listen(broker: Arc<RedisPubSub>, mut door: Door) {
         door.listening.stopped(broker.server.name());
         tokio::time::sleep(AGAIN_AFTER).await;
     }
+}
+
+/// A message, and its room among those that wait.
+struct Heard {
+    channel: String,
+    text: String,
+    _room: OwnedSemaphorePermit,
+}
+
+/// Keeps what is said until it is taken in, up to so many bytes; beyond that it is lost. The client
+/// library would keep everything. Ends the queue when nothing more comes, and then never returns.
+async fn keep_hearing(messages: &mut PubSubStream, queue: UnboundedSender<Heard>) -> Infallible {
+    let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
+    let mut lost = 0_u64;
+    while let Some(message) = messages.next().await {
+        let channel = message.get_channel_name().to_owned();
+        if [HOSTS, HOSTS_WITH_API].contains(&&*channel) {
+            continue;
+        }
+        let bytes = message.get_payload_bytes().len() + channel.len();
+        let room = u32::try_from(bytes).ok().and_then(|bytes| {
+            let room = Arc::clone(&room);
+            room.try_acquire_many_owned(bytes).ok()
+        });
+        let Some(room) = room else {
+            lost += 1;
+            if lost.is_power_of_two() {
+                tracing::error!(
+                    channel,
+                    lost,
+                    "messages are lost: more come than are taken in, or larger ones than fit"
+                );
+            }
+            continue;
+        };
+        if let Ok(text) = message.get_payload() {
+            // Nobody takes it when the listening ends.
+            let _ = queue.send(Heard {
+                channel,
+                text,
+                _room: room,
+            });
+        }
+    }
+    drop(queue);
+    std::future::pending().await
 }
 
 struct Listener<'b> {
@@ -80,7 +131,11 @@ impl Listener<'_> {
         listener.sink.subscribe(common).await?;
         listener.follow(door).await?;
         door.listening.goes_on(broker.server.name());
-        let told = listener.serve(door, &mut messages).await;
+        let (queue, heard) = mpsc::unbounded_channel();
+        let told = tokio::select! {
+            told = listener.serve(door, heard) => told,
+            never = keep_hearing(&mut messages, queue) => match never {},
+        };
         // Whoever keeps a list takes this host off it; one that does not hear it finds out.
         let _ = listener.announce(door, "shutdown").await;
         told
@@ -89,20 +144,16 @@ impl Listener<'_> {
     async fn serve(
         &mut self,
         door: &mut Door,
-        messages: &mut PubSubStream,
+        mut heard: UnboundedReceiver<Heard>,
     ) -> Result<(), RedisError> {
         let mut beat = tokio::time::interval(HEARTBEAT);
         loop {
             tokio::select! {
-                message = messages.next() => {
-                    let Some(message) = message else { return Ok(()) };
-                    let channel = message.get_channel_name().to_owned();
-                    if [HOSTS, HOSTS_WITH_API].contains(&&*channel) {
-                        continue;
-                    }
+                message = heard.recv() => {
+                    let Some(Heard { channel, text, .. }) = message else { return Ok(()) };
                     if channel == DISCOVER {
                         self.announce(door, "announce").await?;
-                    } else if let Ok(text) = message.get_payload::<String>() {
+                    } else {
                         self.hear(door, &channel, &text).await;
                     }
                 }
@@ -143,7 +194,7 @@ impl Listener<'_> {
                 shipment
             })
         } else {
-            self.read(channel, text)
+            heard(channel, text, self.ids.next())
         };
         let shipment = match shipment {
             Ok(shipment) => shipment,
@@ -163,26 +214,6 @@ impl Listener<'_> {
             channel,
             "a message is lost: the host is too busy to take it in"
         );
-    }
-
-    /// What a Node runtime says, as a shipment without a number.
-    fn read(&mut self, channel: &str, text: &str) -> Result<Shipment, String> {
-        let message = Message::read(channel, text)?;
-        let component = message.component();
-        let outgoing = message.outgoing(self.ids.next(), now())?;
-        Ok(Shipment {
-            tenant: TenantId::default_tenant(),
-            component,
-            receive: Receive {
-                stream: StreamId::none(),
-                parcels: vec![Parcel {
-                    number: 0,
-                    before: None,
-                    source: None,
-                    deliveries: vec![outgoing],
-                }],
-            },
-        })
     }
 
     /// Says who is here.
