@@ -210,6 +210,7 @@ pub fn router(state: State) -> Router {
         None => routes,
     };
     let routes: Router = routes
+        .layer(middleware::from_fn_with_state(state.clone(), answers::step))
         .layer(middleware::from_fn_with_state(state.clone(), aside::step))
         .layer(middleware::from_fn_with_state(state.clone(), origin::check))
         .layer(middleware::from_fn_with_state(

@@ -211,6 +211,17 @@ pub enum Error {
         /// Which version.
         version: Version,
     },
+    /// There is no room for another definition.
+    #[error(
+        "the definitions of all versions would be {bytes} bytes, at most {most} fit the memory of \
+         this host; delete versions that nothing runs on"
+    )]
+    TooManyVersions {
+        /// Bytes of all definitions.
+        bytes: usize,
+        /// How many there may be.
+        most: usize,
+    },
     /// It cannot be made ready.
     #[error("{}", .0.message)]
     Rejected(Rejected),

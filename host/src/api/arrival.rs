@@ -59,33 +59,11 @@ pub(super) async fn read(
     bytes_max: usize,
 ) -> Result<Arrived> {
     let is_packed = is_packed(headers)?;
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let mut stream = body.into_data_stream();
-    if announced.is_some_and(|length| length > bytes_max) {
-        return Err(given_up(stream, too_large(bytes_max)));
-    }
+    let mut arriving = Arriving::of(state, headers, body, bytes_max)?;
     let mut whole = Growing::new(&state.config().memory, bytes_max);
-    let still_max = state.config().connections.body;
-    let begun = Instant::now();
-    loop {
-        let seconds = u64::try_from(whole.bytes.len() / SLOWEST_BYTES).unwrap_or(u64::MAX);
-        let end = begun + 2 * still_max + Duration::from_secs(seconds);
-        let end = end.min(Instant::now() + still_max);
-        let Ok(chunk) = tokio::time::timeout_at(end, stream.next()).await else {
-            return Err(ApiError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "slow_body",
-                "the body did not arrive in time",
-            ));
-        };
-        let Some(chunk) = chunk else { break };
-        let chunk = chunk.map_err(|_| {
-            ApiError::bad_request("unreadable_body", "the body ended before it was complete")
-        })?;
+    while let Some(chunk) = arriving.next().await? {
         if let Err(refused) = whole.push(&chunk) {
-            return Err(given_up(stream, refused));
+            return Err(arriving.given_up(refused));
         }
     }
     match is_packed {
@@ -94,8 +72,66 @@ pub(super) async fn read(
     }
 }
 
+/// A body on its way.
+pub(super) struct Arriving {
+    stream: BodyDataStream,
+    begun: Instant,
+    /// How long nothing may come.
+    still_max: Duration,
+    bytes: usize,
+}
+
+impl Arriving {
+    /// One of at most so many bytes, if that is what its head says.
+    pub(super) fn of(
+        state: &State,
+        headers: &HeaderMap,
+        body: Body,
+        bytes_max: usize,
+    ) -> Result<Self> {
+        let announced = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let arriving = Self {
+            stream: body.into_data_stream(),
+            begun: Instant::now(),
+            still_max: state.config().connections.body,
+            bytes: 0,
+        };
+        if announced.is_some_and(|length| length > bytes_max) {
+            return Err(arriving.given_up(too_large(bytes_max)));
+        }
+        Ok(arriving)
+    }
+
+    /// What comes next; none when it is complete.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>> {
+        let seconds = u64::try_from(self.bytes / SLOWEST_BYTES).unwrap_or(u64::MAX);
+        let end = self.begun + 2 * self.still_max + Duration::from_secs(seconds);
+        let end = end.min(Instant::now() + self.still_max);
+        let Ok(chunk) = tokio::time::timeout_at(end, self.stream.next()).await else {
+            return Err(ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "slow_body",
+                "the body did not arrive in time",
+            ));
+        };
+        let chunk = chunk.transpose().map_err(|_| {
+            ApiError::bad_request("unreadable_body", "the body ended before it was complete")
+        })?;
+        self.bytes += chunk.as_ref().map_or(0, Bytes::len);
+        Ok(chunk)
+    }
+
+    /// Reads on without keeping anything, for the client's sake.
+    pub(super) fn given_up(self, why: ApiError) -> ApiError {
+        tokio::spawn(tokio::time::timeout(DISCARDING_MAX, discard(self.stream)));
+        why
+    }
+}
+
 /// Whether a body is compressed with gzip; any other coding is refused.
-fn is_packed(headers: &HeaderMap) -> Result<bool> {
+pub(super) fn is_packed(headers: &HeaderMap) -> Result<bool> {
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     let coding = codings.next().map(|coding| coding.as_bytes());
     let is = |coding: &[u8], name: &str| coding.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
@@ -194,18 +230,13 @@ impl<'m> Growing<'m> {
     }
 }
 
-fn too_large(bytes_max: usize) -> ApiError {
+/// 413.
+pub(super) fn too_large(bytes_max: usize) -> ApiError {
     ApiError::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too_large",
         format!("the body has more than the {bytes_max} bytes that this route accepts"),
     )
-}
-
-/// Reads on without keeping anything, for the client's sake.
-fn given_up(rest: BodyDataStream, why: ApiError) -> ApiError {
-    tokio::spawn(tokio::time::timeout(DISCARDING_MAX, discard(rest)));
-    why
 }
 
 async fn discard(mut rest: BodyDataStream) {

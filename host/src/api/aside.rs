@@ -20,18 +20,29 @@ const SMALL_MAX: u64 = 64 << 10;
 
 /// Routes whose answers may be large.
 const LARGE_ANSWERS: &[&str] = &[
+    "/v1/components",
+    "/v1/components/{component}",
+    "/v1/components/{component}/artifact",
+    "/v1/components/{component}/definition",
+    "/v1/components/{component}/diagram",
     "/v1/dead-letters",
     "/v1/events/{id}/trace",
     "/v1/instances",
+    "/v1/instances/{id}/diagram",
     "/v1/instances/{id}/history",
     "/v1/instances/{id}/trace",
     "/v1/instances/{id}/transitions",
+    "/api/components",
+    "/api/components/{component}",
+    "/api/components/{component}/diagrams/{machine}",
     "/api/components/{component}/instances",
+    "/api/components/{component}/machines",
     "/api/history/correlated/{id}",
     "/api/history/instances",
     "/api/history/instances/{id}/events",
     "/api/instances",
     "/api/instances/{id}/history",
+    "/api/machines/{machine}/diagram",
 ];
 
 /// Serves aside what has a large answer, a large body, or a body of which nobody knows how large it

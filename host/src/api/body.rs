@@ -47,11 +47,12 @@ impl<T: DeserializeOwned + Default> FromRequest<State> for OptionalBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &State) -> Result<Self> {
-        let arrival::Arrived { bytes, .. } = arrived(request, state).await?;
+        let arrived = arrived(request, state).await?;
+        let bytes = &arrived.bytes;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Self(T::default()));
         }
-        let body: Option<T> = parse(&bytes)?;
+        let body: Option<T> = parse(bytes)?;
         Ok(Self(body.unwrap_or_default()))
     }
 }

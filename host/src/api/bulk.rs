@@ -45,6 +45,9 @@ const SLICE_BYTES: usize = 2 << 20;
 /// Bytes that an answer takes, roughly.
 const ANSWER_BYTES: usize = 100;
 
+/// Bytes of what an answer says of what is wrong; who wants all of it sends the event by itself.
+const DETAIL_BYTES_MAX: usize = 512;
+
 /// One line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -144,11 +147,17 @@ pub(super) async fn send_all(
 ) -> Result<Response> {
     let lines = body::without_mark(&body.bytes).split(is_end);
     let mut lines = lines.filter(is_filled).peekable();
-    let room = state.room(lines.clone().count() * ANSWER_BYTES).await?;
+    let mut left = lines.clone().count();
+    let mut room = state.room(left * ANSWER_BYTES).await?;
     let mut answers = Vec::new();
     let mut running = VecDeque::new();
     while lines.peek().is_some() {
+        // The answers to come need room beside those that are there.
+        if !room.reach(answers.len() + left * ANSWER_BYTES) {
+            break;
+        }
         let slice = Slice::parse(&state, &trace, &mut lines);
+        left -= slice.len();
         let pending = state.handle().submit_batch(&caller.tenant, slice.requests);
         running.push_back((slice.refused, pending));
         let in_flight_max = if slice.broadcast.is_some() { 0 } else { 1 };
@@ -164,6 +173,9 @@ pub(super) async fn send_all(
     }
     for (refused, pending) in running {
         write_slice(&state, &mut answers, refused, pending.await);
+    }
+    for _ in lines {
+        write_error(&mut answers, busy());
     }
     let kind = HeaderValue::from_static("application/x-ndjson");
     Ok(room.hold(StatusCode::OK, kind, answers))
@@ -189,6 +201,11 @@ struct Slice {
 }
 
 impl Slice {
+    /// How many lines it has.
+    fn len(&self) -> usize {
+        self.requests.len() + self.refused.len() + usize::from(self.broadcast.is_some())
+    }
+
     fn parse<'b>(state: &State, trace: &Trace, lines: &mut impl Iterator<Item = &'b [u8]>) -> Self {
         let mut slice = Self {
             requests: Vec::new(),
@@ -341,7 +358,16 @@ fn write_text(answers: &mut Vec<u8>, member: &[u8], text: &str) {
 }
 
 fn write_error(answers: &mut Vec<u8>, error: ApiError) {
-    write_json(answers, &error.into_line());
+    write_json(answers, &error.into_line(DETAIL_BYTES_MAX));
+}
+
+/// There is no room for what became of further lines: nothing is done about them.
+fn busy() -> ApiError {
+    ApiError::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "busy",
+        "too many answers wait for clients to read them",
+    )
 }
 
 fn write_json(answers: &mut Vec<u8>, line: &impl Serialize) {

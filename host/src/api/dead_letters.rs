@@ -268,7 +268,9 @@ pub(super) async fn replay_all(
     caller: Caller,
     Params(search): Params<Search>,
 ) -> Result<JsonAnswer<Replayed>> {
-    let (letters, more) = all(&state, &caller, &search.filter()?).await?;
+    let filter = search.filter()?;
+    let _room = state.room(REPLAYED_BYTES_MAX).await?;
+    let (letters, more) = all(&state, &caller, &filter).await?;
     let requests = letters.iter().map(replaying).collect();
     let replies = state.handle().request_batch(&caller.tenant, requests).await;
     let mut replayed = Replayed {
@@ -363,12 +365,12 @@ async fn all(
             .dead_letters(&caller.tenant, filter.clone(), page)
             .await?;
         for Letter { letter, .. } in found.items {
-            bytes += letter.event.payload.len();
+            bytes += letter.bytes();
             letters.push_back(letter);
             // The first parked come last, and are those that are wanted.
             while letters.len() > REPLAYS_MAX || bytes > REPLAYED_BYTES_MAX && letters.len() > 1 {
                 let newest = letters.pop_front();
-                bytes -= newest.map_or(0, |letter| letter.event.payload.len());
+                bytes -= newest.map_or(0, |letter| letter.bytes());
                 more = true;
             }
         }

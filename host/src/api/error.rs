@@ -221,14 +221,21 @@ impl ApiError {
     }
 
     /// What one line of a bulk answer says of it.
-    pub(super) fn into_line(self) -> ProblemLine {
-        let details = *self.0;
+    pub(super) fn into_line(self, detail_bytes_max: usize) -> ProblemLine {
+        let mut details = *self.0;
         log_internal(&details, "-");
+        let end = details.detail.floor_char_boundary(detail_bytes_max);
+        details.detail.truncate(end);
+        let mut left = detail_bytes_max;
+        let fits = |item: &ErrorItem| {
+            let bytes = item.code.len() + item.message.len() + item.path.len();
+            left.checked_sub(bytes).map(|rest| left = rest).is_some()
+        };
         ProblemLine {
             status: details.status.as_u16(),
             code: details.code,
             detail: details.detail,
-            errors: details.errors,
+            errors: details.errors.into_iter().take_while(fits).collect(),
             more: details.more,
         }
     }
@@ -353,6 +360,7 @@ impl From<tenancy::Error> for ApiError {
             Error::Host(error) => Self::internal(&error),
             Error::OtherName { .. } => Self::unprocessable("other_name", text),
             Error::VersionExists { .. } => Self::conflict("version_exists", text),
+            Error::TooManyVersions { .. } => Self::conflict("too_many_versions", text),
             Error::Rejected(rejected) if rejected.is_busy => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, rejected.code, text)
                     .retry_after(UPLOAD_RETRY_S)

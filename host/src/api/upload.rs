@@ -1,16 +1,13 @@
 //! `PUT /v1/components/{name}`: a version comes in. Nothing here looks at its bytes, but for the first
 //! four where nobody says what they are.
 
-use std::time::Duration;
-
 use axum::{
     Json as JsonAnswer,
-    body::{Body, BodyDataStream},
+    body::Body,
     extract::{FromRequest, Path, Request, State as Shared},
     http::{HeaderMap, StatusCode, header},
 };
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use xcomponent_core::{id::ComponentName, limits::DEFINITION_BYTES_MAX};
@@ -18,6 +15,7 @@ use xcomponent_pack as pack;
 
 use super::{
     State,
+    arrival::{self, Arriving},
     body::Params,
     caller::Caller,
     error::{ApiError, Problem, Result, UPLOAD_RETRY_S},
@@ -25,7 +23,7 @@ use super::{
     wire::Report,
 };
 use crate::{
-    memory::{Memory, Purpose, Share},
+    memory::{Purpose, Share},
     quiet::quietly,
     sent::Sent,
     tenancy::{Activation, Leniency, Switch, Upload, Uploaded},
@@ -53,13 +51,6 @@ const KIND_SHOWN_MAX: usize = 100;
 
 /// How WebAssembly begins.
 const WASM_MAGIC: &[u8] = b"\0asm";
-
-/// Bytes of a refused body that are read and forgotten, so that a client which sends everything
-/// before it reads gets to see the answer.
-const DISCARDED_BYTES_MAX: usize = 1 << 30;
-
-/// How long that may take.
-const DISCARDING_MAX: Duration = Duration::from_secs(10);
 
 /// What happens to live instances, and whether anything happens at all.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -180,7 +171,7 @@ impl FromRequest<State> for Artifact {
             Kind::Definition => DEFINITION_BYTES_MAX,
             Kind::Component | Kind::Unnamed | Kind::Other(_) => pack::ARTIFACT_BYTES_MAX,
         };
-        let bytes = receive(&parts.headers, body, bytes_max, &state.config().memory).await?;
+        let bytes = receive(state, &parts.headers, body, bytes_max).await?;
         let begins_as_component = bytes.starts_with(WASM_MAGIC);
         match kind {
             Kind::Component => Ok(Self(Sent::Packed(bytes))),
@@ -243,36 +234,35 @@ impl AsRef<[u8]> for Held {
 /// Reads a body of at most so many bytes as it comes. It is put together in the background: to move
 /// 60 MB takes as long as to answer a thousand requests.
 async fn receive(
+    state: &State,
     headers: &HeaderMap,
     body: Body,
     bytes_max: usize,
-    memory: &Memory,
 ) -> Result<Bytes> {
+    if arrival::is_packed(headers)? {
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_encoding",
+            "an upload may have no `Content-Encoding`",
+        ));
+    }
+    let memory = &state.config().memory;
     let room = memory.max(Purpose::Uploads);
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    let mut stream = body.into_data_stream();
+    let bytes_max = bytes_max.min(room);
+    let mut arriving = Arriving::of(state, headers, body, bytes_max)?;
     let mut share = memory.force(Purpose::Uploads, 0);
     let mut pieces: Vec<Vec<u8>> = Vec::new();
-    if announced.is_some_and(|length| length > bytes_max.min(room)) {
-        return Err(too_large(stream, bytes_max.min(room)));
-    }
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|_| {
-            ApiError::bad_request("unreadable_body", "the body ended before it was complete")
-        })?;
-        if share.bytes() + chunk.len() > bytes_max.min(room) {
-            return Err(too_large(stream, bytes_max.min(room)));
+    while let Some(chunk) = arriving.next().await? {
+        if share.bytes() + chunk.len() > bytes_max {
+            return Err(arriving.given_up(arrival::too_large(bytes_max)));
         }
         if !share.grow(chunk.len()) {
-            discard_in_background(stream);
-            return Err(ApiError::new(
+            let busy = ApiError::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "busy",
                 format!("other uploads take up the {room} bytes of memory that there are for them"),
-            )
-            .retry_after(UPLOAD_RETRY_S));
+            );
+            return Err(arriving.given_up(busy.retry_after(UPLOAD_RETRY_S)));
         }
         let mut rest = &chunk[..];
         while !rest.is_empty() {
@@ -288,34 +278,15 @@ async fn receive(
         }
     }
     let whole = quietly(move || {
+        let mut bytes = Vec::with_capacity(share.bytes());
+        // Each piece is given back before the next is copied.
+        for piece in pieces {
+            bytes.extend_from_slice(&piece);
+        }
         Bytes::from_owner(Held {
-            bytes: pieces.concat(),
+            bytes,
             _share: share,
         })
     });
     whole.await.map_err(|error| ApiError::internal(&error))
-}
-
-/// A client that sends everything before it reads gets to see the answer.
-fn discard_in_background(rest: BodyDataStream) {
-    tokio::spawn(tokio::time::timeout(DISCARDING_MAX, discard(rest)));
-}
-
-fn too_large(rest: BodyDataStream, bytes_max: usize) -> ApiError {
-    discard_in_background(rest);
-    ApiError::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "too_large",
-        format!("the body has more than the {bytes_max} bytes that this route accepts"),
-    )
-}
-
-async fn discard(mut rest: BodyDataStream) {
-    let mut left = DISCARDED_BYTES_MAX;
-    while let Some(Ok(chunk)) = rest.next().await {
-        match left.checked_sub(chunk.len()) {
-            Some(less) => left = less,
-            None => break,
-        }
-    }
 }

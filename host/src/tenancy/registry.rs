@@ -107,6 +107,19 @@ impl Registry {
             .collect()
     }
 
+    /// Bytes of the definitions of all versions of all tenants.
+    pub(super) fn definition_bytes(&self) -> usize {
+        let components = self
+            .shared
+            .components
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let versions = components.values().flat_map(|loaded| &loaded.versions);
+        versions
+            .map(|version| version.definition.source.len())
+            .sum()
+    }
+
     /// A component, if it is there.
     pub fn get(&self, tenant: &TenantId, component: &ComponentName) -> Option<Loaded> {
         let components = self

@@ -13,7 +13,10 @@ use xcomponent_core::{
 };
 
 use super::{Error, Examined, Leniency, Registry, Report, Result, Switch};
-use crate::{driver::ComponentVersion, quiet::quietly, sent::Sent};
+use crate::{driver::ComponentVersion, memory::Purpose, quiet::quietly, sent::Sent};
+
+/// What a definition takes in memory for each byte of its text, roughly.
+const PARSED: usize = 8;
 
 /// A component that somebody sends.
 #[derive(Clone, Debug)]
@@ -174,6 +177,9 @@ impl Registry {
             let report = Box::new(report);
             return Err(Error::WouldNotFit { version, report });
         }
+        if !existing {
+            self.has_room_for(&deployment)?;
+        }
         let active = !upload.dry_run;
         if active {
             let name = &deployment.definition.name;
@@ -195,6 +201,16 @@ impl Registry {
             existing,
             report,
         })
+    }
+
+    /// Every version stays in memory, as objects, and is read again at every start.
+    fn has_room_for(&self, new: &Deployment) -> Result<()> {
+        let most = self.shared.handle.memory().max(Purpose::Code) / PARSED;
+        let bytes = self.definition_bytes() + new.definition.source.len();
+        if bytes > most {
+            return Err(Error::TooManyVersions { bytes, most });
+        }
+        Ok(())
     }
 
     /// Everything that can be said without changing anything.

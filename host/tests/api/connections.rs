@@ -144,21 +144,22 @@ async fn a_body_that_stands_still_is_given_up() {
         ..ConnectionLimits::default()
     };
     let host = host_with(limits).await;
-    for path in [
-        "/v1/events",
-        "/v1/shipments",
-        "/v1/instances/a/events",
-        "/v1/components/A/machines/A/instances",
-        "/v1/components/A/activate",
-        "/api/instances",
-        "/api/instances/a/events",
+    for route in [
+        "POST /v1/events",
+        "POST /v1/shipments",
+        "POST /v1/instances/a/events",
+        "POST /v1/components/A/machines/A/instances",
+        "POST /v1/components/A/activate",
+        "PUT /v1/components/A",
+        "POST /api/instances",
+        "POST /api/instances/a/events",
     ] {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{{"
+            "{route} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{{"
         );
         let answer = all_of(&host, &head).await;
-        assert!(answer.starts_with("HTTP/1.1 408 "), "{path}: {answer}");
-        assert!(answer.contains("slow_body"), "{path}: {answer}");
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{route}: {answer}");
+        assert!(answer.contains("slow_body"), "{route}: {answer}");
     }
 }
 
