@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: libFuzzer on everything that reads what strangers send.
+//! `cargo xtask fuzz`: libFuzzer on everything that reads what others wrote.
 //!
 //! The targets are compiled with the coverage instrumentation that libFuzzer follows, by the
 //! ordinary compiler; nothing has to be installed. `host/fuzz/corpus` has inputs to begin with.
@@ -35,18 +35,21 @@ const INPUT_BYTES_MAX: u32 = 256 << 10;
 const MEMORY_MIB_MAX: u32 = 2_048;
 
 /// Every target, the cheapest to build first, and whether it needs the whole host.
-const TARGETS: [(&str, bool); 5] = [
+const TARGETS: [(&str, bool); 7] = [
     ("definition", false),
     ("component", false),
     ("shipment", true),
+    ("message", true),
+    ("rows", true),
     ("api", true),
     ("upload", true),
 ];
 
-/// Feeds random and mutated input to everything that reads what strangers send.
+/// Feeds random and mutated input to everything that reads what others wrote.
 #[derive(Debug, Args)]
 pub(crate) struct Fuzz {
-    /// Targets to run; all if none is named: `definition`, `component`, `shipment`, `api`, `upload`.
+    /// Targets to run; all if none is named: `definition`, `component`, `shipment`, `message`, `rows`,
+    /// `api`, `upload`.
     targets: Vec<String>,
     /// How long each runs.
     #[arg(long, default_value_t = 60)]
