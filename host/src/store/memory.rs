@@ -42,7 +42,8 @@ use super::{
     crossing::{Channel, Outlet},
     query::{
         ComponentVersion, Cursor, Found, InstanceCount, InstanceFilter, Letter, LetterFilter, Page,
-        PageRequest, RecordFilter, Room, STRETCH_BYTES_MAX, TRACE_BYTES_MAX, Tail, is_shown,
+        PageRequest, RecordFilter, Room, STRETCH_BYTES_MAX, Search, TRACE_BYTES_MAX, Tail,
+        is_shown,
     },
     retention::{Removable, shorten},
     weight::Weighed,
@@ -128,13 +129,15 @@ impl Memory {
             .expect("no change to the versions panics")
     }
 
-    /// Walks a tenant's instances, the last created first, while `visit` says so.
+    /// Walks a tenant's instances, the last created first, while `visit` says so, and says where the
+    /// search ended, if it did so before that.
     fn walk(
         &self,
         tenant: &TenantId,
         from: Option<Cursor>,
+        mut search: Search,
         mut visit: impl FnMut(u64, &Known) -> bool,
-    ) {
+    ) -> Option<u64> {
         let mut before = from.map_or(u64::MAX, |cursor| cursor.0);
         loop {
             let kept = self.kept();
@@ -142,12 +145,16 @@ impl Memory {
             for known in kept.instances.older(tenant, before).take(SLICE) {
                 before = known.created;
                 seen += 1;
+                search.looked_at(known.snapshot().context.len());
                 if !visit(known.created, known) {
-                    return;
+                    return None;
+                }
+                if search.is_over() {
+                    return Some(before);
                 }
             }
             if seen < SLICE {
-                return;
+                return None;
             }
         }
     }
@@ -364,9 +371,10 @@ impl Store for Memory {
         page: PageRequest,
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
-        self.walk(tenant, page.after, |created, known| {
+        let ended = self.walk(tenant, page.after, Search::for_page(), |created, known| {
             !filter.passes(known.snapshot()) || found.take(created, || known.whole())
         });
+        ended.into_iter().for_each(|at| found.goes_on_after(at));
         Ok(found.into_page())
     }
 
@@ -376,7 +384,7 @@ impl Store for Memory {
         filter: &InstanceFilter,
     ) -> Result<Vec<InstanceCount>> {
         let mut counts: HashMap<_, InstanceCount> = HashMap::new();
-        self.walk(tenant, None, |_, known| {
+        self.walk(tenant, None, Search::for_all(), |_, known| {
             let snapshot = known.snapshot();
             if filter.passes(snapshot) {
                 let version = Arc::as_ptr(&snapshot.deployment) as usize;

@@ -133,12 +133,60 @@ impl<T: Weighed> Found<T> {
         !self.more
     }
 
+    /// The search ended here, although the page is not full.
+    pub(super) fn goes_on_after(&mut self, position: u64) {
+        if !self.more {
+            self.more = true;
+            self.last = position;
+        }
+    }
+
     /// The page, and where the next begins.
     pub(super) fn into_page(self) -> Page<T> {
         Page {
             items: self.items,
             next: self.more.then_some(Cursor(self.last)),
         }
+    }
+}
+
+/// Instances that are looked at for one page, and the bytes of their contexts: where few pass, a page
+/// ends before it is full.
+const LOOKED_AT_MAX: usize = 100_000;
+const LOOKED_AT_BYTES_MAX: usize = 64 << 20;
+
+/// How far a search may still go.
+pub(super) struct Search {
+    items: usize,
+    bytes: usize,
+}
+
+impl Search {
+    /// One for a page.
+    pub(super) fn for_page() -> Self {
+        Self {
+            items: LOOKED_AT_MAX,
+            bytes: LOOKED_AT_BYTES_MAX,
+        }
+    }
+
+    /// One for all there is.
+    pub(super) fn for_all() -> Self {
+        Self {
+            items: usize::MAX,
+            bytes: usize::MAX,
+        }
+    }
+
+    /// An instance with so many bytes was looked at.
+    pub(super) fn looked_at(&mut self, bytes: usize) {
+        self.items = self.items.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    /// Whether that is enough.
+    pub(super) fn is_over(&self) -> bool {
+        self.items == 0 || self.bytes == 0
     }
 }
 

@@ -88,6 +88,31 @@ pub(crate) fn what_goes_on_is_loaded_by_partition(store: &dyn Store) {
     assert_eq!(loaded, expected);
 }
 
+pub(crate) fn a_search_that_finds_little_ends_now_and_then(store: &dyn Store) {
+    let mut shard = Shard::new(store);
+    shard.create("wanted", r#"{"text":"needle"}"#);
+    let hay = format!(r#"{{"text":"{}"}}"#, "x".repeat(1_000_000));
+    for n in 0..70 {
+        shard.create(&format!("O-{n}"), &hay);
+    }
+    let filter = InstanceFilter {
+        text: Some("needle".into()),
+        ..InstanceFilter::default()
+    };
+    let (mut found, mut pages) = (Vec::new(), 0);
+    let mut page = PageRequest::first(10);
+    loop {
+        let next = store.instances(shard.tenant(), &filter, page).unwrap();
+        found.extend(ids(&next.items));
+        pages += 1;
+        page.after = next.next;
+        if page.after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (vec!["wanted".to_owned()], 2));
+}
+
 pub(crate) fn a_list_is_read_page_by_page_the_last_created_first(store: &dyn Store) {
     let mut shard = Shard::new(store);
     let first = shard.create("O-0", "{}");

@@ -81,6 +81,7 @@ macro_rules! suite {
             instances:
                 an_instance_is_as_its_last_record_left_it,
                 what_goes_on_is_loaded_by_partition,
+                a_search_that_finds_little_ends_now_and_then,
                 a_list_is_read_page_by_page_the_last_created_first,
                 filters_pass_what_they_name,
                 an_instance_that_was_ended_is_found_as_such,

@@ -6,6 +6,7 @@
 //! again on what it left. An attack succeeds, and the chore fails, if the host ends, takes more
 //! memory than its budget and a quarter, refuses the polite client, or does not start again.
 
+mod answers;
 mod bodies;
 mod bombs;
 mod connections;
@@ -93,6 +94,7 @@ fn kinds() -> Vec<Kind> {
     [
         uploads::KINDS,
         bodies::KINDS,
+        answers::KINDS,
         connections::KINDS,
         floods::KINDS,
         shipments::KINDS,

@@ -16,7 +16,9 @@ use super::{Postgres, row::NONE, session::Values, waiting::BYTES_AT_ONCE};
 use crate::store::{
     Entry, Error, Position, Result,
     ledger::{Recovered, Stale},
-    query::{Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, Slices},
+    query::{
+        Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, Search, Slices,
+    },
     table::{
         self, Columns, ID, INSTANCE, LAST_TIME, NUMBER, POSITION, SELECT_EVENTS, SELECT_INSTANCES,
         everything_through, read_instance, read_kind, read_taken_in, signed, unsigned,
@@ -311,14 +313,16 @@ impl Postgres {
         Ok(found)
     }
 
-    /// Walks a tenant's instances, the last created first, while `visit` says so.
+    /// Walks a tenant's instances, the last created first, while `visit` says so, and says where the
+    /// search ended, if it did so before that.
     fn walk(
         &self,
         tenant: &TenantId,
         filter: &InstanceFilter,
         from: Option<Cursor>,
+        mut search: Search,
         mut visit: impl FnMut(i64, Result<Snapshot, UnreadableInstance>) -> bool,
-    ) -> Result<()> {
+    ) -> Result<Option<u64>> {
         let machine = filter.machine.as_ref().map(ToString::to_string);
         let question = format!(
             "{SELECT_INSTANCES}
@@ -336,17 +340,21 @@ impl Postgres {
             for row in &rows {
                 below = row.integer(NUMBER)?;
                 let instance = self.newest(&stale, row)?;
+                search.looked_at(instance.as_ref().map_or(0, |known| known.context.len()));
                 if instance.as_ref().map_or(true, |known| filter.passes(known)) {
                     passing.push((below, instance));
                 }
             }
             for (number, instance) in self.attach_names(passing)? {
                 if !visit(number, instance) {
-                    return Ok(());
+                    return Ok(None);
                 }
             }
             if rows.len() < slices.rows() {
-                return Ok(());
+                return Ok(None);
+            }
+            if search.is_over() {
+                return Ok(Some(unsigned(below)));
             }
             slices.note(bytes_of(&rows));
         }
@@ -360,9 +368,11 @@ impl Postgres {
         page: PageRequest,
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
-        self.walk(tenant, filter, page.after, |number, instance| {
+        let search = Search::for_page();
+        let ended = self.walk(tenant, filter, page.after, search, |number, instance| {
             instance.map_or(true, |snapshot| found.take(unsigned(number), || snapshot))
         })?;
+        ended.into_iter().for_each(|at| found.goes_on_after(at));
         Ok(found.into_page())
     }
 
@@ -399,10 +409,12 @@ impl Postgres {
     ) -> Result<Page<UnreadableInstance>> {
         let mut found = Found::new(page);
         let all = InstanceFilter::default();
-        self.walk(tenant, &all, page.after, |number, instance| {
+        let search = Search::for_page();
+        let ended = self.walk(tenant, &all, page.after, search, |number, instance| {
             let unreadable = instance.err();
             unreadable.is_none_or(|unreadable| found.take(unsigned(number), || unreadable))
         })?;
+        ended.into_iter().for_each(|at| found.goes_on_after(at));
         Ok(found.into_page())
     }
 
@@ -416,7 +428,7 @@ impl Postgres {
         if filter.is_about_kinds() {
             self.count_kinds(tenant, &mut counts)?;
         } else {
-            self.walk(tenant, filter, None, |_, instance| {
+            self.walk(tenant, filter, None, Search::for_all(), |_, instance| {
                 if let Ok(snapshot) = instance {
                     counts.add(InstanceCount::none_like(&snapshot), 1);
                 }

@@ -19,7 +19,7 @@ use crate::store::{
     ledger::{Ledger, Recovered, Stale},
     query::{
         Counts, Cursor, Found, InstanceCount, InstanceFilter, Page, PageRequest, RecordFilter,
-        Tail, gather_trace, is_shown,
+        Search, Tail, gather_trace, is_shown,
     },
     table::{
         self, BEFORE, Columns, ID, INSTANCE, LAST_TIME, NUMBER, POSITION, SELECT_EVENTS,
@@ -330,14 +330,16 @@ impl Sqlite {
         })
     }
 
-    /// Walks a tenant's instances, the last created first, while `visit` says so.
+    /// Walks a tenant's instances, the last created first, while `visit` says so, and says where the
+    /// search ended, if it did so before that.
     fn walk(
         &self,
         tenant: &TenantId,
         filter: &InstanceFilter,
         from: Option<Cursor>,
+        mut search: Search,
         mut visit: impl FnMut(i64, Result<Snapshot, UnreadableInstance>) -> bool,
-    ) -> Result<()> {
+    ) -> Result<Option<u64>> {
         let machine = filter.machine.as_ref().map(ToString::to_string);
         // The plus keeps SQLite from sorting all of a tenant's instances for each page.
         let question = format!(
@@ -348,7 +350,7 @@ impl Sqlite {
         let mut below = from.map_or(i64::MAX, |cursor| signed(cursor.0));
         self.ask(|connection| {
             let Some(number) = tenant_number(connection, tenant)? else {
-                return Ok(());
+                return Ok(None);
             };
             let mut statement = connection.prepare_cached(&question)?;
             loop {
@@ -364,13 +366,17 @@ impl Sqlite {
                         id: InstanceId::from_stored(row.text(ID).unwrap_or_default()),
                         why,
                     });
+                    search.looked_at(instance.as_ref().map_or(0, |known| known.context.len()));
                     let passes = instance.as_ref().map_or(true, |known| filter.passes(known));
                     if passes && !visit(below, instance) {
-                        return Ok(());
+                        return Ok(None);
+                    }
+                    if search.is_over() {
+                        return Ok(Some(unsigned(below)));
                     }
                 }
                 if seen < SLICE {
-                    return Ok(());
+                    return Ok(None);
                 }
             }
         })
@@ -384,9 +390,11 @@ impl Sqlite {
         page: PageRequest,
     ) -> Result<Page<Snapshot>> {
         let mut found = Found::new(page);
-        self.walk(tenant, filter, page.after, |number, instance| {
+        let search = Search::for_page();
+        let ended = self.walk(tenant, filter, page.after, search, |number, instance| {
             instance.map_or(true, |snapshot| found.take(unsigned(number), || snapshot))
         })?;
+        ended.into_iter().for_each(|at| found.goes_on_after(at));
         Ok(found.into_page())
     }
 
@@ -398,10 +406,12 @@ impl Sqlite {
     ) -> Result<Page<UnreadableInstance>> {
         let mut found = Found::new(page);
         let all = InstanceFilter::default();
-        self.walk(tenant, &all, page.after, |number, instance| {
+        let search = Search::for_page();
+        let ended = self.walk(tenant, &all, page.after, search, |number, instance| {
             let unreadable = instance.err();
             unreadable.is_none_or(|unreadable| found.take(unsigned(number), || unreadable))
         })?;
+        ended.into_iter().for_each(|at| found.goes_on_after(at));
         Ok(found.into_page())
     }
 
@@ -415,7 +425,7 @@ impl Sqlite {
         if filter.is_about_kinds() {
             self.count_kinds(tenant, &mut counts)?;
         } else {
-            self.walk(tenant, filter, None, |_, instance| {
+            self.walk(tenant, filter, None, Search::for_all(), |_, instance| {
                 if let Ok(snapshot) = instance {
                     counts.add(InstanceCount::none_like(&snapshot), 1);
                 }
@@ -428,10 +438,13 @@ impl Sqlite {
     /// Counts rows, and puts those right that are behind.
     fn count_kinds(&self, tenant: &TenantId, counts: &mut Counts) -> Result<()> {
         self.ask(|connection| {
+            // It sees the rows as they are now, also when it is with the last of them: no commit
+            // waits for that.
+            let _ends_with_this = connection.unchecked_transaction()?;
+            let stale = self.stale();
             let Some(number) = tenant_number(connection, tenant)? else {
                 return Ok(());
             };
-            let stale = self.stale();
             let mut behind: HashMap<(i64, String, String, String), u64> = HashMap::new();
             let kind = |row: &Row<'_>| {
                 rusqlite::Result::Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
@@ -445,6 +458,7 @@ impl Sqlite {
                     counts.add(InstanceCount::none_like(newest.snapshot()), 1);
                 }
             }
+            drop(stale);
             let mut all = connection.prepare_cached(
                 "SELECT version, machine, state, status, count(*) FROM instances
                  WHERE tenant = ?1 GROUP BY 1, 2, 3, 4",

@@ -1,9 +1,8 @@
-//! Bodies that never end, and answers that nobody reads.
+//! Bodies that never end.
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use serde_json::json;
+use anyhow::Result;
 
 use super::{Entry, Scale, victim::Victim, wire};
 
@@ -11,8 +10,6 @@ pub(super) const KINDS: &[Entry] = &[
     ("bodies-half-sent", half_sent),
     ("bodies-announced", announced),
     ("websocket-unfinished", unfinished_messages),
-    ("answers-unread", unread),
-    ("pages-large", large_pages),
 ];
 
 /// Bytes that are sent of each body that is not finished.
@@ -71,62 +68,4 @@ fn unfinished_messages(victim: &mut Victim, scale: Scale) -> Result<()> {
         open.push(stream);
     }
     victim.hold(open, HOLD)
-}
-
-/// A machine that takes any context.
-const HOARD: &str = "
-name: Hoard
-version: 1.0.0
-stateMachines:
-  - name: Box
-    initialState: Full
-    states: [{name: Full}]
-    transitions:
-      - {from: Full, to: Full, event: TOUCH, mergePayload: false}
-";
-
-/// Instances with large contexts.
-fn hoard(victim: &Victim, boxes: usize) -> Result<()> {
-    victim.deploy("Hoard", HOARD)?;
-    let context = json!({ "text": "x".repeat(1_000_000) });
-    for n in 0..boxes {
-        victim.create("Hoard", "Box", &format!("box-{n}"), &context)?;
-    }
-    Ok(())
-}
-
-/// Large answers and streams whose client reads nothing.
-fn unread(victim: &mut Victim, scale: Scale) -> Result<()> {
-    hoard(victim, scale.of(200))?;
-    let paths = [
-        "/v1/instances?component=Hoard&limit=1000",
-        "/v1/instances/box-0/history?limit=1000",
-        "/v1/stream?component=Hoard",
-        "/api/instances",
-        "/v1/events/trace",
-    ];
-    let open: Vec<_> = (0..scale.of(400))
-        .filter_map(|n| wire::open(victim.address(), &wire::get(paths[n % paths.len()])))
-        .collect();
-    for n in 0..scale.of(200) {
-        let path = format!("/v1/instances/box-{n}/events");
-        victim.post(&path, &json!({ "event": "TOUCH", "payload": {} }))?;
-    }
-    victim.hold(open, HOLD)
-}
-
-/// Pages of many large instances, several at once.
-fn large_pages(victim: &mut Victim, scale: Scale) -> Result<()> {
-    hoard(victim, scale.of(1_000))?;
-    let path = "/v1/instances?component=Hoard&limit=1000";
-    for _ in 0..scale.of(20) {
-        let open: Vec<_> = (0..4)
-            .filter_map(|_| wire::open(victim.address(), &wire::get(path)))
-            .collect();
-        for stream in &open {
-            let closed = wire::is_closed_within(stream, Duration::from_secs(1))?;
-            ensure!(!closed || victim.peak_mib().is_some(), "the host has ended");
-        }
-    }
-    Ok(())
 }

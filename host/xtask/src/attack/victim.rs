@@ -201,6 +201,15 @@ impl Victim {
         Ok((status, serde_json::from_str(&text).unwrap_or_default()))
     }
 
+    /// Sends many lines; the answers to them are not read.
+    pub(super) fn post_lines(&self, path: &str, lines: &str) -> Result<()> {
+        let request = self.agent.post(self.url(path));
+        let request = request.header("content-type", "application/x-ndjson");
+        let answer = request.send(lines);
+        answer.with_context(|| format!("POST {path}"))?;
+        Ok(())
+    }
+
     /// Uploads a definition that must be accepted.
     pub(super) fn deploy(&self, name: &str, yaml: &str) -> Result<()> {
         let path = format!("/v1/components/{name}");
