@@ -17,7 +17,6 @@ const DEFINITION: &str = include_str!("fuzzed.yaml");
 pub const JSON: &str = "application/json";
 
 /// A running host.
-#[derive(Debug)]
 pub struct World {
     runtime: Runtime,
     host: Host,

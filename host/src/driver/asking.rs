@@ -19,6 +19,9 @@ use super::{
 };
 use crate::store::{EventAt, Result, Store};
 
+/// Events in one question: each answer may have a payload.
+const EVENTS_AT_ONCE: usize = 8;
+
 /// Questions of a shard to the store.
 #[derive(Default)]
 pub(super) struct Questions {
@@ -48,8 +51,11 @@ impl<G: Guests> Shard<G> {
         {
             return self.engine.handle(Input::Reloaded { asked, found }, now);
         }
+        // The engine asked for no more than it can take in together.
+        let all = asked.len();
         self.ask(
             asked,
+            all,
             |store, asked| store.reload(asked),
             |asked| Input::Unread {
                 instances: asked.to_vec(),
@@ -77,6 +83,7 @@ impl<G: Guests> Shard<G> {
         let asked = std::mem::take(&mut self.questions.events);
         self.ask(
             asked,
+            EVENTS_AT_ONCE,
             |store, asked| store.recall(asked),
             |asked| {
                 let places = asked.iter();
@@ -94,6 +101,7 @@ impl<G: Guests> Shard<G> {
     pub(super) fn recall_broadcast(&mut self, asked: (TenantId, EventId)) {
         self.ask(
             vec![asked],
+            1,
             reached,
             |asked| Input::Unread {
                 instances: Vec::new(),
@@ -103,11 +111,12 @@ impl<G: Guests> Shard<G> {
         );
     }
 
-    /// Asks a question about several things; `unread` tells the engine that callers must not wait
+    /// Asks a question about several things, so many at once; `unread` tells the engine that callers must not wait
     /// for the answers any longer, `answers` tells it these.
     fn ask<Q: Clone + Send + Sync + 'static, A: Send + 'static>(
         &mut self,
         asked: Vec<Q>,
+        at_once: usize,
         question: fn(&dyn Store, &[Q]) -> Result<A>,
         unread: fn(&[Q]) -> Input,
         answers: fn(Vec<Q>, A) -> Vec<Input>,
@@ -115,7 +124,7 @@ impl<G: Guests> Shard<G> {
         if asked.is_empty() {
             return;
         }
-        self.questions.pending += pieces(asked.len());
+        self.questions.pending += pieces(asked.len(), at_once);
         let (shared, number) = (Arc::clone(&self.shared), self.number);
         self.lane.spawn(async move {
             let inbox = &shared.posts[number].inbox;
@@ -125,7 +134,7 @@ impl<G: Guests> Shard<G> {
             let take = |asked: Vec<Q>, found: A| {
                 inbox.put(Message::Read(answers(asked, found)));
             };
-            read_until_answered(&shared, asked, question, refuse, take).await;
+            read_until_answered(&shared, asked, at_once, question, refuse, take).await;
         });
     }
 }

@@ -1,17 +1,14 @@
 //! Reads from the store that a shard needs to go on.
 //!
-//! They are read in pieces, and the next piece waits for room: so what is read at once stays small,
-//! however many instances with however large contexts were asked for.
+//! What is independent of each other is read in pieces, so that what is read at once stays small,
+//! however much was asked for.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep};
 
 use super::shared::Shared;
-use crate::{
-    memory::Purpose,
-    store::{Result, Store},
-};
+use crate::store::{Result, Store};
 
 /// Wait before the store is asked again: doubled from the first to the last.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
@@ -19,17 +16,9 @@ const BACKOFF: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1
 /// How long callers wait for a read that fails or hangs before they are refused.
 const CALLERS_WAIT: Duration = Duration::from_secs(3);
 
-/// Questions in a piece. The longest answer to one is an instance with everything that waits at it,
-/// some 17 MiB.
-const PIECE: usize = 8;
-
-/// How long a piece waits for room before it is read all the same: whoever has the room may need
-/// what is in the piece to give it back.
-const ROOM_WAIT: Duration = Duration::from_secs(1);
-
 /// In how many pieces so many questions are answered.
-pub(super) fn pieces(questions: usize) -> usize {
-    questions.div_ceil(PIECE)
+pub(super) fn pieces(questions: usize, piece: usize) -> usize {
+    questions.div_ceil(piece)
 }
 
 /// How long callers are kept waiting, and what happens to them then.
@@ -63,13 +52,15 @@ impl<R> Patience<R> {
     }
 }
 
-/// Asks the store until it has answered everything, and gives each piece of the answer to `take`:
+/// Asks the store, so many questions at once, until it has answered everything, and gives each piece
+/// of the answer to `take`:
 /// what was accepted waits for as long as it takes. `refuse` is called once, with what is not
 /// answered yet, if that takes longer than a caller may be kept waiting, and at once if it is known
 /// that the store cannot be read.
 pub(super) async fn read_until_answered<Q: Clone + Send + Sync + 'static, A: Send + 'static>(
     shared: &Arc<Shared>,
     asked: Vec<Q>,
+    piece: usize,
     question: fn(&dyn Store, &[Q]) -> Result<A>,
     refuse: impl FnOnce(&[Q]),
     mut take: impl FnMut(Vec<Q>, A),
@@ -80,13 +71,7 @@ pub(super) async fn read_until_answered<Q: Clone + Send + Sync + 'static, A: Sen
     };
     let mut unanswered = asked.as_slice();
     while !unanswered.is_empty() {
-        let (piece, later) = unanswered.split_at(unanswered.len().min(PIECE));
-        let is_first = unanswered.len() == asked.len();
-        if !is_first {
-            let room = shared.memory.wait_for(Purpose::Instances, 1);
-            // Nothing follows from whether there was any.
-            let _ = patience.during(unanswered, timeout(ROOM_WAIT, room)).await;
-        }
+        let (piece, later) = unanswered.split_at(unanswered.len().min(piece));
         let mut wait = BACKOFF[0];
         let answer = loop {
             let (store, wanted) = (Arc::clone(&shared.store), piece.to_vec());

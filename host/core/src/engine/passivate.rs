@@ -24,10 +24,13 @@ const ROUNDS: u8 = 4;
 const PRESSED_REST: Duration = Duration(5);
 const LOOKED_AT_PRESSED: usize = 4_096;
 
-/// Instances that the store is asked for at the same time because of their deadlines; and while
-/// those in memory hold too many bytes.
-const SUMMONED_MAX: usize = 10_000;
-const SUMMONED_PRESSED: usize = 16;
+/// Instances that the store is asked for at the same time because of their deadlines, and while
+/// those in memory hold too many bytes. Each may be as large as one with all that waits at it.
+const SUMMONED_MAX: usize = 64;
+const SUMMONED_PRESSED: usize = 8;
+
+/// Of these: in one question.
+const SUMMONED_AT_ONCE: usize = 8;
 
 /// Bytes of what waits at instances that a start keeps in memory: beyond that they leave, however
 /// busy they were.
@@ -194,7 +197,10 @@ impl Engine {
         {
             due.push(slot);
         }
-        self.summon(due);
+        while !due.is_empty() {
+            let later = due.split_off(due.len().min(SUMMONED_AT_ONCE));
+            self.summon(std::mem::replace(&mut due, later));
+        }
     }
 
     fn may_summon(&self) -> bool {
