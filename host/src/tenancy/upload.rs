@@ -177,9 +177,6 @@ impl Registry {
             let report = Box::new(report);
             return Err(Error::WouldNotFit { version, report });
         }
-        if !existing {
-            self.has_room_for(&deployment)?;
-        }
         let active = !upload.dry_run;
         if active {
             let name = &deployment.definition.name;
@@ -204,9 +201,13 @@ impl Registry {
     }
 
     /// Every version stays in memory, as objects, and is read again at every start.
-    fn has_room_for(&self, new: &Deployment) -> Result<()> {
+    fn has_room_for(&self, tenant: &TenantId, new: &Definition) -> Result<()> {
+        let loaded = self.get(tenant, &new.name);
+        if loaded.is_some_and(|loaded| loaded.version(&new.version).is_some()) {
+            return Ok(());
+        }
         let most = self.shared.handle.memory().max(Purpose::Code) / PARSED;
-        let bytes = self.definition_bytes() + new.definition.source.len();
+        let bytes = self.definition_bytes() + new.source.len();
         if bytes > most {
             return Err(Error::TooManyVersions { bytes, most });
         }
@@ -242,6 +243,7 @@ impl Registry {
                 found: definition.name,
             });
         }
+        self.has_room_for(tenant, &definition)?;
         let wanted = definition.methods();
         let answered = install
             .install(&wanted, leniency.allow_missing)

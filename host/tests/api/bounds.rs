@@ -560,3 +560,24 @@ async fn large_answers_that_are_read_slowly_leave_room_for_small_ones() {
         200
     );
 }
+
+#[tokio::test]
+async fn definitions_of_all_versions_together_have_a_bound() {
+    let mut config = config();
+    config.memory = Memory::new(256 * MIB);
+    let host = TestHost::start_with(config).await;
+    let long = |version: &str| {
+        let comment = format!("# {}\n", "x".repeat(1_000)).repeat(1_000);
+        let yaml = format!(
+            "name: Long\nversion: {version}\nstateMachines: [{{name: Long, initialState: A, states: [{{name: A}}], transitions: []}}]\n{comment}"
+        );
+        packed(&yaml)
+    };
+    for version in ["1.0.0", "1.1.0"] {
+        assert_eq!(host.upload("Long", long(version)).await.status, 201);
+    }
+    let refused = host.upload("Long", long("1.2.0")).await;
+    assert_eq!(refused.problem(409), "too_many_versions");
+    // What is there already takes no more room.
+    assert_eq!(host.upload("Long", long("1.1.0")).await.status, 200);
+}

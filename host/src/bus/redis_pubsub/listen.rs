@@ -16,7 +16,7 @@ use redis::{
 use serde_json::json;
 use tokio::sync::{
     OwnedSemaphorePermit, Semaphore,
-    mpsc::{self, UnboundedReceiver, UnboundedSender},
+    mpsc::{self, Receiver, Sender},
 };
 use xcomponent_core::id::EventId;
 
@@ -37,7 +37,8 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How often a host says that it is still there.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Bytes of messages that wait to be taken in.
+/// Messages that wait to be taken in, and their bytes.
+const WAITING_MAX: usize = 16_384;
 const WAITING_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 
 /// Whoever asks who is here.
@@ -68,9 +69,9 @@ struct Heard {
     _room: OwnedSemaphorePermit,
 }
 
-/// Keeps what is said until it is taken in, up to so many bytes; beyond that it is lost. The client
+/// Keeps what is said until it is taken in, up to so many messages and bytes; beyond that it is lost. The client
 /// library would keep everything. Ends the queue when nothing more comes, and then never returns.
-async fn keep_hearing(messages: &mut PubSubStream, queue: UnboundedSender<Heard>) -> Infallible {
+async fn keep_hearing(messages: &mut PubSubStream, queue: Sender<Heard>) -> Infallible {
     let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
     let mut lost = 0_u64;
     while let Some(message) = messages.next().await {
@@ -79,11 +80,9 @@ async fn keep_hearing(messages: &mut PubSubStream, queue: UnboundedSender<Heard>
             continue;
         }
         let bytes = message.get_payload_bytes().len() + channel.len();
-        let room = u32::try_from(bytes).ok().and_then(|bytes| {
-            let room = Arc::clone(&room);
-            room.try_acquire_many_owned(bytes).ok()
-        });
-        let Some(room) = room else {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&room).try_acquire_many_owned(bytes);
+        let (Ok(permit), Ok(place)) = (permit, queue.try_reserve()) else {
             lost += 1;
             if lost.is_power_of_two() {
                 tracing::error!(
@@ -95,11 +94,10 @@ async fn keep_hearing(messages: &mut PubSubStream, queue: UnboundedSender<Heard>
             continue;
         };
         if let Ok(text) = message.get_payload() {
-            // Nobody takes it when the listening ends.
-            let _ = queue.send(Heard {
+            place.send(Heard {
                 channel,
                 text,
-                _room: room,
+                _room: permit,
             });
         }
     }
@@ -131,7 +129,7 @@ impl Listener<'_> {
         listener.sink.subscribe(common).await?;
         listener.follow(door).await?;
         door.listening.goes_on(broker.server.name());
-        let (queue, heard) = mpsc::unbounded_channel();
+        let (queue, heard) = mpsc::channel(WAITING_MAX);
         let told = tokio::select! {
             told = listener.serve(door, heard) => told,
             never = keep_hearing(&mut messages, queue) => match never {},
@@ -144,7 +142,7 @@ impl Listener<'_> {
     async fn serve(
         &mut self,
         door: &mut Door,
-        mut heard: UnboundedReceiver<Heard>,
+        mut heard: Receiver<Heard>,
     ) -> Result<(), RedisError> {
         let mut beat = tokio::time::interval(HEARTBEAT);
         loop {
